@@ -1,0 +1,1 @@
+"""Recipes that reproduce the paper's tables, the runner behind them, notebooks and benchmarks."""

@@ -1,0 +1,161 @@
+"""Evaluating a run's networks: matrices per image, and the prediction panels of Fig. 8."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gluon_confseg import engine, files, metrics
+from gluon_confseg.datasets.batches import Batch, in_order
+from gluon_confseg.datasets.transforms import normalize
+from gluon_confseg.fusion import Fusion
+from gluon_confseg.progress import Progress
+
+PANELS = 6
+
+
+class Matrices:
+    """confusion.npz: int64 (K, K) counts by name, rows truth, columns prediction; every change is on disk at once."""
+
+    def __init__(self, path):
+        self._path = Path(path)
+
+    def _all(self) -> dict:
+        if not self._path.exists():
+            return {}
+        with np.load(self._path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._all()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._all()[name]
+
+    def __setitem__(self, name: str, counts: np.ndarray) -> None:
+        content = io.BytesIO()
+        np.savez_compressed(content, **{**self._all(), name: counts.astype(np.int64)})
+        files.write_bytes(self._path, content.getvalue())
+
+
+def run(network, dataset, indices, rules, title: str, context=None) -> dict:
+    """Evaluate whole images at their own size: rule -> (images, K, K) int64 counts, in the order of `indices`."""
+    counted = {rule: [] for rule in rules}
+    classes = dataset.labels.num_classes
+    with Progress(title, len(indices), "image") as bar:
+        samples = whole(dataset, indices)
+        for _, _, matrices in engine.evaluate(network, samples, rules, classes, context=context):
+            for rule in rules:
+                counted[rule].append(matrices[rule].counts)
+            bar.update(1)
+    return {rule: np.stack(counts) for rule, counts in counted.items()}
+
+
+def whole(dataset, indices):
+    """Batches of one whole image each."""
+
+    def read(index: int) -> Batch:
+        image, mask = dataset[index]
+        return Batch(normalize(image)[None], mask[None], (dataset.names[index],))
+
+    return in_order(((lambda i=i: read(i)) for i in indices), 1, 2)
+
+
+# ---- panels
+
+
+def write_panels(experiment) -> None:
+    """Crops where the arms differ most inside the groups, and one where the last arm did worst: Fig. 8."""
+    folder = experiment.folder.path / "panels"
+    chosen = choose(experiment)
+    networks = {}
+    for arm in experiment.recipe.arms:
+        plan = next(plan for plan in experiment.recipe.stages if plan.name == arm.stage)
+        networks.setdefault(arm.stage, None)
+        if networks[arm.stage] is None and chosen:
+            networks[arm.stage] = experiment.load(plan)
+    records = [_panel(experiment, folder, networks, index, pair, worse) for index, pair, worse in chosen]
+    files.write_json(folder / "panels.json", records)
+
+
+def choose(experiment) -> list:
+    """[(image index, (true class, predicted class), whether it got worse)]: at most PANELS, none twice."""
+    first, last = experiment.recipe.arms[0], experiment.recipe.arms[-1]
+    before, after = experiment.per_image(first), experiment.per_image(last)
+    gain = before - after
+    chosen, used = [], set()
+    for pair in _worst_pairs(before.sum(0), experiment.groups()):
+        index = _best_unused(gain[:, pair[0], pair[1]], used)
+        if index is not None and len(chosen) < PANELS - 1:
+            chosen.append((index, pair, False))
+    loss = [(-gain[:, i, j], (i, j)) for i, j in _worst_pairs(before.sum(0), experiment.groups())]
+    if loss:
+        scores, pair = max(loss, key=lambda item: item[0].max())
+        index = _best_unused(scores, used)
+        if index is not None:
+            chosen.append((index, pair, True))
+    return chosen
+
+
+def _best_unused(scores: np.ndarray, used: set):
+    for index in np.argsort(-scores, kind="stable"):
+        if scores[index] <= 0:
+            return None
+        if int(index) not in used:
+            used.add(int(index))
+            return int(index)
+    return None
+
+
+def _worst_pairs(counts: np.ndarray, groups) -> list:
+    """Pairs (truth, prediction) inside the groups by their share of the truth, the groups taking turns."""
+    shares = metrics.normalize(counts)
+    ranked = [
+        sorted(((i, j) for i in group for j in group if i != j and shares[i, j] > 0), key=lambda p: -shares[p])
+        for group in groups
+    ]
+    longest = max((len(pairs) for pairs in ranked), default=0)
+    return [pairs[turn] for turn in range(longest) for pairs in ranked if turn < len(pairs)]
+
+
+def _panel(experiment, folder: Path, networks: dict, index: int, pair: tuple, worse: bool) -> dict:
+    dataset, name = experiment.val_set, experiment.val_set.names[index].replace("/", "_")
+    image, mask = dataset[index]
+    pictures = {"truth": mask}
+    for arm in experiment.recipe.arms:
+        rule = "subnet0" if arm.subnets == "0" else experiment.recipe.rule
+        pictures[arm.key] = _predict(networks[arm.stage], rule, image, experiment)
+    first, last = (pictures[arm.key] for arm in (experiment.recipe.arms[0], experiment.recipe.arms[-1]))
+    changed = (mask == pair[0]) & ((first == pair[1]) != (last == pair[1]))
+    _write_png(folder / name / "image.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    for key, picture in pictures.items():
+        _write_png(folder / name / f"{key}.png", picture)
+    i, j = (dataset.classes[k] for k in pair)
+    why = f"{i} taken for {j}" + (", worse with the last arm" if worse else "")
+    return {"name": name, "why": why, "worse": worse, "box": _box(changed, mask.shape), "classes": list(pair)}
+
+
+def _predict(network, rule: str, image: np.ndarray, experiment) -> np.ndarray:
+    import mxnet as mx
+
+    images = mx.nd.array(normalize(image)[None], ctx=experiment.context)
+    fuse = Fusion(network.groups, experiment.classes, rule)
+    return engine.predict(network, {rule: fuse}, images)[rule][0]
+
+
+def _box(changed: np.ndarray, shape: tuple) -> list:
+    """[top, left, bottom, right] of 60 % of the image's height and half its width, about the changed pixels."""
+    height, width = round(shape[0] * 0.6), round(shape[1] * 0.5)
+    rows, columns = np.nonzero(changed)
+    row, column = (int(np.median(v)) if v.size else s // 2 for v, s in ((rows, shape[0]), (columns, shape[1])))
+    top = min(max(row - height // 2, 0), shape[0] - height)
+    left = min(max(column - width // 2, 0), shape[1] - width)
+    return [top, left, top + height, left + width]
+
+
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    encoded, content = cv2.imencode(".png", picture)
+    files.write_bytes(path, content.tobytes())

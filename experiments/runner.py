@@ -1,0 +1,207 @@
+"""Runs a recipe in a run folder: data, stages, matrices, arms, results. Killed anywhere, it goes on from there."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+
+import numpy as np
+
+from gluon_confseg import checkpoint, engine, files, groups, losses, metrics, network, runtime, stages
+from gluon_confseg.datasets import Augment, Batches, open_dataset, scenes
+from gluon_confseg.progress import Progress
+from gluon_confseg.runs import RunFolder
+
+from . import evaluation, results
+from .recipe import Recipe, StagePlan
+
+
+def run(recipe: Recipe, root, out, save_every: float = 30.0):
+    """Run (the rest of) a recipe on the data set at `root`; returns the run folder."""
+    context = runtime.default_context()
+    folder = RunFolder(out, {**dataclasses.asdict(recipe), "root_name": root.name})
+    if recipe.draw is not None:
+        draw(root, recipe.draw)
+    experiment = Experiment(recipe, root, folder, context, save_every)
+    experiment.train_all()
+    experiment.evaluate_all()
+    experiment.conclude()
+    return folder
+
+
+def draw(root, settings: dict) -> None:
+    """Draw the scenes of a recipe, unless they are there."""
+    total = settings["train"] + settings["val"]
+    with Progress("drawing street scenes", total, "image") as bar:
+        done = [0]
+
+        def count(number: int) -> None:
+            bar.update(number - done[0])
+            done[0] = number
+
+        scenes.draw(root, progress=lambda number, _=None: count(number), **settings)
+
+
+def say(sentence: str) -> None:
+    """One line to the person who waits."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+class Experiment:
+    """One run of a recipe: its data, its folder, and what has been computed so far."""
+
+    def __init__(self, recipe: Recipe, root, folder: RunFolder, context, save_every: float = 30.0):
+        self.recipe, self.folder, self.context, self.save_every = recipe, folder, context, save_every
+        self.train_set = open_dataset(recipe.data, root, "train")
+        self.val_set = open_dataset(recipe.data, root, "val")
+        self.classes = self.train_set.labels.num_classes
+        self.matrices = evaluation.Matrices(folder.path / "confusion.npz")
+        say(f"Data: {self.train_set.description} {self.val_set.description}")
+
+    # ---- training
+
+    def train_all(self) -> None:
+        """Every stage, in order; the training matrix as soon as the stage that gives it is done."""
+        for number, plan in enumerate(self.recipe.stages, 1):
+            built = None
+            if not self.folder.finished(plan.name).exists():
+                built = self.build(plan)
+                self.train(plan, built, f"[{number}/{len(self.recipe.stages)}] ")
+            if plan.name == self.recipe.matrix_stage and "train" not in self.matrices:
+                self.measure_training_set(built or self.load(plan))
+
+    def build(self, plan: StagePlan):
+        """The stage's network with the values it starts from."""
+        built = self.construct(plan, self.recipe.pretrained and plan.start is None)
+        if plan.start is not None:
+            path = self.folder.finished(plan.start)
+            checkpoint.restore_part(built, checkpoint.load(path)[0], path)
+        return built
+
+    def load(self, plan: StagePlan):
+        """The stage's network with the values it ended with."""
+        built, path = self.construct(plan), self.folder.finished(plan.name)
+        checkpoint.restore_network(built, checkpoint.load(path)[0], path)
+        return built
+
+    def construct(self, plan: StagePlan, pretrained: bool = False):
+        """The stage's network with initial values: a function of the seed."""
+        recipe = self.recipe
+        runtime.seed(recipe.seed)
+        with_subnets = plan.trains == "subnets"
+        built = network.build(
+            recipe.encoder,
+            self.classes,
+            self.groups() if with_subnets else (),
+            recipe.output_stride,
+            recipe.subnets,
+            recipe.head,
+            recipe.subnet_head if with_subnets else None,
+            pretrained,
+            self.context,
+        )
+        engine.freeze_shapes(built)
+        return built
+
+    def train(self, plan: StagePlan, built, prefix: str) -> None:
+        """Train one stage, or the rest of it."""
+        recipe = self.recipe
+        augment = Augment(tuple(recipe.crop), tuple(recipe.scale))
+        # every stage draws its own order and crops; arms that are compared draw the same ones
+        seed = recipe.seed * 1000 + {"baseline": 1, "subnets": 2}[plan.trains] + (10 if plan.start else 0)
+        batches = Batches(self.train_set, augment, recipe.batch_size, seed, workers=1)
+        stage = stages.Stage(
+            plan.name,
+            self.step(plan, built),
+            batches,
+            plan.epochs,
+            plan.learning_rate,
+            prefix,
+            plan.warm_up,
+            about={"labels": recipe.data, "rule": recipe.rule if plan.trains == "subnets" else "subnet0"},
+        )
+        stages.train(self.folder, stage, built, self.context, self.save_every, warn=say)
+
+    def step(self, plan: StagePlan, built):
+        """The training step of a stage with its losses."""
+        if plan.trains == "baseline":
+            return engine.BaselineStep(built, self.criterion(plan.loss, range(self.classes)))
+        criteria = [self.criterion(plan.loss, group, others=True) for group in built.groups]
+        return engine.SubnetStep(built, criteria)
+
+    def criterion(self, loss: str, group, others: bool = False):
+        """CE, or the improved cross-entropy with weights from the training matrix seen in the group's space."""
+        size = len(group) + int(others)
+        if loss == "CE":
+            return losses.CrossEntropyLoss(size)
+        counts = self.matrices["train"]
+        counts = metrics.collapse(counts, group) if others else counts
+        weights = losses.confusion_weights(metrics.normalize(counts), self.recipe.scheme)
+        return losses.ConfusionCELoss(weights, self.recipe.penalty)
+
+    # ---- matrices and groups
+
+    def measure_training_set(self, built) -> None:
+        """The training matrix: what the CE network confuses on (a part of) the training split."""
+        indices = evenly(len(self.train_set), self.recipe.matrix_images)
+        counted = evaluation.run(built, self.train_set, indices, ["subnet0"], "training matrix", self.context)
+        self.matrices["train"] = counted["subnet0"].sum(0)
+
+    def discovered(self) -> list:
+        """Groups found in the training matrix."""
+        return groups.discover(metrics.normalize(self.matrices["train"]), max_groups=self.recipe.max_groups)
+
+    def groups(self) -> list:
+        """The groups that get a subnet."""
+        found = groups.PAPER[self.recipe.data] if self.recipe.groups == "paper" else self.discovered()
+        return [tuple(group) for group in found]
+
+    # ---- evaluation
+
+    def evaluate_all(self) -> None:
+        """Every network that an arm reads, once, by all the rules asked for."""
+        for stage in dict.fromkeys(arm.stage for arm in self.recipe.arms):
+            file = self.evaluated(stage)
+            if file.exists():
+                continue
+            plan = next(plan for plan in self.recipe.stages if plan.name == stage)
+            began = time.monotonic()
+            every = range(len(self.val_set))
+            counted = evaluation.run(
+                self.load(plan), self.val_set, every, self.rules(), f"evaluating {stage}", self.context
+            )
+            checkpoint.save(file, counted, {"stage": stage, "seconds": round(time.monotonic() - began, 2)})
+
+    def evaluated(self, stage: str):
+        """Where the per-image matrices of a stage's network are."""
+        return self.folder.path / "checkpoints" / f"{stage}.evaluation.npz"
+
+    def rules(self) -> list:
+        """Subnet 0 alone, the recipe's rule, and those shown beside it."""
+        return list(dict.fromkeys(["subnet0", self.recipe.rule, *self.recipe.other_rules]))
+
+    def per_image(self, arm) -> np.ndarray:
+        """(images, K, K) int64 counts of an arm."""
+        return self.counts(arm.stage)["subnet0" if arm.subnets == "0" else self.recipe.rule]
+
+    def counts(self, stage: str) -> dict:
+        """rule -> (images, K, K) int64 counts of a stage's network."""
+        return checkpoint.load(self.evaluated(stage))[0]
+
+    def conclude(self) -> None:
+        """Matrices, groups, results, panels: what the report reads."""
+        for arm in self.recipe.arms:
+            self.matrices[arm.key] = self.per_image(arm).sum(0)
+        files.write_json(self.folder.path / "groups.json", results.groups_record(self))
+        evaluation.write_panels(self)
+        files.write_json(self.folder.path / "results.json", results.record(self))
+
+
+def evenly(count: int, wanted: int | None) -> list:
+    """`wanted` of `count` indices, evenly spaced; all where None or more are wanted."""
+    if wanted is None or wanted >= count:
+        return list(range(count))
+    return [int(i) for i in np.linspace(0, count - 1, wanted).round()]
+
+

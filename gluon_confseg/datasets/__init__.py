@@ -1,0 +1,34 @@
+"""Data sets that yield (image, mask) pairs of uint8 NumPy arrays; random transforms; prefetched batches.
+
+Needs NumPy and OpenCV, not MXNet.
+"""
+
+from __future__ import annotations
+
+from gluon_confseg.datasets.base import SegmentationDataset
+from gluon_confseg.datasets.batches import Batches, whole_images
+from gluon_confseg.datasets.camvid import CamVid
+from gluon_confseg.datasets.cityscapes import Cityscapes
+from gluon_confseg.datasets.transforms import Augment, normalize
+from gluon_confseg.errors import DatasetError
+
+DATASETS = {"cityscapes": Cityscapes, "camvid": CamVid}
+
+__all__ = [
+    "DATASETS",
+    "Augment",
+    "Batches",
+    "CamVid",
+    "Cityscapes",
+    "SegmentationDataset",
+    "normalize",
+    "open_dataset",
+    "whole_images",
+]
+
+
+def open_dataset(name: str, root, split: str) -> SegmentationDataset:
+    """A data set by name ("cityscapes", "camvid"). Raises DatasetError for an unknown name or a faulty folder."""
+    if name not in DATASETS:
+        raise DatasetError(f"There is no data set {name!r} here; choose one of {', '.join(DATASETS)}.")
+    return DATASETS[name](root, split)

@@ -1,0 +1,61 @@
+"""CamVid as the SegNet tutorial splits it: SPLIT/NAME.png and SPLITannot/NAME.png."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gluon_confseg.datasets.base import SegmentationDataset
+from gluon_confseg.datasets.pairing import existing_root, files_by_name, nearby, pair
+from gluon_confseg.errors import DatasetError
+from gluon_confseg.labels import CAMVID
+
+SPLITS = ("train", "val", "test")
+_WANTED = "train/, trainannot/, val/ and valannot/"
+
+
+class CamVid(SegmentationDataset):
+    """Road photographs of 480 x 360 pixels, 11 classes; value 11 in a label is ignored.
+
+    root        folder of train/, trainannot/, ...
+    split       "train", "val" or "test"
+    Raises DatasetError: no such folder, another layout, images and labels that do not pair (all at once).
+    """
+
+    def __init__(self, root, split: str = "train"):
+        root = existing_root(root, "CAMVID_ROOT", _WANTED)
+        if split not in SPLITS:
+            raise DatasetError(f"CamVid has no split {split!r}; choose one of {', '.join(SPLITS)}.")
+        images, labels = _files(root, split, split), _files(root, split, f"{split}annot")
+        pairs = pair(
+            root,
+            images,
+            labels,
+            lambda key: root / split / f"{key}.png",
+            lambda key: root / f"{split}annot" / f"{key}.png",
+        )
+        super().__init__(root, split, CAMVID, pairs)
+
+    @property
+    def description(self) -> str:
+        return f"CamVid photographs, {self.split}: {len(self)} images."
+
+
+def _files(root: Path, split: str, folder: str) -> dict[str, Path]:
+    files = files_by_name(root / folder, ".png")
+    if files:
+        return files
+    reason = f"{folder}/ holds no *.png" if (root / folder).is_dir() else f"there is no folder {folder}"
+    looked = f"{reason} (looked for {split}/NAME.png and {split}annot/NAME.png)"
+    others = [
+        name
+        for name in SPLITS
+        if name != split and (root / name).is_dir() and (root / f"{name}annot").is_dir()
+    ]
+    if others:
+        raise DatasetError(
+            f"{root}: has no CamVid split {split}, {looked}; add it, or use one of: {', '.join(others)}."
+        )
+    raise DatasetError(
+        f"{root}: is not the CamVid layout, {looked}; set CAMVID_ROOT to the folder that holds {_WANTED}."
+        f"{nearby(root, f'{split}annot')}"
+    )

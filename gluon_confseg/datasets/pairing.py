@@ -1,0 +1,94 @@
+"""Images and labels of a folder, paired by name: every fault is found before the first picture is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gluon_confseg.errors import DatasetError
+
+_NAMED = 5
+
+
+class Pair(NamedTuple):
+    """name: the file name less what all images of the data set share; label: None where the split has none."""
+
+    name: str
+    image: Path
+    label: Path | None
+
+
+def files_by_name(folder: Path, suffix: str, nested: bool = False) -> dict[str, Path]:
+    """{key: path} of the files in `folder` that end in `suffix`; hidden files do not count.
+
+    nested      look one folder further down: the key is then "city/name" instead of "name"
+    """
+    found = {}
+    for path in folder.glob(f"*/*{suffix}" if nested else f"*{suffix}"):
+        if not path.name.startswith("."):  # "._name.png" is what macOS leaves on foreign disks
+            found[str(path.relative_to(folder))[: -len(suffix)]] = path
+    return found
+
+
+def pair(
+    root: Path,
+    images: dict[str, Path],
+    labels: dict[str, Path],
+    image_path: Callable[[str], Path],
+    label_path: Callable[[str], Path],
+) -> list[Pair]:
+    """Pairs in the order of their keys; ONE DatasetError names all images without label and labels without image.
+
+    images, labels              {key: path}, as `files_by_name` gives them
+    image_path, label_path      where the partner of a key is expected, for the message
+    """
+    faults = [
+        _alone(root, "image", images[key], "label", label_path(key))
+        for key in sorted(images.keys() - labels.keys())
+    ]
+    faults += [
+        _alone(root, "label", labels[key], "image", image_path(key))
+        for key in sorted(labels.keys() - images.keys())
+    ]
+    if faults:
+        raise DatasetError(f"{root}: {listed(faults)}; add what is missing, or remove what is left alone.")
+    return [Pair(Path(key).name, images[key], labels[key]) for key in sorted(images)]
+
+
+def listed(faults: Sequence[str]) -> str:
+    """The first five faults, and how many more there are, in one sentence without its full stop."""
+    named = "; ".join(fault.rstrip(".") for fault in faults[:_NAMED])
+    more = len(faults) - _NAMED
+    return f"{named}; and {more} more" if more > 0 else named
+
+
+def _alone(root: Path, kind: str, path: Path, partner_kind: str, partner: Path) -> str:
+    return f"{kind} {path.relative_to(root)} has no {partner_kind} {partner.relative_to(root)}"
+
+
+def existing_root(root, variable: str, wanted: str) -> Path:
+    """`root` as a Path; DatasetError where it is no folder. variable: what sets it; wanted: what it must hold."""
+    if root is None or not str(root):
+        raise DatasetError(f"No data folder was given; set {variable} to the folder that holds {wanted}.")
+    root = Path(root).expanduser()
+    if not root.exists():
+        raise DatasetError(f"{root}: no such folder; set {variable} to the folder that holds {wanted}.")
+    if not root.is_dir():
+        raise DatasetError(
+            f"{root}: is a file, not a folder; unpack it and set {variable} to the folder that holds {wanted}."
+        )
+    return root
+
+
+def nearby(root: Path, marker: str) -> str:
+    """ " Did you mean X?" where `marker` is a folder one step above or below `root`, else nothing."""
+    root = root.resolve()
+    try:
+        below = sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError:  # a folder that may not be listed
+        below = []
+    for candidate in [root.parent, root.parent.parent, *below]:
+        if (candidate / marker).is_dir():
+            return f" Did you mean {candidate}?"
+    return ""

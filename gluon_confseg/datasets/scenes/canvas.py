@@ -1,0 +1,130 @@
+"""The camera, and the picture and label map it fills: everything is drawn into both at once.
+
+Pixels depend on integer drawing of OpenCV (`fillPoly`, `circle`, `line` at whole-pixel coordinates, no
+anti-aliasing) and on single float64 operations (+ - * / and floor), which IEEE 754 rounds alike everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+NEAR = 1.5  # metres; nothing is drawn nearer than this
+FAR_PIXEL = 20000
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera that looks along +z: x to the right, y up from the ground, z ahead, in metres."""
+
+    width: int
+    height: int
+    focal: float  # pixels
+    center: float  # column of the vanishing point
+    horizon: float  # row of the horizon
+    eye: float  # metres above the ground
+
+    def project(self, x: float, y: float, z: float) -> Tuple[float, float]:
+        """Column and row of a point; points nearer than NEAR are taken to lie at NEAR."""
+        scale = self.focal / max(z, NEAR)
+        return self.center + x * scale, self.horizon + (self.eye - y) * scale
+
+    def scale(self, z: float) -> float:
+        """Pixels per metre at distance z."""
+        return self.focal / max(z, NEAR)
+
+
+@dataclass(frozen=True)
+class Light:
+    """What the hour and the weather do to colors. Factors are in 256ths."""
+
+    sun: int  # -1: from the left, 1: from the right, 0: overcast
+    sky: Tuple[int, int, int]
+    haze: float  # metres at which half of a color is gone
+    lit: int
+    shade: int
+
+    def facing(self, color: Sequence[int], side: int, z: float) -> Tuple[int, int, int]:
+        """The color of a surface whose normal points to the left (-1), the right (1), up (2), or to us (0)."""
+        factor, fade = self.factor(side), int(256 * z / (z + self.haze))
+        keep, (red, green, blue), sky = 256 - fade, color, self.sky
+        return (
+            (min(255, red * factor >> 8) * keep + sky[0] * fade) >> 8,
+            (min(255, green * factor >> 8) * keep + sky[1] * fade) >> 8,
+            (min(255, blue * factor >> 8) * keep + sky[2] * fade) >> 8,
+        )
+
+    def factor(self, side: int) -> int:
+        """Brightness of a surface by its normal, in 256ths."""
+        if side == 2:
+            return self.lit + 12
+        if side == 0 or self.sun == 0:
+            return (self.lit + self.shade) // 2
+        return self.lit if side == self.sun else self.shade
+
+
+class Canvas:
+    """image (H, W, 3) uint8 RGB and labels (H, W) uint8 raw ids, drawn from far to near."""
+
+    def __init__(self, camera: Camera, light: Light) -> None:
+        self.camera, self.light = camera, light
+        self.image = np.zeros((camera.height, camera.width, 3), np.uint8)
+        self.labels = np.zeros((camera.height, camera.width), np.uint8)
+
+    def polygon(self, points: Iterable[Tuple[float, float]], color: Sequence[int], label: Optional[int]) -> None:
+        """Fill a polygon given in pixels; label None leaves the labels as they are."""
+        corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
+        cv2.fillPoly(self.image, [corners], color)
+        if label is not None:
+            cv2.fillPoly(self.labels, [corners], label)
+
+    def mark(self, points: Iterable[Tuple[float, float]], label: int) -> None:
+        """Fill a polygon of the labels alone: the image shows what is behind."""
+        cv2.fillPoly(self.labels, [np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)], label)
+
+    def disc(self, u: float, v: float, radius: float, color: Sequence[int], label: Optional[int]) -> None:
+        """Fill a circle given in pixels, at least one pixel."""
+        place, size = (pixel(u), pixel(v)), max(0, int(radius + 0.5))
+        if abs(place[0]) > FAR_PIXEL // 2 or size > FAR_PIXEL // 4:
+            return
+        cv2.circle(self.image, place, size, color, -1)
+        if label is not None:
+            cv2.circle(self.labels, place, size, label, -1)
+
+    def line(
+        self,
+        start: Tuple[float, float],
+        end: Tuple[float, float],
+        width: float,
+        color: Sequence[int],
+        label: Optional[int],
+    ) -> None:
+        """A line of that many pixels, at least one."""
+        a, b = (pixel(start[0]), pixel(start[1])), (pixel(end[0]), pixel(end[1]))
+        thickness = min(255, max(1, int(width + 0.5)))
+        cv2.line(self.image, a, b, color, thickness)
+        if label is not None:
+            cv2.line(self.labels, a, b, label, thickness)
+
+    def darken(self, points: Iterable[Tuple[float, float]], factor: int) -> None:
+        """Multiply the image inside a polygon by factor / 256; the labels stay."""
+        corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
+        left, top = np.maximum(corners.min(axis=0), 0)
+        right, bottom = np.minimum(corners.max(axis=0) + 1, (self.camera.width, self.camera.height))
+        if left >= right or top >= bottom:
+            return
+        mask = np.zeros((bottom - top, right - left), np.uint8)
+        cv2.fillPoly(mask, [corners - (left, top)], 1)
+        part = self.image[top:bottom, left:right]
+        dark = ((part.astype(np.uint16) * factor) >> 8).astype(np.uint8)
+        np.copyto(part, dark, where=mask[:, :, None] > 0)
+
+
+def pixel(value: float) -> int:
+    """The pixel at a coordinate, kept within what OpenCV's 32-bit drawing takes."""
+    if -FAR_PIXEL < value < FAR_PIXEL:
+        return int(value + 0.5)
+    return FAR_PIXEL if value > 0 else -FAR_PIXEL

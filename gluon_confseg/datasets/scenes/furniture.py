@@ -1,0 +1,119 @@
+"""Poles and what hangs on them: lamps, traffic lights, traffic signs; and bins and boxes, which are ignored."""
+
+from __future__ import annotations
+
+from typing import Sequence, Tuple
+
+from . import ids
+from .canvas import Canvas
+from .dice import Dice
+from .people import Figure
+from .solids import CIRCLE
+
+STEEL = ((118, 122, 124), (88, 92, 92), (64, 70, 66), (146, 148, 148), (70, 62, 54))
+LAMPS_ON = ((236, 60, 44), (240, 178, 50), (70, 214, 140))
+LAMPS_OFF = ((66, 26, 24), (64, 52, 24), (24, 58, 40))
+
+
+def post(canvas: Canvas, dice: Dice, x: float, z: float, height: float, thick: float) -> Figure:
+    """A pole; what hangs on it is drawn on the figure that is returned."""
+    figure = Figure(canvas, x, z, 1.0, ids.POLE)
+    figure.shadow(thick)
+    figure.limb((0, 0), (0, height), thick, dice.vary(dice.pick(STEEL), 14))
+    return figure
+
+
+def draw_lamp(canvas: Canvas, dice: Dice, x: float, z: float, reach: float) -> None:
+    """A street lamp; its arm reaches over the road by `reach` metres."""
+    height = dice.real(5.0, 8.5)
+    figure = post(canvas, dice, x, z, height, 0.13)
+    color = dice.pick(STEEL)
+    figure.limb((0, height), (reach, height + 0.25), 0.07, color)
+    figure.limb((reach * 0.8, height + 0.2), (reach * 1.15, height + 0.28), 0.16, (176, 178, 176))
+
+
+def draw_bollard(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
+    """A short pole at the kerb."""
+    post(canvas, dice, x, z, dice.real(0.8, 1.1), 0.13)
+
+
+def draw_traffic_light(canvas: Canvas, dice: Dice, x: float, z: float, reach: float) -> None:
+    """A light on a pole, and another on an arm over the road where `reach` is not 0."""
+    figure = post(canvas, dice, x, z, 3.5 if not reach else 5.8, 0.13)
+    state = dice.whole(0, 2)
+    signal(figure, dice, 0.0, 2.3, state, 1.0)
+    if reach:
+        figure.limb((0, 5.7), (reach, 5.8), 0.12, dice.pick(STEEL))
+        signal(figure, dice, reach, 4.9, state, 1.15)
+
+
+def signal(figure: Figure, dice: Dice, a: float, y: float, state: int, size: float) -> None:
+    """Three lamps in a dark housing, one of them on; bottom at y."""
+    wide, tall = 0.19 * size, 1.0 * size
+    if dice.chance(0.4):
+        edge = 0.09 * size
+        rim = ((a - wide - edge, y - edge), (a + wide + edge, y - edge), (a + wide + edge, y + tall + edge), (a - wide - edge, y + tall + edge))
+        figure.shape(rim, (226, 226, 222), ids.TRAFFIC_LIGHT)
+    housing = ((a - wide, y), (a + wide, y), (a + wide, y + tall), (a - wide, y + tall))
+    figure.shape(housing, dice.pick(((26, 28, 28), (30, 44, 36), (44, 46, 46))), ids.TRAFFIC_LIGHT)
+    for lamp in range(3):
+        color = LAMPS_ON[lamp] if lamp == state else LAMPS_OFF[lamp]
+        u, v = figure.at(a, y + tall * (5 - 2 * lamp) / 6)
+        figure.canvas.disc(u, v, 0.13 * size * figure.scale, color, ids.TRAFFIC_LIGHT)
+
+
+def draw_sign(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
+    """One or two traffic signs on a pole."""
+    height = dice.real(2.3, 3.1)
+    figure = post(canvas, dice, x, z, height, 0.075)
+    plate(figure, dice, height, dice.real(0.3, 0.48))
+    if dice.chance(0.3):
+        low = height - 0.85
+        board(figure, 0.0, low - 0.16, 0.3, 0.3, dice.pick(((236, 236, 232), (34, 74, 164), (236, 236, 232))))
+
+
+def plate(figure: Figure, dice: Dice, y: float, radius: float) -> None:
+    """A warning, a ban, an order, a priority or a place sign around height y."""
+    kind = dice.weighted({"ban": 3, "warning": 2, "order": 2, "priority": 1.5, "parking": 2, "stop": 1, "place": 1})
+    white, red, blue, yellow = (238, 238, 234), (196, 28, 34), (32, 78, 172), (240, 192, 40)
+    round_ = [(radius * c, y + radius * s) for c, s in CIRCLE]
+    triangle = [(-radius * 1.1, y - radius * 0.8), (radius * 1.1, y - radius * 0.8), (0, y + radius * 1.1)]
+    if kind == "warning":
+        ringed(figure, triangle, 0.62, red, white)
+    elif kind == "priority":
+        ringed(figure, [(-radius, y), (0, y - radius), (radius, y), (0, y + radius)], 0.66, white, yellow)
+    elif kind == "parking":
+        ringed(figure, [(-radius, y - radius), (radius, y - radius), (radius, y + radius), (-radius, y + radius)], 0.34, blue, white)
+    elif kind == "place":
+        wide = dice.real(1.6, 2.6)
+        tone = dice.pick((yellow, blue, white))
+        board(figure, 0.0, y - radius, radius * wide, radius * 1.5, tone)
+        for line in (0.4, 0.9):
+            figure.limb((-radius * wide * 0.7, y - radius + radius * line), (radius * wide * 0.5, y - radius + radius * line), 0.08, (40, 40, 44), ids.TRAFFIC_SIGN)
+    else:
+        colors = {"ban": (red, white), "order": (blue, white), "stop": (red, red)}[kind]
+        ringed(figure, round_, 0.66 if kind == "ban" else 0.3, *colors)
+        if kind in ("stop", "ban"):
+            figure.limb((-radius * 0.42, y), (radius * 0.42, y), radius * 0.32, white if kind == "stop" else (40, 40, 44), ids.TRAFFIC_SIGN)
+
+
+def ringed(figure: Figure, outline: Sequence[Tuple[float, float]], inner: float, outside: Sequence[int], inside: Sequence[int]) -> None:
+    """A plate and a smaller one of the same shape on it."""
+    figure.shape(outline, outside, ids.TRAFFIC_SIGN)
+    middle = sum(point[1] for point in outline) / len(outline)
+    figure.shape([(a * inner, middle + (y - middle) * inner) for a, y in outline], inside, ids.TRAFFIC_SIGN)
+
+
+def board(figure: Figure, a: float, y: float, half: float, tall: float, color: Sequence[int]) -> None:
+    """A rectangular sign with its bottom at y."""
+    figure.shape(((a - half, y), (a + half, y), (a + half, y + tall), (a - half, y + tall)), color, ids.TRAFFIC_SIGN)
+
+
+def draw_bin(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
+    """A bin, a box or a hoarding: static or unlabeled, so ignored."""
+    figure = Figure(canvas, x, z, 1.0, dice.pick((ids.STATIC, ids.STATIC, ids.UNLABELED, ids.DYNAMIC)))
+    half, tall = dice.real(0.25, 0.7), dice.real(0.8, 1.5)
+    figure.shadow(half)
+    color = dice.vary(dice.pick(STEEL + ((60, 84, 60), (150, 110, 40))), 16)
+    figure.shape(((-half, 0), (half, 0), (half, tall), (-half, tall)), color)
+    figure.shape(((-half, tall), (half, tall), (half, tall * 0.88), (-half, tall * 0.88)), tuple(c * 3 // 4 for c in color))

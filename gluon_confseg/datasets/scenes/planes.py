@@ -1,0 +1,127 @@
+"""Textured planes in perspective: fronts along the street, and fronts that face the camera."""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+import cv2
+import numpy as np
+
+from . import ids
+from .canvas import NEAR, Canvas
+
+
+LEVELS = np.arange(256)
+
+
+def seen_part(canvas: Canvas, x: float, z1: float, z2: float) -> Tuple[float, float]:
+    """The part of a plane along the street that is within the picture's width; empty (z1 >= z2) if none is."""
+    room = canvas.camera.width - canvas.camera.center if x > 0 else canvas.camera.center
+    return max(z1, NEAR, canvas.camera.focal * abs(x) / max(room, 1.0) - 0.5), z2
+
+
+def density_for(canvas: Canvas, z: float) -> float:
+    """Texture pixels per metre that suit the distance, so that far textures do not shimmer."""
+    return min(canvas.camera.scale(max(z, 9.0)), 26.0 * canvas.camera.width / 512) * 0.8
+
+
+def along_street(
+    canvas: Canvas,
+    x: float,
+    z1: float,
+    z2: float,
+    base: float,
+    texture: np.ndarray,
+    density: float,
+    label: int,
+    mask: Optional[np.ndarray] = None,
+) -> None:
+    """Draw a vertical plane at x from z1 to z2 metres; texture row 0 lies at height `base`."""
+    camera = canvas.camera
+    z1 = max(z1, NEAR)
+    ends = sorted((camera.project(x, 0, z1)[0], camera.project(x, 0, z2)[0]))
+    left, right = max(0, int(ends[0] // 1)), min(camera.width, int(ends[1] // 1) + 1)
+    if x == 0 or left >= right:
+        return
+    columns = np.arange(left, right)
+    depth = camera.focal * x / (columns + 0.5 - camera.center)
+    keep = (depth >= z1) & (depth < z2)
+    columns, depth = columns[keep], depth[keep]
+    if columns.size == 0:
+        return
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    across = np.minimum(((depth - z1) * density).astype(np.int32), texture.shape[1] - 1)
+    paint(canvas, left, right, depth, across, base, texture, density, label, mask, -1 if x > 0 else 1)
+
+
+def facing_us(
+    canvas: Canvas,
+    x1: float,
+    x2: float,
+    z: float,
+    base: float,
+    texture: np.ndarray,
+    density: float,
+    label: int,
+    mask: Optional[np.ndarray] = None,
+) -> None:
+    """Draw a vertical plane at z from x1 to x2 metres; texture row 0 lies at height `base`."""
+    camera = canvas.camera
+    if z < NEAR:
+        return
+    left = max(0, int(camera.project(x1, 0, z)[0] // 1))
+    right = min(camera.width, int(camera.project(x2, 0, z)[0] // 1) + 1)
+    if left >= right:
+        return
+    depth = np.full(right - left, float(z))
+    place = (np.arange(left, right) + 0.5 - camera.center) * (z / camera.focal) - x1
+    across = np.clip((place * density).astype(np.int32), 0, texture.shape[1] - 1)
+    paint(canvas, left, right, depth, across, base, texture, density, label, mask, 0)
+
+
+def paint(
+    canvas: Canvas,
+    left: int,
+    right: int,
+    depth: np.ndarray,
+    across: np.ndarray,
+    base: float,
+    texture: np.ndarray,
+    density: float,
+    label: int,
+    mask: Optional[np.ndarray],
+    side: int,
+) -> None:
+    """Fill columns left to right, whose depths and texture columns are given, where the plane is seen."""
+    camera = canvas.camera
+    near, far = float(depth.min()), float(depth.max())
+    first, last = rows_seen(canvas, near, far, base, base + texture.shape[0] / density)
+    if first >= last:
+        return
+    rows = ((camera.horizon - 0.5 - np.arange(first, last)) * density).astype(np.float32)[:, None]
+    up = rows * (depth / camera.focal).astype(np.float32)[None, :]
+    up += np.float32((camera.eye - base) * density)
+    inside = (up >= 0) & (up < texture.shape[0])
+    index = np.minimum(np.maximum(up, 0), texture.shape[0] - 1).astype(np.int32)
+    lit = faded(canvas, texture, (near + far) / 2, side)
+    colors = lit.reshape(-1, 3).take(index * texture.shape[1] + across[None, :], axis=0)
+    seen = inside if mask is None else inside & mask[index, across[None, :]]
+    labels = canvas.labels[first:last, left:right]
+    labels[inside if label == ids.FENCE else seen] = label  # Cityscapes labels a fence with what is seen through it
+    np.copyto(canvas.image[first:last, left:right], colors, where=seen[:, :, None])
+
+
+def rows_seen(canvas: Canvas, near: float, far: float, low: float, high: float) -> Tuple[int, int]:
+    """First row and row behind the last of a plane from height low to high, from depth near to far."""
+    camera = canvas.camera
+    tops = [camera.horizon + (camera.eye - high) * camera.focal / z for z in (near, far)]
+    bottoms = [camera.horizon + (camera.eye - low) * camera.focal / z for z in (near, far)]
+    return max(0, int(min(tops))), min(camera.height, int(max(bottoms)) + 1)
+
+
+def faded(canvas: Canvas, texture: np.ndarray, z: float, side: int) -> np.ndarray:
+    """The texture under the light, on a plane that faces `side`, at distance z."""
+    fade = int(256 * z / (z + canvas.light.haze))
+    lit = np.minimum(255, (LEVELS * canvas.light.factor(side)) >> 8)
+    table = (lit[:, None] * (256 - fade) + np.asarray(canvas.light.sky) * fade) >> 8
+    return cv2.LUT(texture, table.astype(np.uint8)[None])

@@ -1,0 +1,94 @@
+"""Trees, bushes and hedges, and the green that stands behind everything."""
+
+from __future__ import annotations
+
+from typing import Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from . import ids
+from .canvas import Canvas
+from .dice import Dice
+from .materials import speckle, stains
+from .planes import along_street, density_for, facing_us, seen_part
+
+LEAVES = ((72, 98, 50), (86, 108, 54), (58, 84, 52), (104, 116, 60), (120, 116, 58), (64, 80, 44))
+BARK = ((84, 72, 60), (70, 62, 54), (104, 94, 82))
+
+
+def draw_tree(canvas: Canvas, dice: Dice, x: float, z: float, color: Sequence[int], size: float = 1.0) -> None:
+    """A trunk and a crown of leaf clumps; both are vegetation."""
+    trunk, radius = dice.real(2.2, 3.4) * size, dice.real(1.5, 2.6) * size
+    u, v = canvas.camera.project(x, 0, z)
+    scale = canvas.camera.scale(z)
+    bark = canvas.light.facing(dice.vary(dice.pick(BARK), 10), 0, z)
+    canvas.line((u, v), (u, v - (trunk + radius * 0.6) * scale), dice.real(0.2, 0.4) * size * scale, bark, ids.VEGETATION)
+    middle = v - (trunk + radius * 0.8) * scale
+    clumps(canvas, dice, (u, middle), (radius * scale, radius * dice.real(0.8, 1.2) * scale), color, z)
+
+
+def draw_bush(canvas: Canvas, dice: Dice, x: float, z: float, color: Sequence[int]) -> None:
+    """Leaves down to the ground."""
+    u, v = canvas.camera.project(x, 0, z)
+    half, tall = dice.real(0.5, 1.4) * canvas.camera.scale(z), dice.real(0.4, 0.9) * canvas.camera.scale(z)
+    clumps(canvas, dice, (u, v - tall * 0.8), (half, tall), color, z)
+
+
+def clumps(
+    canvas: Canvas, dice: Dice, middle: Tuple[float, float], radii: Tuple[float, float], color: Sequence[int], z: float
+) -> None:
+    """Overlapping discs within an ellipse, darker below and lighter above."""
+    count = max(9, min(44, int(radii[0] * 0.9)))
+    if middle[0] + radii[0] < -20 or middle[0] - radii[0] > canvas.camera.width + 20:
+        return
+    places, spread = [], 1.0 if count > 20 else 1.4
+    for _ in range(count):
+        a, b = dice.real(-1, 1), dice.real(-1, 1)
+        if a * a + b * b > 1:
+            a, b = a * 0.6, b * 0.6
+        places.append((b, a))
+    for b, a in sorted(places, reverse=True):
+        tone = dice.vary([c - int(b * 22) for c in color], 12)
+        lit = canvas.light.facing(tone, -1 if a < 0 else 1, z)
+        size = radii[0] * dice.real(0.2, 0.34) * spread
+        canvas.disc(middle[0] + a * radii[0], middle[1] + b * radii[1], size, lit, ids.VEGETATION)
+
+
+def leaves(dice: Dice, size: Tuple[int, int], color: Sequence[int], density: float) -> np.ndarray:
+    """A texture (h, w, 3) uint8 of leaves in clumps."""
+    height, width = size
+    grain = max(1, int(0.3 * density))
+    rough = dice.noise(height // grain + 2, width // grain + 2).astype(np.int16) % 60 - 34
+    tint = rough.repeat(grain, axis=0).repeat(grain, axis=1)[:height, :width]
+    tint = tint + speckle(dice, height, width, 20) + stains(dice, height, width)
+    return np.clip(np.asarray(color, np.int16) + tint[:, :, None], 0, 255).astype(np.uint8)
+
+
+def ragged(dice: Dice, size: Tuple[int, int], density: float, depth: float) -> np.ndarray:
+    """A mask (h, w) whose upper edge is uneven by up to `depth` metres."""
+    step = max(1, int(1.2 * density))
+    knots = dice.noise(1, size[1] // step + 2)
+    drop = cv2.resize(knots, (size[1], 1), interpolation=cv2.INTER_LINEAR_EXACT)[0].astype(np.int32)
+    drop = drop + dice.noise(size[1]) // 4
+    top = size[0] - (drop * max(1, int(depth * density))) // 320
+    return np.arange(size[0])[:, None] < top[None, :]
+
+
+def draw_hedge(canvas: Canvas, dice: Dice, x: float, z1: float, z2: float, height: float, color: Sequence[int]) -> None:
+    """A hedge, or at some height a row of trees, along the street."""
+    z1, z2 = seen_part(canvas, x, z1, z2)
+    if z1 >= z2:
+        return
+    density = density_for(canvas, (z1 + z2) / 2) * (1.0 if height < 3 else 0.6)
+    size = max(3, int(height * density)), max(3, int((z2 - z1) * density))
+    texture, mask = leaves(dice, size, color, density), ragged(dice, size, density, height * 0.3)
+    along_street(canvas, x, z1, z2, 0, texture, density, ids.VEGETATION, mask)
+
+
+def draw_thicket(canvas: Canvas, dice: Dice, x1: float, x2: float, z: float, height: float, color: Sequence[int]) -> None:
+    """Green across the view at distance z."""
+    density = density_for(canvas, z)
+    size = max(3, int(height * density)), max(3, int((x2 - x1) * density))
+    texture, mask = leaves(dice, size, color, density), ragged(dice, size, density, height * 0.5)
+    facing_us(canvas, x1, x2, z, 0, texture, density, ids.VEGETATION, mask)

@@ -1,0 +1,106 @@
+"""Writes drawn scenes as a data set in the Cityscapes layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Callable, Iterator, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from gluon_confseg.errors import DatasetError
+from gluon_confseg.files import write_json
+
+from .scene import VERSION, scene
+
+MARK = "drawn_scenes.json"
+FIRST_INDEX = {"train": 0, "val": 500000}  # so that neither split depends on the size of the other
+NOTE = "street scenes drawn by gluon-confseg (not Cityscapes)"
+
+
+def draw(
+    root,
+    train: int,
+    val: int,
+    size: Tuple[int, int] = (512, 256),
+    seed: int = 0,
+    progress: Optional[Callable[[int, int], object]] = None,
+) -> Path:
+    """Write `train` and `val` scenes of size (width, height) below `root`, in the Cityscapes layout.
+
+    leftImg8bit/SPLIT/drawn/drawn_000000_000019_leftImg8bit.png, gtFine/SPLIT/drawn/..._gtFine_labelIds.png (raw
+    ids) and drawn_scenes.json, by which a reader knows that this is not Cityscapes. Each file is whole or not
+    there; a run that was stopped goes on where it was, a complete one returns at once. Scenes of other
+    parameters are replaced. `progress(done, total)` is called after each scene. Returns `root`.
+    Raises DatasetError where `root` holds a Cityscapes layout that was not drawn, or can't be written.
+    """
+    root, total = Path(root), train + val
+    wanted = {"note": NOTE, "version": VERSION, "seed": seed, "size": list(size), "train": train, "val": val}
+    found = _found(root)
+    if found == {**wanted, "complete": True}:
+        return root
+    try:
+        _begin(root, {**wanted, "complete": False}, found)
+        for done, (index, picture, labels) in enumerate(_files(root, train, val), 1):
+            if not (picture.exists() and labels.exists()):
+                _write_scene(picture, labels, scene(seed, index, *size))
+            if progress:
+                progress(done, total)
+        write_json(root / MARK, {**wanted, "complete": True})
+    except OSError as error:
+        raise DatasetError(f"{root}: can't write drawn scenes there ({error}); choose another folder.") from error
+    return root
+
+
+def _found(root: Path) -> Optional[dict]:
+    """What drawn_scenes.json says; None if it is not there or no JSON."""
+    try:
+        return json.loads((root / MARK).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _begin(root: Path, wanted: dict, found: Optional[dict]) -> None:
+    """Keep what a stopped run with the same parameters left; clear anything else that was drawn."""
+    if found == wanted:
+        return
+    drawn = (root / MARK).exists()
+    for kind in ("leftImg8bit", "gtFine"):
+        if (root / kind).exists() and not drawn:
+            raise DatasetError(f"{root}: holds {kind}/ that was not drawn here, so nothing is drawn into it; choose an empty folder.")
+    for kind in ("leftImg8bit", "gtFine"):
+        for split in FIRST_INDEX:
+            shutil.rmtree(root / kind / split / "drawn", ignore_errors=True)
+    write_json(root / MARK, wanted)
+
+
+def _files(root: Path, train: int, val: int) -> Iterator[Tuple[int, Path, Path]]:
+    """Index, picture and label map of every scene."""
+    for split, count in (("train", train), ("val", val)):
+        for index in range(FIRST_INDEX[split], FIRST_INDEX[split] + count):
+            stem = f"drawn_{index:06d}_000019"
+            yield (
+                index,
+                root / "leftImg8bit" / split / "drawn" / f"{stem}_leftImg8bit.png",
+                root / "gtFine" / split / "drawn" / f"{stem}_gtFine_labelIds.png",
+            )
+
+
+def _write_scene(picture: Path, labels: Path, drawn: Tuple[np.ndarray, np.ndarray]) -> None:
+    """Write both files of a scene; fast compression, since the noise does not compress anyway."""
+    _write_png(picture, drawn[0][:, :, ::-1], 1)
+    _write_png(labels, drawn[1], 3)
+
+
+def _write_png(path: Path, pixels: np.ndarray, level: int) -> None:
+    """Write beside, then rename. Not synced: a scene lost with the power is noticed as a truncated PNG and redrawn."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coded, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, level])
+    if not coded:
+        raise OSError(f"OpenCV could not encode {path.name}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside.write_bytes(content.tobytes())
+    os.replace(beside, path)

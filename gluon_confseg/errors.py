@@ -1,0 +1,23 @@
+"""Errors that a user can cause. Each message is one sentence: what, which file, what to do."""
+
+from __future__ import annotations
+
+
+class ConfSegError(Exception):
+    """Base of every error that the command line shows as one sentence."""
+
+
+class DatasetError(ConfSegError):
+    """A data set, an image or a label that can't be used."""
+
+
+class CheckpointError(ConfSegError):
+    """A checkpoint that is damaged, or of another network."""
+
+
+class WeightsError(ConfSegError):
+    """A weights file that can't be read, or does not fit the network."""
+
+
+class RunError(ConfSegError):
+    """A run folder or a setting that can't be used."""

@@ -1,0 +1,88 @@
+"""Export of the fused network as one hybridized graph that MXNet alone runs, at any image size."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from . import files
+from .datasets.transforms import MEAN, STD
+from .errors import RunError
+from .network import FusedNetwork
+
+SIZES = ((64, 96), (101, 77), (128, 256))  # one is odd: the graph must hold no size
+TOLERANCE = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """Files of an exported network, and the largest difference of its scores from the live network's."""
+
+    symbol: Path
+    parameters: Path
+    description: Path
+    difference: float
+
+
+def write(network, rule: str, labels, prefix) -> Exported:
+    """Write PREFIX-symbol.json, PREFIX-0000.params and PREFIX.json, each atomically, after checking them.
+
+    The graph maps `data` (N, 3, H, W), normalised, to scores (N, K, H, W). It is loaded by MXNet alone and compared
+    with the live network at three sizes first; RunError where they differ by more than 1e-5.
+    """
+    prefix = Path(prefix)
+    fused = FusedNetwork(network, rule)
+    fused.hybridize()
+    with tempfile.TemporaryDirectory() as folder:
+        fused(mx.nd.zeros((1, 3, *SIZES[0]), ctx=_context(network)))
+        fused.export(f"{folder}/graph")
+        difference = check(fused, f"{folder}/graph")
+        content = {
+            end: Path(f"{folder}/graph{end}").read_bytes() for end in ("-symbol.json", "-0000.params")
+        }
+    written = {end: prefix.with_name(prefix.name + end) for end in ("-symbol.json", "-0000.params", ".json")}
+    for end, data in content.items():
+        files.write_bytes(written[end], data)
+    files.write_json(written[".json"], describe(network, rule, labels))
+    return Exported(*written.values(), difference)
+
+
+def check(fused: FusedNetwork, prefix: str) -> float:
+    """Largest difference between the exported graph and the live network over `SIZES`; RunError beyond TOLERANCE."""
+    context = _context(fused.network)
+    graph = mx.gluon.SymbolBlock.imports(f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params", ctx=context)
+    worst = 0.0
+    for number, size in enumerate(SIZES):
+        noise = np.random.RandomState(number).normal(size=(1, 3, *size)).astype(np.float32)
+        images = mx.nd.array(noise, ctx=context)
+        worst = max(worst, float((graph(images) - fused(images)).abs().max().asscalar()))
+    if not worst <= TOLERANCE:
+        raise RunError(f"the exported graph's scores differ by {worst:.2g} from the network's: nothing was written")
+    return worst
+
+
+def describe(network, rule: str, labels) -> dict:
+    """What a program needs to know to use the graph."""
+    return {
+        "input": "data: (N, 3, H, W) float32, RGB, (value / 255 - mean) / std, any H and W",
+        "output": "scores: (N, K, H, W) float32, each pixel's sum to 1",
+        "mean": list(MEAN),
+        "std": list(STD),
+        "classes": list(labels.classes),
+        "colors": np.asarray(labels.colors).tolist(),
+        "rule": rule,
+        "network": network.settings,
+    }
+
+
+def graph(network, rule: str):
+    """The fused network as a Symbol, without parameters."""
+    return FusedNetwork(network, rule)(mx.sym.var("data"))
+
+
+def _context(network):
+    return next(iter(network.collect_params().values())).list_ctx()[0]

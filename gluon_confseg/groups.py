@@ -1,0 +1,193 @@
+"""Discriminative confusing groups, found in a normalised confusion matrix: Section 3.1, Table 1.
+
+The off-diagonal is symmetrised, S = A + A^T; what an edge has above the average pair is its weight; the communities
+of that graph with the highest modularity are the groups. A class alone is no group.
+
+All arithmetic is on integers (millionths of a share), so the result depends on neither the order of the classes, a
+seed, nor the machine. See docs/decisions.md for why the weights are soft-thresholded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+_MILLIONTHS = 1_000_000
+_STARTS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfusingGroup:
+    """classes: train ids in ascending order; confusion: sum of A[i, j] over pairs i != j inside the group."""
+
+    classes: tuple
+    confusion: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __iter__(self):
+        return iter(self.classes)
+
+
+# Table 1 and Section 4.2, as train ids of `labels.CITYSCAPES` and `labels.VOC`
+PAPER = {
+    "cityscapes": [
+        ConfusingGroup((2, 3, 4, 5, 6, 7)),  # building, wall, fence, pole, traffic light, traffic sign
+        ConfusingGroup((13, 14, 15, 16)),  # car, truck, bus, train
+        ConfusingGroup((11, 12, 17, 18)),  # person, rider, motorcycle, bicycle
+    ],
+    "voc": [ConfusingGroup((0, 9, 11, 16, 18))],  # background, chair, dining table, potted plant, sofa
+}
+
+
+def discover(normalized, *, threshold: float | None = None, max_groups: int | None = None) -> list:
+    """Find the groups of classes that a network confuses: Section 3.1.
+
+    normalized   (K, K), row i = shares of the pixels of class i predicted as each class; rows without pixels are 0
+    threshold    share that is taken off every symmetrised edge, so that weaker ones vanish; default: the mean edge
+    max_groups   keep this many, those with the most confusion inside
+    returns      list of ConfusingGroup, the most confused first; empty where nothing is confused
+    raises       ValueError for a matrix that is not square, not finite, or not shares
+    """
+    shares = _checked(normalized)
+    weights = _edge_weights(shares, threshold)
+    order = _canonical_order(weights)
+    partition = _best_partition(weights[np.ix_(order, order)])
+    groups = [
+        _group(shares, order[partition == community])
+        for community in np.unique(partition)
+        if (partition == community).sum() > 1
+    ]
+    groups.sort(key=lambda group: (-group.confusion, group.classes))
+    return groups[:max_groups]
+
+
+def overlap(group, others) -> float:
+    """Largest intersection over union of `group` with one of `others` (each an iterable of classes)."""
+    members = set(group)
+    return max((len(members & set(o)) / len(members | set(o)) for o in others), default=0.0)
+
+
+def automatic_threshold(normalized) -> float:
+    """The default of `discover`: the mean symmetrised edge over the pairs of classes that have pixels."""
+    shares = _checked(normalized)
+    return _mean_edge(_symmetrised(shares), shares) / _MILLIONTHS
+
+
+def _checked(normalized) -> np.ndarray:
+    shares = np.asarray(normalized, np.float64)
+    if shares.ndim != 2 or shares.shape[0] != shares.shape[1]:
+        raise ValueError(f"a confusion matrix is (K, K), got {shares.shape}")
+    if not np.isfinite(shares).all() or shares.min(initial=0) < 0 or shares.max(initial=0) > 1 + 1e-6:
+        raise ValueError("a normalised confusion matrix holds shares from 0 to 1: pass metrics.normalize(counts)")
+    return shares
+
+
+def _group(shares: np.ndarray, classes: np.ndarray) -> ConfusingGroup:
+    classes = np.sort(classes)
+    inside = shares[np.ix_(classes, classes)]
+    return ConfusingGroup(tuple(int(k) for k in classes), float(inside.sum() - np.trace(inside)))
+
+
+def _symmetrised(shares: np.ndarray) -> np.ndarray:
+    symmetric = np.rint((shares + shares.T) * _MILLIONTHS).astype(np.int64)
+    np.fill_diagonal(symmetric, 0)
+    return symmetric
+
+
+def _mean_edge(symmetric: np.ndarray, shares: np.ndarray) -> int:
+    present = int((shares.sum(1) > 0).sum())
+    return int(symmetric.sum()) // max(present * (present - 1), 1)
+
+
+def _edge_weights(shares: np.ndarray, threshold: float | None) -> np.ndarray:
+    symmetric = _symmetrised(shares)
+    cut = _mean_edge(symmetric, shares) if threshold is None else round(threshold * _MILLIONTHS)
+    weights = np.maximum(symmetric - cut, 0)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def _canonical_order(weights: np.ndarray) -> np.ndarray:
+    """An order of the classes that relabelling them does not change (but among classes that are interchangeable)."""
+    ranks = np.zeros(len(weights), np.int64)
+    for _ in range(len(weights)):
+        keys = [
+            (int(ranks[i]), sorted(zip((-weights[i]).tolist(), ranks.tolist()))) for i in range(len(weights))
+        ]
+        ladder = {repr(key): rank for rank, key in enumerate(_unique_sorted(keys))}
+        refined = np.array([ladder[repr(key)] for key in keys], np.int64)
+        if np.array_equal(refined, ranks):
+            break
+        ranks = refined
+    return np.argsort(ranks, kind="stable")
+
+
+def _unique_sorted(keys: list) -> list:
+    ordered = sorted(keys)
+    return [key for i, key in enumerate(ordered) if i == 0 or key != ordered[i - 1]]
+
+
+def _best_partition(weights: np.ndarray) -> np.ndarray:
+    """The partition of highest modularity that a local search finds from many fixed starts."""
+    strengths = weights.sum(1)
+    total = int(strengths.sum())
+    # modularity times (2m)^2, in whole numbers
+    modularity = weights * total - np.outer(strengths, strengths)
+    count = len(weights)
+    draws = np.random.RandomState(0)
+    starts = [np.arange(count)] + [draws.randint(0, max(count // 2, 2), count) for _ in range(_STARTS)]
+    found = [_relabel(_climb(modularity, start.copy())) for start in starts]
+    found = [np.where(strengths > 0, p, np.arange(count) + count) for p in found]
+    return max(found, key=lambda p: (_score(modularity, p), tuple(-p)))
+
+
+def _climb(modularity: np.ndarray, partition: np.ndarray) -> np.ndarray:
+    """Move single classes, then merge whole communities, while either gains."""
+    _move_classes(modularity, partition)
+    while _merge_two(modularity, partition):
+        _move_classes(modularity, partition)
+    return partition
+
+
+def _move_classes(modularity: np.ndarray, partition: np.ndarray) -> None:
+    """Make the best single move, to an empty community too, until none gains; in place."""
+    rows = np.arange(len(partition))
+    member = (partition[:, None] == np.append(rows, len(rows))).astype(np.int64)
+    attraction = modularity @ member  # to each community, the class itself included where it is in it
+    own = np.diag(modularity)
+    while True:
+        gain = attraction - (attraction[rows, partition] - own)[:, None]
+        gain[rows, partition] = 0
+        best = int(gain.argmax())
+        if gain.flat[best] <= 0:
+            return
+        moved, target = divmod(best, gain.shape[1])
+        attraction[:, partition[moved]] -= modularity[:, moved]
+        attraction[:, target] += modularity[:, moved]
+        partition[moved] = target
+
+
+def _merge_two(modularity: np.ndarray, partition: np.ndarray) -> bool:
+    communities = np.unique(partition)
+    member = (partition[:, None] == communities).astype(np.int64)
+    between = member.T @ modularity @ member
+    np.fill_diagonal(between, 0)
+    best = int(between.argmax())
+    if between.flat[best] <= 0:
+        return False
+    first, second = divmod(best, len(communities))
+    partition[partition == communities[second]] = communities[first]
+    return True
+
+
+def _relabel(partition: np.ndarray) -> np.ndarray:
+    """Number the communities by their first member, so that equal partitions are equal arrays."""
+    first = {}
+    return np.array([first.setdefault(int(c), len(first)) for c in partition], np.int64)
+
+
+def _score(modularity: np.ndarray, partition: np.ndarray) -> int:
+    return int(modularity[partition[:, None] == partition].sum())

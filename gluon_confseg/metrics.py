@@ -1,0 +1,123 @@
+"""Confusion matrix and intersection over union, as the official Cityscapes scorer defines them.
+
+Orientation everywhere: ``counts[i, j]`` = pixels of true class i predicted as class j.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class ConfusionMatrix:
+    """A streaming confusion matrix of K classes.
+
+    Parameters
+    ----------
+    num_classes : K; classes are 0 ... K - 1
+    ignore_label : the label that is skipped. A *prediction* of this value is a miss: it is in no cell,
+        and counts in the union of its true class.
+    """
+
+    def __init__(self, num_classes: int, ignore_label: int = 255):
+        self.num_classes = num_classes
+        self.ignore_label = ignore_label
+        # int64: a float32 sum stops counting at 2^24
+        self.counts = np.zeros((num_classes, num_classes), np.int64)
+        self.misses = np.zeros(num_classes, np.int64)
+
+    def update(self, labels, predictions) -> None:
+        """Count one batch. labels, predictions: integers of one shape, (N, H, W) or any; NumPy or NDArray.
+
+        Raises ValueError for shapes that differ and for a value outside the classes.
+        """
+        labels, predictions = _integers(labels, "labels"), _integers(predictions, "predictions")
+        if labels.shape != predictions.shape:
+            raise ValueError(f"labels of shape {labels.shape} for predictions of shape {predictions.shape}")
+        counted = labels != self.ignore_label
+        labels, predictions = labels[counted], predictions[counted]
+        missed = predictions == self.ignore_label
+        self._check(labels, "label")
+        self._check(predictions[~missed], "prediction")
+        k = self.num_classes
+        self.misses += np.bincount(labels[missed], minlength=k)
+        cells = labels[~missed] * k + predictions[~missed]
+        self.counts += np.bincount(cells, minlength=k * k).reshape(k, k)
+
+    def _check(self, values: np.ndarray, what: str) -> None:
+        if values.size and (values.min() < 0 or values.max() >= self.num_classes):
+            outside = values[(values < 0) | (values >= self.num_classes)][0]
+            raise ValueError(
+                f"{what} {outside} is no class (0-{self.num_classes - 1}) and not the ignored {self.ignore_label}"
+            )
+
+    def normalized(self) -> np.ndarray:
+        """(K, K) float64, rows sum to 1: share of the pixels of class i predicted as j. NaN-free: see `normalize`."""
+        return normalize(self.counts)
+
+    def iou(self) -> np.ndarray:
+        """(K,) intersection over union; NaN where a class is neither in the truth nor predicted."""
+        return iou(self.counts, self.misses)
+
+    def mean_iou(self) -> float:
+        """Mean of `iou` over the classes that occur; NaN where none does."""
+        return mean_of_defined(self.iou())
+
+    def recall(self) -> np.ndarray:
+        """(K,) share of each class's pixels that were found; NaN where a class is not in the truth."""
+        return _ratio(np.diag(self.counts), self.counts.sum(1) + self.misses)
+
+    def mean_recall(self) -> float:
+        """Mean of `recall` over the classes in the truth."""
+        return mean_of_defined(self.recall())
+
+    def pixel_accuracy(self) -> float:
+        """Share of the labelled pixels that are right; NaN where there are none."""
+        return float(_ratio(np.trace(self.counts), self.counts.sum() + self.misses.sum()))
+
+
+def normalize(counts: np.ndarray) -> np.ndarray:
+    """Divide each row by its sum. A row without pixels stays zero: a class never seen was confused with none."""
+    counts = np.asarray(counts, np.float64)
+    rows = counts.sum(1, keepdims=True)
+    return np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
+
+
+def iou(counts: np.ndarray, misses=0) -> np.ndarray:
+    """(K, K) counts, (K,) misses -> (K,) IoU; NaN for a class absent from truth and prediction; only predicted: 0."""
+    counts = np.asarray(counts)
+    hits = np.diag(counts)
+    return _ratio(hits, counts.sum(0) + counts.sum(1) + misses - hits)
+
+
+def collapse(counts: np.ndarray, group) -> np.ndarray:
+    """Counts in a subnet's space, Section 3.1: (K, K) -> (|g| + 1, |g| + 1), channel 0 is "others"."""
+    counts = np.asarray(counts)
+    member = np.zeros((len(group) + 1, counts.shape[0]), counts.dtype)
+    member[0] = 1
+    for channel, klass in enumerate(group, 1):
+        member[0, klass], member[channel, klass] = 0, 1
+    return member @ counts @ member.T
+
+
+def mean_of_defined(values: np.ndarray) -> float:
+    """Mean over the entries that are not NaN; NaN where there are none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def _ratio(numerator, denominator) -> np.ndarray:
+    numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
+
+
+def _integers(array, what: str) -> np.ndarray:
+    array = array.asnumpy() if hasattr(array, "asnumpy") else np.asarray(array)
+    if array.dtype.kind == "f":
+        # NDArray arithmetic is float32: integers survive it, anything else is a mistake
+        rounded = array.astype(np.int64)
+        if not np.array_equal(rounded, array):
+            raise ValueError(f"{what} must be whole numbers")
+        return rounded
+    if array.dtype.kind not in "iub":
+        raise ValueError(f"{what} must be integers, got {array.dtype}")
+    return array.astype(np.int64)

@@ -1,0 +1,165 @@
+"""One encoder, M subnets: Section 3, Fig. 1; and the fused network for evaluation and export."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import mxnet as mx
+from mxnet import gluon
+from mxnet.gluon import nn
+
+from . import encoders, fusion
+from .heads import PLAIN, RESIDUAL, HeadSettings, PlainHead, ResidualHead
+
+SUBNETS = ("plain", "residual")
+
+
+class SubnetNetwork(gluon.HybridBlock):
+    """images (N, 3, H, W), normalised -> tuple of logits, subnet 0 first.
+
+    (N, K, h, w), (N, |g_1| + 1, h, w), ...; h = ceil(H / output stride); channel 0 of a group is "others".
+    """
+
+    def __init__(self, encoder, subnet0, subnets, groups, num_classes: int, kind: str, **kwargs):
+        super().__init__(**kwargs)
+        self.groups = [tuple(group) for group in groups]
+        self.num_classes, self.kind = num_classes, kind
+        self.settings = {}  # what `build` was called with, for checkpoints
+        self.encoder, self.subnet0 = encoder, subnet0
+        self.subnets = nn.HybridSequential()
+        self.subnets.add(*subnets)
+
+    def hybrid_forward(self, F, images):
+        """All subnets' logits."""
+        features = self.encoder(images)
+        first = self.subnet0(*features)
+        return (first,) + self.further(first, features)
+
+    def further(self, first, features) -> tuple:
+        """Logits of subnets 1 ... M - 1, from subnet 0's logits and the encoder's features."""
+        return tuple(s(first, *features) if s.reads_subnet0 else s(*features) for s in self.subnets)
+
+
+class FusedNetwork(gluon.HybridBlock):
+    """Network and fusion in one block: images (N, 3, H, W) -> (N, K, H, W) scores, each pixel's sum to 1.
+
+    Any size; hybridizable and exportable. `with_image_size=False` leaves the scores at ceil(H / output stride).
+    """
+
+    def __init__(self, network: SubnetNetwork, rule: str = "sum", with_image_size: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.network = network
+        self.fusion = fusion.Fusion(network.groups, network.num_classes, rule)
+        self._stride = network.encoder.output_stride if with_image_size else 1
+
+    def hybrid_forward(self, F, images):
+        """Fused scores at the images' size."""
+        scores = self.fusion(*self.network(images)) if self.fusion.rule != "subnet0" else self._alone(images)
+        if self._stride > 1:
+            scores = enlarge(F, scores, self._stride, images)
+        return F.softmax(scores, axis=1)
+
+    def _alone(self, images):
+        return self.fusion(self.network.subnet0(*self.network.encoder(images)))
+
+
+def enlarge(F, logits, stride: int, like):
+    """Bilinear, by the output stride, cut to the size of `like`: (N, C, h, w) -> (N, C, H, W).
+
+    align_corners=False is OpenCV's geometry; the operator's default differs. Training, evaluation and export share
+    this function. A fixed factor and a cut need no size in the graph, so any size runs.
+    """
+    large = F.contrib.BilinearResize2D(logits, scale_height=stride, scale_width=stride, align_corners=False)
+    return F.slice_like(large, like, axes=(2, 3))
+
+
+def build(
+    encoder: str = "resnet101",
+    num_classes: int = 19,
+    groups=(),
+    output_stride: int = 8,
+    subnets: str = "plain",
+    head: HeadSettings = PLAIN,
+    subnet_heads=None,
+    pretrained: bool = False,
+    context=None,
+) -> SubnetNetwork:
+    """Build and initialise a network: Section 3, Fig. 1.
+
+    encoder         a name of `encoders.NAMES`
+    groups          confusing groups (each an iterable of classes); one further subnet each
+    subnets         "plain", the paper's heads, or "residual", heads that correct subnet 0
+    head            settings of subnet 0
+    subnet_heads    settings of the further subnets: one for all, or a list with one each
+    pretrained      ImageNet weights for the encoder, from GluonCV's model zoo
+    Raises ValueError for settings that don't fit. Draws the initial values from MXNet's random state.
+    """
+    groups = _checked_groups(groups, num_classes)
+    if subnets not in SUBNETS:
+        raise ValueError(f"no subnets {subnets!r}: choose one of {', '.join(SUBNETS)}")
+    body = encoders.build(encoder, output_stride, pretrained)
+    each = _settings_each(subnet_heads or (PLAIN if subnets == "plain" else RESIDUAL), groups)
+    further = [
+        _further(subnets, body, group, num_classes, settings, f"subnet{m}_")
+        for m, (group, settings) in enumerate(zip(groups, each), 1)
+    ]
+    first = PlainHead(body, num_classes, head, prefix="subnet0_")
+    network = SubnetNetwork(body, first, further, groups, num_classes, subnets)
+    network.settings = {
+        "encoder": encoder,
+        "num_classes": num_classes,
+        "groups": [list(group) for group in groups],
+        "output_stride": output_stride,
+        "subnets": subnets,
+        "head": dataclasses.asdict(head),
+        "subnet_heads": [dataclasses.asdict(settings) for settings in each],
+    }
+    _initialise(network, context or mx.cpu())
+    return network
+
+
+def from_settings(settings: dict, context=None) -> SubnetNetwork:
+    """Build the network whose `settings` a checkpoint holds, with initial values."""
+    heads = {
+        "head": _head_settings(settings["head"]),
+        "subnet_heads": [_head_settings(s) for s in settings["subnet_heads"]],
+    }
+    return build(**{**settings, **heads}, context=context)
+
+
+def _head_settings(values: dict) -> HeadSettings:
+    return HeadSettings(**{**values, "stages": tuple(values["stages"])})
+
+
+def _further(kind: str, encoder, group, num_classes: int, settings: HeadSettings, prefix: str):
+    if kind == "plain":
+        return PlainHead(encoder, len(group) + 1, settings, prefix=prefix)
+    return ResidualHead(encoder, group, num_classes, settings, prefix=prefix)
+
+
+def _initialise(network, context) -> None:
+    he = mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2)
+    for parameter in network.collect_params().values():
+        if parameter._data is None:
+            parameter.initialize(he if parameter.init is None else None, ctx=context)
+        else:
+            parameter.reset_ctx(context)
+    with mx.autograd.pause():
+        network(mx.nd.zeros((1, 3, 32, 32), ctx=context))  # fixes the shapes that were left open
+
+
+def _settings_each(settings, groups) -> list:
+    each = [settings] * len(groups) if isinstance(settings, HeadSettings) else list(settings)
+    if len(each) != len(groups):
+        raise ValueError(f"{len(each)} head settings for {len(groups)} groups: give one for all or one each")
+    return each
+
+
+def _checked_groups(groups, num_classes: int) -> list:
+    checked = [tuple(int(k) for k in group) for group in groups]
+    for group in checked:
+        if len(set(group)) != len(group) or not 1 < len(group) < num_classes:
+            raise ValueError(f"group {group} needs 2 to {num_classes - 1} different classes")
+        if min(group) < 0 or max(group) >= num_classes:
+            raise ValueError(f"group {group} names a class outside 0-{num_classes - 1}")
+    return checked

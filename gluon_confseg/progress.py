@@ -1,0 +1,138 @@
+"""One line of progress with the rate and the time left: redrawn on a terminal, plain lines now and then in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from numbers import Real
+from typing import TextIO
+
+from tqdm import tqdm
+
+BAR = "{desc}: {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}{unit}, {remaining} left, {rate_fmt}{postfix}"
+
+
+class _Bar(tqdm):
+    monitor_interval = 0  # no watcher thread: it would outlive the bar, and MXNet forks badly beside threads
+
+
+class Progress:
+    """Progress of `total` steps, as a context manager: `with Progress("evaluation", 500, "image") as progress: ...`.
+
+    title       what is going on, in a few words; `prefix` goes in front of it ("[3/7] ")
+    total       number of steps in all; `initial` of them were done before (a resumed run) and do not count in the rate
+    unit        what one step is, in the singular
+    stream      where to, stderr if not given; a terminal gets a bar, anything else a plain line every `interval` seconds
+                and one at the end
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        unit: str = "step",
+        stream: TextIO | None = None,
+        *,
+        prefix: str = "",
+        initial: int = 0,
+        interval: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name, self.total, self.unit = prefix + title, int(total), unit
+        self.stream = sys.stderr if stream is None else stream
+        self.done, self.initial, self.interval, self.clock = int(initial), int(initial), interval, clock
+        self.figures: dict = {}
+        self._bar: tqdm | None = None
+        self._began = self._last_line = clock()
+
+    def __enter__(self) -> Progress:
+        self._began = self._last_line = self.clock()
+        if self.stream.isatty():
+            self._bar = _Bar(
+                desc=self.name,
+                total=self.total,
+                initial=self.initial,
+                unit=" " + _plural(self.unit, 2),
+                file=self.stream,
+                bar_format=BAR,
+                ncols=_width(self.stream),
+                nrows=24,  # tqdm hides the bar on a terminal that calls itself 0 high
+                mininterval=0.2,
+            )
+        return self
+
+    def update(self, n: int = 1, **figures: float) -> None:
+        """Count `n` steps more; `figures` (a loss, a score) are shown behind the rate until newer ones come."""
+        self.done += n
+        self.figures.update(figures)
+        if self._bar is not None:
+            if figures:
+                self._bar.set_postfix_str(_figures(self.figures), refresh=False)
+            self._bar.update(n)
+        elif self.done < self.total and self.clock() - self._last_line >= self.interval:
+            self._last_line = self.clock()
+            self._print(self._status())
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif error is None:
+            self._print(self._summary())
+        else:
+            self._print(f"{self.name}: stopped at {self.done}/{self.total}")
+
+    def _print(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
+
+    def _rate(self) -> float:
+        elapsed = self.clock() - self._began
+        return (self.done - self.initial) / elapsed if elapsed > 0 else 0.0
+
+    def _status(self) -> str:
+        rate = self._rate()
+        left = duration((self.total - self.done) / rate) + " left" if rate > 0 else "time left unknown"
+        share = f"{100 * self.done / self.total:.0f} %"
+        parts = [f"{self.done}/{self.total} {_plural(self.unit, self.total)}", share, left, self._pace(rate)]
+        return f"{self.name}: " + ", ".join(filter(None, [*parts, _figures(self.figures)]))
+
+    def _summary(self) -> str:
+        took = f"{self.done}/{self.total} {_plural(self.unit, self.total)} in {duration(self.clock() - self._began)}"
+        return f"{self.name}: " + ", ".join(
+            filter(None, [took, self._pace(self._rate()), _figures(self.figures)])
+        )
+
+    def _pace(self, rate: float) -> str:
+        if rate <= 0:
+            return ""
+        return f"{rate:.3g} {_plural(self.unit, 2)}/s" if rate >= 1 else f"{1 / rate:.3g} s per {self.unit}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "45 s", "3 min 05 s", "2 h 10 min"."""
+    whole = round(max(seconds, 0.0))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _width(stream: TextIO) -> int:
+    """Columns of a terminal; some (in a container, say) call themselves 0 wide, and get 80."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def _plural(unit: str, count: int) -> str:
+    if count == 1 or not unit:
+        return unit
+    return unit + ("es" if unit.endswith(("ch", "sh", "s", "x")) else "s")
+
+
+def _figures(figures: dict) -> str:
+    shown = {name: f"{value:.4g}" if isinstance(value, Real) else value for name, value in figures.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())

@@ -1,0 +1,190 @@
+"""What a report says, in order, before anyone decides how it looks: blocks that `html` and `markdown` render."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from gluon_confseg.groups import overlap
+from gluon_confseg.report import tables
+from gluon_confseg.report.folder import Run
+from gluon_confseg.report.grid import Grid
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """The title of a section."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A paragraph; `strong` where it must not be overlooked."""
+
+    text: str
+    strong: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A file of pictures/ and what it shows, in words, for those who don't see it."""
+
+    name: str
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """Blocks that a reader opens when wanted."""
+
+    title: str
+    blocks: tuple
+
+
+def build(run: Run) -> list:
+    """The blocks of a run's report; the line with the data and the title come before them."""
+    sections = [_result, _costs, _groups, _matrices, _classes, _panels, _training, _settings]
+    return [block for section in sections for block in section(run)]
+
+
+def _result(run: Run) -> list:
+    results = run.results
+    blocks = [Text(tables.summary(results), strong=True), tables.arms(results)]
+    if results.get("quality_note"):
+        blocks.append(Text(results["quality_note"]))
+    note = "mIoU is the mean over the classes that occur in truth or prediction; a class that is only predicted counts 0."
+    return [*blocks, Text(note)]
+
+
+def _costs(run: Run) -> list:
+    first = tables.arm_name(run.arms[0])
+    return [
+        Heading("What the confusion costs"),
+        tables.wrong_pixels(run.results, run.counts, run.groups),
+        Text(
+            f"The pairs of classes that cost {first} most: the cost is the mIoU it would gain if none of these pixels "
+            "were wrong. Changes are in points of the truth row; less is better."
+        ),
+        tables.pairs(run.results, run.counts, run.groups),
+    ]
+
+
+def _groups(run: Run) -> list:
+    results, counts = run.results, run.counts[run.arms[0]["key"]]
+    blocks = [
+        Heading("Confusing groups"),
+        Text(f"Groups of the subnets: {results['groups']['source']}."),
+        tables.groups(run.classes, run.groups, counts),
+        Picture("groups.png", f"Which classes are taken for each other: {_matrix_of_groups(run)}"),
+    ]
+    return [*blocks, *_discovered(run)]
+
+
+def _matrix_of_groups(run: Run) -> str:
+    return (
+        "training images" if run.train is not None else f"validation images, {tables.arm_name(run.arms[0])}"
+    )
+
+
+def _discovered(run: Run) -> list:
+    found = [group["classes"] for group in run.found["groups"]]
+    if [sorted(group) for group in found] == [sorted(group) for group in run.groups]:
+        return []
+    rows = [
+        [str(index), _names(run, group), tables.percent(overlap(group, run.groups))]
+        for index, group in enumerate(found, 1)
+    ]
+    return [
+        Text(
+            "Groups that this run's own confusion matrix gives, and how far each agrees with one that was used:"
+        ),
+        Grid(["discovered", "class names", "overlap (intersection over union), %"], rows, words=2),
+    ]
+
+
+def _names(run: Run, group: Sequence) -> str:
+    return ", ".join(run.classes[klass] for klass in group)
+
+
+def _matrices(run: Run) -> list:
+    first, last = run.arms[0], run.arms[-1]
+    blocks = [Heading("Confusion matrices"), _matrix(first)]
+    if last is not first:
+        blocks += [_matrix(last), _difference(last, first)]
+    others = [block for arm in run.arms[1:-1] for block in (_matrix(arm), _difference(arm, first))]
+    if run.train is not None:
+        others.append(
+            Picture(
+                "confusion_train.png",
+                "Confusion matrix on the training images, which groups and weights come from",
+            )
+        )
+    return [*blocks, Fold("The other matrices", tuple(others))] if others else blocks
+
+
+def _matrix(arm: dict) -> Picture:
+    return Picture(
+        f"confusion_{arm['key']}.png", f"Confusion matrix of {tables.arm_name(arm)}, validation images"
+    )
+
+
+def _difference(arm: dict, first: dict) -> Picture:
+    return Picture(
+        f"difference_{arm['key']}.png",
+        f"What changed from {tables.arm_name(first)} to {tables.arm_name(arm)}",
+    )
+
+
+def _classes(run: Run) -> list:
+    blocks = [
+        Heading("Classes"),
+        Picture("class_iou.png", "IoU of each class in every arm, and gains over the first arm"),
+    ]
+    return [*blocks, tables.classes(run.results, run.groups)]
+
+
+def _panels(run: Run) -> list:
+    if not run.panels:
+        return [Heading("Predictions"), Text("This run folder holds no panels.")]
+    return [
+        Heading("Predictions"),
+        Picture("panels.png", "Crops of validation images: image, truth, and every arm"),
+    ]
+
+
+def _training(run: Run) -> list:
+    if not run.epochs:
+        return [Heading("Training"), Text("This run folder holds no log.jsonl.")]
+    return [Heading("Training"), Picture("training.png", "Loss of every epoch, stage by stage")]
+
+
+def _settings(run: Run) -> list:
+    results = run.results
+    rows = [
+        [part, name.replace("_", " "), _shown(value)]
+        for part in ("data", "network", "loss", "training")
+        for name, value in (results.get(part) or {}).items()
+        if (part, name)
+        != ("data", "name")  # the name of a layout may be read as that of a data set: the description says it
+    ]
+    rows.append(["", "seed", _shown(results.get("seed", "-"))])
+    rows += [["time", name.replace("_", " "), _shown(value)] for name, value in run.timing.items()]
+    blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3)]
+    if results.get("not_run"):
+        blocks += [Heading("What was not run"), *map(Text, results["not_run"])]
+    return blocks
+
+
+def _shown(value) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_shown, value))
+    return (
+        {True: "yes", False: "no", None: "-"}.get(value, str(value))
+        if isinstance(value, (bool, type(None)))
+        else str(value)
+    )

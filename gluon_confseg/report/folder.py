@@ -1,0 +1,169 @@
+"""Reading a run folder: everything that a report may say comes from these files, and none of it is trusted blindly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from gluon_confseg import metrics
+from gluon_confseg.errors import RunError
+
+AGAIN = "run the experiment again into this folder: what is finished is not repeated"
+NEEDED = ("schema", "title", "first_line", "data", "classes", "colors", "groups", "arms")
+NEEDED_OF_ARM = ("key", "subnets", "loss", "mean_iou", "iou")
+SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    results      results.json
+    counts       arm key -> int64 (K, K), rows truth, columns prediction; in the order of the arms
+    train        the training split's matrix that groups and weights come from; None where the run kept none
+    found        groups.json
+    panels       panels/panels.json, empty where there is none
+    epochs       the lines of log.jsonl, empty where there is none
+    timing       timing.json, empty where there is none
+    """
+
+    folder: Path
+    results: dict
+    counts: dict[str, np.ndarray]
+    train: np.ndarray | None
+    found: dict
+    panels: list[dict]
+    epochs: list[dict]
+    timing: dict
+
+    @property
+    def arms(self) -> list:
+        return self.results["arms"]
+
+    @property
+    def classes(self) -> list:
+        return self.results["classes"]
+
+    @property
+    def groups(self) -> list:
+        """The groups that the subnets were built for, as lists of class ids."""
+        return self.results["groups"]["classes"]
+
+
+def read(folder) -> Run:
+    """Read and check a run folder; RunError names the file that is missing, damaged or of another run."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(
+            f"{folder}: there is no such run folder; give the folder that an experiment wrote its results.json to"
+        )
+    results = _results(folder / "results.json")
+    matrices = _matrices(folder / "confusion.npz", results)
+    return Run(
+        folder=folder,
+        results=results,
+        counts={arm["key"]: matrices[arm["key"]] for arm in results["arms"]},
+        train=matrices.get("train"),
+        found=_json(folder / "groups.json"),
+        panels=_panels(folder / "panels", results),
+        epochs=_log(folder / "log.jsonl"),
+        timing=_json(folder / "timing.json") if (folder / "timing.json").exists() else {},
+    )
+
+
+def _json(path: Path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            f"{path}: there is no such file, so the run did not end or this is no run folder; {AGAIN}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: can't be read as JSON ({error}); delete it and {AGAIN}") from None
+
+
+def _results(path: Path) -> dict:
+    results = _json(path)
+    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
+        got = results.get("schema") if isinstance(results, dict) else type(results).__name__
+        raise RunError(
+            f"{path}: expected results of schema {SCHEMA}, got {got}; {AGAIN} with this version of the package"
+        )
+    missing = [name for name in NEEDED if name not in results]
+    missing += [
+        f"arms[{i}].{name}"
+        for i, arm in enumerate(results.get("arms", []))
+        for name in NEEDED_OF_ARM
+        if name not in arm
+    ]
+    if missing or not results["arms"]:
+        raise RunError(f"{path}: {', '.join(missing) or 'every arm'} is missing; delete it and {AGAIN}")
+    for arm in results["arms"]:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", arm["key"]) or len(arm["iou"]) != len(results["classes"]):
+            raise RunError(
+                f"{path}: arm {arm['key']!r} needs a key of letters, digits and _ and one IoU per class; {AGAIN}"
+            )
+    return results
+
+
+def _matrices(path: Path, results: dict) -> dict:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            matrices = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise RunError(f"{path}: there is no such file, so the run did not end; {AGAIN}") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise RunError(
+            f"{path}: can't be read as confusion matrices ({error}); delete it and {AGAIN}"
+        ) from None
+    size = len(results["classes"])
+    for name in [arm["key"] for arm in results["arms"]]:
+        if name not in matrices:
+            raise RunError(f"{path}: the matrix of arm {name} is missing; delete it and {AGAIN}")
+    for name, counts in matrices.items():
+        if counts.shape != (size, size) or counts.dtype.kind not in "iu" or counts.min(initial=0) < 0:
+            raise RunError(
+                f"{path}: matrix {name} is {counts.dtype} {counts.shape}, expected counts of shape {(size, size)}; {AGAIN}"
+            )
+    _check_same_run(path, results, matrices)
+    return matrices
+
+
+def _check_same_run(path: Path, results: dict, matrices: dict) -> None:
+    for arm in results["arms"]:
+        computed = metrics.mean_of_defined(metrics.iou(matrices[arm["key"]], arm.get("misses", 0)))
+        if abs(computed - arm["mean_iou"]) > 1e-6:
+            raise RunError(
+                f"{path}: the matrix of arm {arm['key']} gives an mIoU of {100 * computed:.2f}, results.json says "
+                f"{100 * arm['mean_iou']:.2f}: the two are of different runs; {AGAIN}"
+            )
+
+
+def _panels(folder: Path, results: dict) -> list:
+    if not (folder / "panels.json").exists():
+        return []
+    panels = _json(folder / "panels.json")
+    wanted = ["image", "truth"] + [arm["key"] for arm in results["arms"]]
+    for panel in panels:
+        for name in wanted:
+            path = folder / panel["name"] / f"{name}.png"
+            if not path.is_file():
+                raise RunError(f"{path}: there is no such picture, though panels.json lists it; {AGAIN}")
+    return panels
+
+
+def _log(path: Path) -> list:
+    if not path.exists():
+        return []
+    epochs = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            epochs.append(json.loads(line))
+        except ValueError:
+            raise RunError(f"{path}: line {number} is no JSON object; delete that line and {AGAIN}") from None
+    return epochs

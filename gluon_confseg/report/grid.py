@@ -1,0 +1,64 @@
+"""A table as data, and its three forms: Markdown, plain text and HTML."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import textwrap
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A table: a head, rows of strings of the same length, and how many columns from the left are words (the rest are numbers)."""
+
+    head: list
+    rows: list
+    words: int = 1
+
+    def markdown(self) -> str:
+        """As a Markdown table; class names are escaped."""
+        rule = ["---" if column < self.words else "---:" for column in range(len(self.head))]
+        lines = [
+            [escaped(cell) for cell in self.head],
+            rule,
+            *([escaped(cell) for cell in row] for row in self.rows),
+        ]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    def text(self, widest: int = 36) -> str:
+        """As aligned plain text; cells of words are wrapped at `widest` characters."""
+        lines = [line for row in [self.head, *self.rows] for line in _wrapped(row, self.words, widest)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.head))]
+        aligned = [
+            "  ".join(self._aligned(cell, column, widths) for column, cell in enumerate(line)).rstrip()
+            for line in lines
+        ]
+        below = len(_wrapped(self.head, self.words, widest))
+        return "\n".join([*aligned[:below], "-" * (sum(widths) + 2 * len(widths) - 2), *aligned[below:]])
+
+    def html(self) -> str:
+        """As an HTML table; every cell is escaped, numbers stand right."""
+        body = "".join(f"<tr>{self._cells(row, 'td')}</tr>" for row in self.rows)
+        return f'<div class="wide"><table><thead><tr>{self._cells(self.head, "th")}</tr></thead><tbody>{body}</tbody></table></div>'
+
+    def _cells(self, row: list, tag: str) -> str:
+        kinds = [
+            "n" if column >= self.words else "" if len(cell) > 24 else "s" for column, cell in enumerate(row)
+        ]
+        return "".join(f'<{tag} class="{kind}">{html.escape(cell)}</{tag}>' for kind, cell in zip(kinds, row))
+
+    def _aligned(self, cell: str, column: int, widths: list) -> str:
+        return cell.ljust(widths[column]) if column < self.words else cell.rjust(widths[column])
+
+
+def escaped(cell: str) -> str:
+    """Text that Markdown shows as it is."""
+    return html.escape(cell, quote=False).replace("|", r"\|").replace("*", r"\*").replace("_", r"\_")
+
+
+def _wrapped(row: list, words: int, widest: int) -> list:
+    cells = [
+        textwrap.wrap(cell, widest) or [""] if column < words else [cell] for column, cell in enumerate(row)
+    ]
+    height = max(len(cell) for cell in cells)
+    return [[cell[line] if line < len(cell) else "" for cell in cells] for line in range(height)]

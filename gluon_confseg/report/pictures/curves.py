@@ -1,0 +1,59 @@
+"""The training curves of a run, one plot for each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gluon_confseg.report.pictures import canvas
+
+STAGES = {
+    "base": "subnet 0, cross-entropy",
+    "ce": "subnet 0, cross-entropy continued",
+    "new_ce": "subnet 0, new CE",
+    "subnets_ce": "further subnets, cross-entropy",
+    "subnets_new": "further subnets, new CE",
+}
+
+
+def curves(path, epochs: Sequence[dict], title: str = "") -> None:
+    """Draw the loss of each epoch; epochs: the lines of log.jsonl, each {"stage", "epoch", "loss": {name: value}, ...}.
+
+    Losses of different stages are of different kinds, so each stage has its own scale.
+    """
+    stages = list(dict.fromkeys(line["stage"] for line in epochs))
+    columns = min(len(stages), 3)
+    rows = -(-len(stages) // columns)
+    with canvas.figure(path, 0.6 + 3.6 * columns, 0.5 + 2.5 * rows) as figure:
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+        plots = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, stage in zip(plots, stages):
+            _stage(axes, stage, [line for line in epochs if line["stage"] == stage])
+        for axes in plots[len(stages) :]:
+            axes.set_axis_off()
+
+
+def _stage(axes, stage: str, lines: list) -> None:
+    first = min(line["epoch"] for line in lines)  # counted from 0 or from 1: shown from 1
+    names = list(dict.fromkeys(name for line in lines for name in line["loss"]))
+    for index, name in enumerate(names):
+        points = [
+            (line["epoch"] - first + 1, line["loss"][name])
+            for line in lines
+            if line["loss"].get(name) is not None
+        ]
+        color = canvas.GROUPS[index % len(canvas.GROUPS)]
+        axes.plot(
+            *zip(*points),
+            marker="o",
+            markersize=3,
+            linewidth=1.4,
+            color=color,
+            label=name.replace("subnet", "subnet "),
+        )
+    axes.set_title(STAGES.get(stage, stage), size=9.5)
+    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(color=canvas.GRID, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(names) > 1:
+        axes.legend(frameon=False, fontsize=8)

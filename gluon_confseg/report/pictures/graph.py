@@ -1,0 +1,152 @@
+"""Groups of confused classes as a graph: which classes are mistaken for each other, how much, and what stays outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+
+from gluon_confseg.report.pictures import canvas
+
+_LEAST_INSIDE, _LEAST_ACROSS = 0.01, 0.03  # weaker edges are not drawn
+_MOST_ACROSS = 20  # nor, of those across groups, more than the strongest of these
+_NUMBERED = 0.04  # edges from this share on carry their number where both classes stand in one circle
+_POINTS, _WIDEST = (
+    55.0,
+    0.3,
+)  # line width in points of a share of 1; the share from which on lines grow no wider
+
+
+def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequence, title: str = "") -> None:
+    """Draw classes as dots, groups as circles of them, and confusions S = A + A^T as lines, the wider the stronger.
+
+    normalized   (K, K) shares, rows truth, columns prediction
+    groups       sequences of class ids; classes in none stand together in grey
+    """
+    shares = np.asarray(normalized, np.float64)
+    strength = shares + shares.T
+    clusters = canvas.members(groups)
+    rest = [klass for klass in range(len(classes)) if not any(klass in cluster for cluster in clusters)]
+    places, disks = _layout([*clusters, rest] if rest else clusters)
+    span = np.array([disk[:2] for disk in disks])
+    radius = np.array([disk[2] for disk in disks])
+    low, high = (span - radius[:, None]).min(0) - (2.0, 0.9), (span + radius[:, None]).max(0) + (2.0, 0.9)
+    width, height = 0.56 * (high - low)
+    with canvas.figure(path, width, height + 0.8) as figure:
+        axes = figure.add_subplot()
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+        axes.set_axis_off()
+        axes.set_title(title)
+        _disks(axes, disks, len(clusters))
+        inside = _membership(len(classes), clusters)
+        least = _edges(axes, strength, places, inside)
+        _nodes(axes, classes, places, disks, canvas.group_colors(len(classes), groups))
+        _legend(figure, least)
+
+
+def _layout(clusters: list) -> tuple:
+    """Clusters on a large circle, members on a small one: class id -> (x, y), and (x, y, radius) of each cluster."""
+    radii = [min(0.55 + 0.36 * len(cluster), 3.2) if len(cluster) > 1 else 0.5 for cluster in clusters]
+    count = len(clusters)
+    ring = 0.0
+    if count > 1:
+        pairs = [radii[i] + radii[(i + 1) % count] for i in range(count)]
+        ring = (max(pairs) + 2.3) / (2 * math.sin(math.pi / count))
+    places, disks = {}, []
+    for index, (cluster, radius) in enumerate(zip(clusters, radii)):
+        angle = math.pi * (1 - 1 / max(count, 2)) - 2 * math.pi * index / count
+        x, y = 1.25 * ring * math.cos(angle), ring * math.sin(angle)
+        disks.append((x, y, radius))
+        for turn, klass in enumerate(cluster):
+            around = math.pi / 2 - 2 * math.pi * (turn + 0.5) / len(cluster)
+            reach = radius if len(cluster) > 1 else 0.0
+            places.setdefault(klass, (x + reach * math.cos(around), y + reach * math.sin(around)))
+    return places, disks
+
+
+def _membership(size: int, clusters: list) -> np.ndarray:
+    """(K, K): index of the group that holds both classes, -1 where none does."""
+    inside = np.full((size, size), -1)
+    for index, cluster in reversed(list(enumerate(clusters))):
+        inside[np.ix_(cluster, cluster)] = index
+    return inside
+
+
+def _disks(axes, disks: list, groups: int) -> None:
+    for index, (x, y, radius) in enumerate(disks):
+        color = canvas.GROUPS[index % len(canvas.GROUPS)] if index < groups else canvas.NO_GROUP
+        axes.add_patch(Circle((x, y), radius + 0.35, color=color, alpha=0.08, linewidth=0, zorder=0))
+        name = f"group {index + 1}" if index < groups else "in no group"
+        axes.text(x, y - radius - 0.62, name, ha="center", va="top", color=color, size=9, weight="bold")
+
+
+def _edges(axes, strength: np.ndarray, places: dict, inside: np.ndarray) -> float:
+    """Draw the edges, weakest first; returns the share below which those across groups are left out."""
+    i, j = np.tril_indices(len(strength), -1)
+    shares, group = strength[i, j], inside[i, j]
+    across = np.sort(shares[group < 0])[::-1]
+    least = max(_LEAST_ACROSS, across[_MOST_ACROSS] if len(across) > _MOST_ACROSS else 0.0)
+    for edge in np.argsort(shares, kind="stable"):
+        share, ends = float(shares[edge]), np.array([places[i[edge]], places[j[edge]]])
+        together = inside[i[edge], i[edge]] == inside[j[edge], j[edge]]
+        if share >= (_LEAST_INSIDE if group[edge] >= 0 else least):
+            _edge(axes, share, ends, int(group[edge]), together and share >= _NUMBERED)
+    return least
+
+
+def _edge(axes, share: float, ends: np.ndarray, group: int, numbered: bool) -> None:
+    color = canvas.GROUPS[group % len(canvas.GROUPS)] if group >= 0 else "#8c959f"
+    alpha, layer = (0.75, 2) if group >= 0 else (0.4, 1)
+    width = max(_POINTS * min(share, _WIDEST), 0.6)
+    axes.plot(*ends.T, color=color, alpha=alpha, linewidth=width, solid_capstyle="round", zorder=layer)
+    if numbered:
+        box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        middle = 0.6 * ends[0] + 0.4 * ends[1]  # not the middle, where diagonals cross
+        axes.text(
+            *middle, f"{100 * share:.0f}", ha="center", va="center", size=7.5, color=color, bbox=box, zorder=5
+        )
+
+
+def _nodes(axes, classes, places: dict, disks: list, colors: list) -> None:
+    for klass, (x, y) in places.items():
+        cx, cy, _ = min(disks, key=lambda disk: abs(math.hypot(x - disk[0], y - disk[1]) - disk[2]))
+        dx, dy = x - cx, y - cy
+        length = math.hypot(dx, dy) or 1.0
+        side = "center" if abs(dx) < 0.35 * length else "left" if dx > 0 else "right"
+        axes.plot([x], [y], marker="o", markersize=8, color=colors[klass], markeredgecolor="white", zorder=4)
+        name = classes[klass].replace("$", r"\$")
+        axes.text(
+            x + 0.3 * dx / length,
+            y + 0.3 * dy / length,
+            name,
+            ha=side,
+            va="center",
+            size=9,
+            color=colors[klass],
+            zorder=6,
+        )
+
+
+def _legend(figure, least: float) -> None:
+    shares = (0.02, 0.05, 0.1, 0.2)
+    lines = [
+        Line2D([], [], color="#57606a", linewidth=_POINTS * share, label=f"{100 * share:.0f} %")
+        for share in shares
+    ]
+    title = "share of class A taken for B plus share of B taken for A"
+    note = f"grey: across groups, from {100 * least:.0f} % on"
+    figure.legend(
+        handles=lines,
+        title=f"{title}; {note}",
+        title_fontsize=8.5,
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=8.5,
+        handlelength=2.6,
+        columnspacing=2.5,
+        handletextpad=1.4,
+    )

@@ -1,0 +1,184 @@
+"""The confusion matrix as a picture, Fig. 2, and what changed between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Patch, Rectangle
+
+from gluon_confseg.report.pictures import canvas
+
+_RIGHT = LinearSegmentedColormap.from_list("right", ["#ffffff", "#dbe7f3", "#7fa8d1"])
+_WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#fde3cf", "#f6a26b", "#d9541e", "#8f2a06"])
+_CHANGE = LinearSegmentedColormap.from_list(
+    "change", ["#b35806", "#f1a340", "#fbe3c4", "#ffffff", "#cfe3f2", "#67a9cf", "#1b5e92"]
+)
+_SATURATED = 0.30  # a confusion this large is as dark as it gets
+_CHANGE_SATURATED = 0.15
+
+
+def confusion_matrix(
+    path,
+    normalized: np.ndarray,
+    classes: Sequence[str],
+    groups: Sequence = (),
+    title: str = "",
+    *,
+    by_group: bool = True,
+) -> None:
+    """Draw a row-normalised confusion matrix with its whole percents, as Fig. 2; zeros are left out.
+
+    normalized   (K, K) shares, rows truth, columns prediction; a row without pixels is all zeros and drawn hatched
+    groups       sequences of class ids, outlined in their colours
+    by_group     classes ordered by group; False keeps the order of `classes`
+    """
+    normalized = np.asarray(normalized, np.float64)
+    size = len(classes)
+    order = canvas.grouped_order(size, groups) if by_group else list(range(size))
+    shares = normalized[np.ix_(order, order)]
+    colors = _WRONG(np.sqrt(np.clip(shares / _SATURATED, 0, 1)))
+    colors[np.diag_indices(size)] = _RIGHT(np.diag(shares))
+    numbers = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares]
+    dark = (shares > 0.6 * _SATURATED) & ~np.eye(size, dtype=bool)
+    note = "percent of each truth row"
+    _draw(path, colors, numbers, dark, classes, groups, order, title, note, empty=shares.sum(1) == 0)
+
+
+def difference(
+    path,
+    baseline: np.ndarray,
+    new: np.ndarray,
+    classes: Sequence[str],
+    groups: Sequence = (),
+    title: str = "",
+    *,
+    by_group: bool = True,
+) -> None:
+    """Draw `new` minus `baseline` (both (K, K), rows normalised) in percentage points, as whole numbers.
+
+    Blue is for the better, orange for the worse: more on the diagonal is better, more beside it is worse.
+    """
+    baseline, new = np.asarray(baseline, np.float64), np.asarray(new, np.float64)
+    size = len(classes)
+    order = canvas.grouped_order(size, groups) if by_group else list(range(size))
+    change = (new - baseline)[np.ix_(order, order)]
+    gain = np.where(np.eye(size, dtype=bool), change, -change)
+    strength = np.sign(gain) * np.sqrt(np.clip(np.abs(gain) / _CHANGE_SATURATED, 0, 1))
+    colors = _CHANGE(0.5 + 0.5 * strength)
+    numbers = [
+        [f"{100 * share:+.0f}".replace("-", "\u2212") if abs(share) >= 0.005 else "" for share in row]
+        for row in change
+    ]
+    note = "percentage points, new minus baseline; blue: better, orange: worse"
+    empty = baseline[order].sum(1) == 0
+    _draw(
+        path,
+        colors,
+        numbers,
+        np.abs(gain) > 0.6 * _CHANGE_SATURATED,
+        classes,
+        groups,
+        order,
+        title,
+        note,
+        empty,
+    )
+
+
+def _draw(path, colors, numbers, dark, classes, groups, order, title, note, empty) -> None:
+    size = len(order)
+    longest = 0.085 * max(len(name) for name in classes)
+    with canvas.figure(path, 0.7 + longest + 0.42 * size, 1.65 + 0.8 * longest + 0.42 * size) as figure:
+        axes = figure.add_subplot()
+        axes.imshow(colors, interpolation="nearest")
+        _cell_lines(axes, size)
+        for row, column in np.ndindex(size, size):
+            if numbers[row][column]:
+                color = "white" if dark[row, column] else canvas.INK
+                weight = "bold" if row == column else "normal"
+                axes.text(
+                    column,
+                    row,
+                    numbers[row][column],
+                    ha="center",
+                    va="center",
+                    size=8,
+                    color=color,
+                    weight=weight,
+                )
+        for row in np.flatnonzero(empty):
+            axes.add_patch(
+                Rectangle(
+                    (-0.5, row - 0.5), size, 1, fill=False, hatch="////", edgecolor=canvas.GRID, linewidth=0
+                )
+            )
+        _names(axes, classes, groups, order)
+        _outlines(axes, groups, order)
+        axes.set_xlabel("prediction (columns)")
+        axes.set_ylabel("truth (rows)")
+        axes.set_title(f"{title}\n" if title else "", pad=4)
+        axes.text(0, 1.004, note, transform=axes.transAxes, size=8.5, color=canvas.FAINT, va="bottom")
+        _legend(figure, groups, bool(empty.any()))
+
+
+def _cell_lines(axes, size: int) -> None:
+    edges = np.arange(size + 1) - 0.5
+    axes.hlines(edges, -0.5, size - 0.5, colors="#eef1f4", linewidth=0.6)
+    axes.vlines(edges, -0.5, size - 0.5, colors="#eef1f4", linewidth=0.6)
+    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+    axes.spines[:].set_visible(False)
+
+
+def _names(axes, classes, groups, order) -> None:
+    colors = canvas.group_colors(len(classes), groups)
+    names = [classes[klass].replace("$", r"\$") for klass in order]
+    axes.set_xticks(range(len(order)), names, rotation=50, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(order)), names)
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for tick, klass in zip(ticks, order):
+            tick.set_color(colors[klass])
+
+
+def _outlines(axes, groups, order) -> None:
+    """Outline the cells of each group, wherever its members stand: one box where they stand side by side."""
+    size = len(order)
+    for index, group in enumerate(canvas.members(groups)):
+        inside = np.zeros((size + 2, size + 2), bool)
+        member = np.isin(order, group)
+        inside[1:-1, 1:-1] = member[:, None] & member[None, :]
+        rows, columns = np.nonzero(inside[1:] != inside[:-1])
+        style = {
+            "colors": canvas.GROUPS[index % len(canvas.GROUPS)],
+            "linewidth": 2.2,
+            "clip_on": False,
+            "zorder": 3,
+        }
+        axes.hlines(rows - 0.5, columns - 1.5, columns - 0.5, **style)
+        rows, columns = np.nonzero(inside[:, 1:] != inside[:, :-1])
+        axes.vlines(columns - 0.5, rows - 1.5, rows - 0.5, **style)
+
+
+def _legend(figure, groups, empty: bool) -> None:
+    entries = [
+        Patch(
+            fill=False,
+            edgecolor=canvas.GROUPS[index % len(canvas.GROUPS)],
+            linewidth=2,
+            label=f"group {index + 1}",
+        )
+        for index in range(len(groups))
+    ]
+    if empty:
+        entries.append(
+            Patch(fill=False, hatch="////", edgecolor=canvas.GRID, label="class without pixels in the truth")
+        )
+    if entries:
+        figure.legend(
+            handles=entries,
+            loc="outside lower right",
+            ncols=min(len(entries), 6),
+            frameon=False,
+            fontsize=8.5,
+        )

@@ -1,0 +1,94 @@
+"""Crops of images beside their truth and every arm's answer: Fig. 8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.patches import Patch
+
+from gluon_confseg.report.pictures import canvas
+
+IGNORED = 255
+_IGNORED_COLORS = ((28, 28, 28), (78, 78, 78))  # dark diagonal stripes: no class has them
+
+
+def panels(
+    path, rows: Sequence[dict], arms: Sequence[str], classes: Sequence[str], colors: Sequence, title: str = ""
+) -> None:
+    """Draw one row for each crop: image, truth, and each arm with the share of labelled pixels it gets wrong.
+
+    rows     dicts {"name", "why", "image": (H, W, 3) uint8 RGB, "truth": (H, W) train ids, "predictions": [(H, W), ...]}
+    arms     names of the predictions, in their order
+    colors   (K, 3) uint8 RGB of the classes
+    """
+    columns = 2 + len(arms)
+    cell = 2.35
+    heights = [cell * row["truth"].shape[0] / row["truth"].shape[1] + 0.58 for row in rows]
+    heights[0] += 0.24  # the heads of the columns
+    with canvas.figure(path, cell * columns + 0.5, sum(heights) + (0.35 if title else 0.0)) as figure:
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+        strips = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for place, (strip, row) in enumerate(zip(strips, rows)):
+            _row(strip, row, ["image", "truth", *arms] if place == 0 else None, classes, colors)
+
+
+def colorize(train_ids: np.ndarray, colors: Sequence) -> np.ndarray:
+    """(H, W) train ids -> (H, W, 3) uint8 RGB; ignored pixels are dark and striped."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colors)] = colors
+    painted = table[train_ids]
+    rows, columns = np.nonzero(train_ids >= len(colors))
+    stripe = ((rows + columns) // 4) % 2
+    painted[rows, columns] = np.array(_IGNORED_COLORS, np.uint8)[stripe]
+    return painted
+
+
+def _row(figure, row: dict, heads: list | None, classes, colors) -> None:
+    truth = row["truth"]
+    plots = figure.subplots(1, 2 + len(row["predictions"]))
+    plots[0].imshow(row["image"])
+    for axes, ids in zip(plots[1:], [truth, *row["predictions"]]):
+        axes.imshow(colorize(ids, colors), interpolation="nearest")
+    for axes in plots:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    for axes, head in zip(plots, heads or []):
+        axes.set_title(head, size=9.5)
+    plots[0].set_ylabel(row["why"].replace("$", r"\$"), size=8.5)
+    plots[0].set_xlabel(row["name"].replace("$", r"\$"), size=6.5, color=canvas.FAINT)
+    for axes, ids in zip(plots[2:], row["predictions"]):
+        axes.set_xlabel(_wrong(truth, ids), size=8.5)
+    figure.legend(
+        handles=_legend(row, classes, colors),
+        loc="outside lower left",
+        ncols=12,
+        frameon=False,
+        fontsize=8,
+        handlelength=1.1,
+        borderpad=0,
+    )
+
+
+def _wrong(truth: np.ndarray, predictions: np.ndarray) -> str:
+    labelled = truth != IGNORED
+    if not labelled.any():
+        return "no labelled pixel"
+    return f"{100 * np.mean(predictions[labelled] != truth[labelled]):.1f} % wrong"
+
+
+def _legend(row: dict, classes, colors) -> list:
+    ids = np.unique(np.concatenate([array.ravel() for array in (row["truth"], *row["predictions"])]))
+    entries = [
+        Patch(color=np.asarray(colors[klass]) / 255, label=classes[klass].replace("$", r"\$"))
+        for klass in ids
+        if klass < len(classes)
+    ]
+    if ids[-1] >= len(classes):
+        stripes = np.asarray(_IGNORED_COLORS) / 255
+        entries.append(
+            Patch(facecolor=stripes[0], edgecolor=stripes[1], hatch="////", linewidth=0, label="not labelled")
+        )
+    return entries

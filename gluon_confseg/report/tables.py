@@ -1,0 +1,181 @@
+"""The tables of a report: Table 3 with our numbers beside the paper's, classes, groups, and the costliest confusions.
+
+Numbers come in as fractions and are shown in percent. A number of the paper never stands here without the network and
+the data that it was measured on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from gluon_confseg import metrics
+from gluon_confseg.report import costs
+from gluon_confseg.report.grid import Grid
+
+MINUS = "\u2212"
+
+
+def table(results: dict, style: str = "markdown") -> str:
+    """The main table of results.json, arms as columns: Table 3. style: "markdown", "text" or "html"."""
+    return getattr(arms(results), style)()
+
+
+def terminal(results: dict) -> str:
+    """What a run prints at its end: which data, the main table, the groups and what was not run, as plain text."""
+    parts = [results["first_line"], table(results, "text"), summary(results)]
+    if results.get("quality_note"):
+        parts.append(results["quality_note"])
+    parts += [f"Not run: {sentence}" for sentence in results.get("not_run", [])]
+    return "\n\n".join(parts)
+
+
+def arm_name(arm: dict) -> str:
+    """ "subnet 0, CE", "subnets 0-3, new CE" """
+    subnets = str(arm["subnets"])
+    return f"{'subnet' if subnets.isdigit() else 'subnets'} {subnets}, {arm['loss']}"
+
+
+def percent(share, sign: bool = False) -> str:
+    """A fraction in percent with two decimals; "-" for None and NaN."""
+    if share is None or math.isnan(share):
+        return "-"
+    return f"{100 * share:{'+' if sign else ''}.2f}".replace("-", MINUS)
+
+
+def summary(results: dict) -> str:
+    """One sentence: the best arm, and what it gained over the first."""
+    first, best = results["arms"][0], max(results["arms"], key=lambda arm: arm["mean_iou"])
+    if best is first:
+        return f"No arm is better than {arm_name(first)}: {percent(first['mean_iou'])} % mIoU."
+    gain = percent(best["mean_iou"] - first["mean_iou"], sign=True)
+    return f"Best: {arm_name(best)}, {percent(best['mean_iou'])} % mIoU, {gain} over {arm_name(first)}."
+
+
+def paper_label(results: dict) -> str:
+    """What the paper's numbers were measured on, and that they can't be compared where that differs from this run."""
+    paper, data = results.get("paper") or {}, results["data"]
+    source = f"{paper.get('encoder', '?')}, {paper.get('data', '?')}"
+    if data.get("drawn") or str(data.get("name", "")).lower() not in source.lower().split():
+        return f"paper ({source}, not comparable with this data)"
+    encoder = results.get("network", {}).get("encoder", "")
+    if _plain(encoder) != _plain(paper.get("encoder", "")):
+        return f"paper ({source}; this run: {encoder})"
+    return f"paper ({source})"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def arms(results: dict) -> Grid:
+    """Arms as columns: subnets, loss, mIoU, gain over the first arm, pixel accuracy, mean recall, the paper's mIoU and gain."""
+    columns = results["arms"]
+    rows = [
+        ["loss", *(arm["loss"] for arm in columns)],
+        ["mIoU, %", *(percent(arm["mean_iou"]) for arm in columns)],
+        ["gain, points", *_gains([arm["mean_iou"] for arm in columns])],
+        ["pixel accuracy, %", *(percent(arm.get("pixel_accuracy")) for arm in columns)],
+        ["mean recall, %", *(percent(arm.get("mean_recall")) for arm in columns)],
+    ]
+    theirs = [_fraction(arm.get("paper_mean_iou")) for arm in columns]
+    if any(value is not None for value in theirs):
+        rows.append([f"mIoU, %: {paper_label(results)}", *map(percent, theirs)])
+        rows.append([f"gain, points: {paper_label(results)}", *_gains(theirs)])
+    return Grid(["subnets", *(str(arm["subnets"]) for arm in columns)], rows)
+
+
+def _fraction(paper_percent) -> object:
+    return None if paper_percent is None else paper_percent / 100
+
+
+def _gains(values: Sequence) -> list:
+    first = values[0]
+    later = ["-" if None in (value, first) else percent(value - first, sign=True) for value in values[1:]]
+    return ["", *later]
+
+
+def classes(results: dict, groups: Sequence = ()) -> Grid:
+    """IoU of each class in every arm, the last column the gain of the last arm over the first; groups are named by number."""
+    columns = results["arms"]
+    rows = []
+    for klass, name in enumerate(results["classes"]):
+        values = [arm["iou"][klass] for arm in columns]
+        gain = "-" if None in (values[0], values[-1]) else percent(values[-1] - values[0], sign=True)
+        rows.append([name, _group_of(klass, groups), *map(percent, values), gain])
+    means = [arm["mean_iou"] for arm in columns]
+    rows.append(["mean", "", *map(percent, means), percent(means[-1] - means[0], sign=True)])
+    head = ["class, IoU in %", "group", *map(arm_name, columns), "last \u2212 first"]
+    return Grid(head, rows, words=2)
+
+
+def _group_of(klass: int, groups: Sequence) -> str:
+    return ", ".join(str(index) for index, group in enumerate(groups, 1) if klass in group)
+
+
+def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = None) -> Grid:
+    """Subnets and their classes in the form of Table 1.
+
+    With the counts of an arm: the sum of the confusions inside each group, and the mIoU that a perfect subnet would add.
+    """
+    rows = [["subnet 0", str(len(names)), f"all the {len(names)} classes", "", ""]]
+    for index, group in enumerate(used, 1):
+        listed = ", ".join([f"others{index}", *(names[klass] for klass in group)])
+        rows.append([f"subnet {index}", str(len(group) + 1), listed, *_inside(counts, group)])
+    head = [
+        "subnet",
+        "nClass",
+        "class names",
+        "confusion inside, % of rows, summed",
+        "mIoU if none were left, points",
+    ]
+    if counts is None:
+        return Grid(head[:3], [row[:3] for row in rows], words=3)
+    return Grid(head, rows, words=3)
+
+
+def _inside(counts, group: Sequence) -> list:
+    if counts is None:
+        return ["", ""]
+    block = metrics.normalize(counts)[np.ix_(group, group)]
+    gain = costs.mean_iou(costs.without_confusion_inside(counts, group)) - costs.mean_iou(counts)
+    return [percent(block.sum() - np.trace(block)), percent(gain, sign=True)]
+
+
+def wrong_pixels(results: dict, counts: dict, used: Sequence) -> Grid:
+    """Where the wrong pixels of each arm are: inside the groups, which the subnets can mend, or across them."""
+    rows = []
+    for arm in results["arms"]:
+        rows.append([arm_name(arm), *map(percent, costs.wrong_pixels(counts[arm["key"]], used))])
+    return Grid(["% of all labelled pixels", "wrong", "inside a group", "across groups"], rows)
+
+
+def pairs(results: dict, counts: dict, used: Sequence = (), most: int = 12) -> Grid:
+    """The confusions that cost the first arm most, and their share of the truth row in every arm.
+
+    The cost is the mIoU that the first arm would gain if none of these pixels were wrong.
+    """
+    names, columns = results["classes"], results["arms"]
+    first = np.asarray(counts[columns[0]["key"]])
+    cost = costs.pair_costs(first)
+    shares = [metrics.normalize(counts[arm["key"]]) for arm in columns]
+    worst = np.argsort(-cost, axis=None, kind="stable")[:most]
+    rows = []
+    for i, j in zip(*np.unravel_index(worst, cost.shape)):
+        if i == j or not first[i, j]:
+            continue
+        group = next((str(index) for index, group in enumerate(used, 1) if i in group and j in group), "")
+        numbers = [f"{first[i, j]:,}", percent(cost[i, j]), percent(shares[0][i, j])]
+        changes = [percent(share[i, j] - shares[0][i, j], sign=True) for share in shares[1:]]
+        rows.append([names[i], names[j], group, *numbers, *changes])
+    head = [
+        "truth",
+        "taken for",
+        "group",
+        "pixels",
+        "costs, mIoU points",
+        f"% of the truth: {arm_name(columns[0])}",
+    ]
+    return Grid([*head, *(f"change: {arm_name(arm)}" for arm in columns[1:])], rows, words=3)

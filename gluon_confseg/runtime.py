@@ -1,0 +1,216 @@
+"""What has to happen before MXNet is imported (threads, CUDA libraries), and its seeds and devices after.
+
+`prepare` never raises, so that `confseg doctor` and the NumPy-only modules work in a broken environment: what is wrong
+becomes the message of `check`, and of every later `import mxnet`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.abc
+import importlib.util
+import os
+import random
+import sys
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gluon_confseg import hardware
+from gluon_confseg.errors import RunError
+
+if TYPE_CHECKING:
+    import mxnet as mx
+
+REMEDY = "`make clean-venv` and then any make target sets it up again"
+TO_CPU = f"with CONFSEG_MXNET=cpu set, {REMEDY} with the CPU wheel"
+CUDA_WHEEL = "The CUDA wheel of MXNet is installed"
+MAX_SEED = 2**31 - 1
+
+# What libmxnet.so of mxnet-cu112 links to, each after what it needs itself: package, folder in nvidia/, library.
+# cuDNN opens its parts later, and finds them beside itself.
+CUDA_LIBRARIES: tuple[tuple[str, str, str], ...] = (
+    ("nvidia-cuda-runtime-cu11", "cuda_runtime", "libcudart.so.11.0"),
+    ("nvidia-cuda-nvrtc-cu11", "cuda_nvrtc", "libnvrtc.so.11.2"),
+    ("nvidia-nvtx-cu11", "nvtx", "libnvToolsExt.so.1"),
+    ("nvidia-cublas-cu11", "cublas", "libcublasLt.so.11"),
+    ("nvidia-cublas-cu11", "cublas", "libcublas.so.11"),
+    ("nvidia-cufft-cu11", "cufft", "libcufft.so.10"),
+    ("nvidia-curand-cu11", "curand", "libcurand.so.10"),
+    ("nvidia-cusparse-cu11", "cusparse", "libcusparse.so.11"),
+    ("nvidia-cusolver-cu11", "cusolver", "libcusolver.so.11"),
+    ("nvidia-cudnn-cu11", "cudnn", "libcudnn.so.8"),
+    ("nvidia-nccl-cu11", "nccl", "libnccl.so.2"),
+)
+
+
+class _Refusal(importlib.abc.MetaPathFinder):
+    """Answers `import mxnet` with the sentence that `prepare` found; MXNet's own answer would be a puzzle."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "mxnet":
+            raise ImportError(self.sentence)
+        return None
+
+
+def prepare() -> str | None:
+    """Set the OpenMP threads and load the CUDA libraries, before MXNet is imported. Returns `problem()`."""
+    if "mxnet" in sys.modules:
+        _warn_of_late_call()
+        return None
+    if problem() is not None:
+        return problem()
+    _set_threads()
+    _quieten()
+    found = _wrong_versions() or _missing_libraries()
+    if found is not None:
+        sys.meta_path.insert(0, _Refusal(found))
+    return found
+
+
+def problem() -> str | None:
+    """One sentence on why MXNet can't be used here; None where `prepare` found nothing wrong."""
+    return next((finder.sentence for finder in sys.meta_path if isinstance(finder, _Refusal)), None)
+
+
+def check() -> None:
+    """Raise RunError with the sentence of `problem`, if there is one."""
+    sentence = problem()
+    if sentence is not None:
+        raise RunError(sentence)
+
+
+def threads() -> int | None:
+    """OpenMP threads that this process asks for; None where OMP_NUM_THREADS is unset or no number."""
+    value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(value) if value.isdigit() else None
+
+
+def _set_threads() -> None:
+    # MXNet takes half of the processors unless told; OMP_PLACES stays untouched (apache/mxnet#14087)
+    if not os.environ.get("OMP_NUM_THREADS", "").strip():
+        os.environ["OMP_NUM_THREADS"] = str(hardware.physical_cores())
+
+
+def _warn_of_late_call() -> None:
+    if not os.environ.get("OMP_NUM_THREADS", "").strip():
+        warnings.warn(
+            "MXNet was imported before gluon_confseg and takes half of the cores: import gluon_confseg first, "
+            f"or set OMP_NUM_THREADS={hardware.physical_cores()}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _quieten() -> None:
+    """Hide what MXNet and GluonCV bring on about NumPy 1.23 and distutils: harmless, and not the user's to change."""
+    for module in (r"mxnet(\.|$)", r"gluoncv(\.|$)"):
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)
+    warnings.filterwarnings("ignore", message=r"Both `mxnet==.*` and `torch==.*` are", category=UserWarning)
+
+
+def version_of(*packages: str) -> str | None:
+    """Version of the first of these packages that is installed, without importing it; None where none is."""
+    for package in packages:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def wheel() -> str | None:
+    """Which MXNet wheel is installed: "cuda", "cpu", or None."""
+    if version_of("mxnet-cu112"):
+        return "cuda"
+    return "cpu" if version_of("mxnet") else None
+
+
+def _wrong_versions() -> str | None:
+    """A Python, a NumPy or an MXNet with which nothing can work."""
+    python = sys.version_info[:2]
+    if not (3, 8) <= python <= (3, 11):
+        return (
+            f"This is Python {python[0]}.{python[1]}, and NumPy 1.23, which MXNet 1.9.1 needs, is for 3.8 to 3.11: {REMEDY}."
+        )
+    if wheel() is None:
+        return f"MXNet is not installed: `pip install mxnet==1.9.1`, or {REMEDY}."
+    numpy = version_of("numpy") or "0"
+    if tuple(int(part) for part in numpy.split(".")[:2]) >= (1, 24):
+        return f"NumPy {numpy} is installed, and MXNet 1.9.1 needs one before 1.24: `pip install numpy==1.23.5`, or {REMEDY}."
+    return None
+
+
+def _missing_libraries() -> str | None:
+    """Load what libmxnet.so links to outside its wheel; a sentence on the first library that is not there."""
+    for library, package in (("libgomp.so.1", "libgomp1"), ("libquadmath.so.0", "libquadmath0")):
+        if _load(library) is None:
+            return f"MXNet needs the system library {library}, which is missing: `apt-get install {package}` brings it."
+    if wheel() != "cuda":
+        return None
+    if _load("libcuda.so.1") is None:
+        return f"{CUDA_WHEEL}, but there is no NVIDIA driver (libcuda.so.1): install the driver, or, {TO_CPU}."
+    return _preload_cuda()
+
+
+def _preload_cuda() -> str | None:
+    """Load the libraries of the nvidia-*-cu11 packages, or the system's own, for all to see."""
+    for package, folder, library in CUDA_LIBRARIES:
+        candidates = [str(Path(root, folder, "lib", library)) for root in _nvidia_folders()]
+        if all(_load(candidate) is None for candidate in [*candidates, library]):
+            return f"{CUDA_WHEEL}, but {library} of {package} can't be loaded: {REMEDY}."
+    return None
+
+
+def _nvidia_folders() -> list[str]:
+    spec = importlib.util.find_spec("nvidia")
+    return list(spec.submodule_search_locations or []) if spec is not None else []
+
+
+def _load(library: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        return None
+
+
+def devices() -> list[mx.Context]:
+    """The devices to compute on: every GPU that MXNet has code for, or else the CPU. Never empty."""
+    check()
+    import mxnet as mx
+
+    if wheel() != "cuda":
+        return [mx.cpu()]
+    answer = hardware.gpus()
+    if not answer.usable:
+        warnings.warn(f"{no_gpu(answer)}: computing on the CPU; {TO_CPU}.", RuntimeWarning, stacklevel=2)
+    return [mx.gpu(gpu.index) for gpu in answer.usable] or [mx.cpu()]
+
+
+def no_gpu(answer: hardware.Gpus) -> str:
+    """Why none of these GPUs is usable, without the full stop."""
+    if not answer.found:
+        return f"{CUDA_WHEEL}, but {answer.problem}"
+    return f"MXNet 1.9.1 has no code for {' and '.join(str(gpu) for gpu in answer.found)}"
+
+
+def default_context() -> mx.Context:
+    """The first of `devices()`."""
+    return devices()[0]
+
+
+def seed(value: int) -> None:
+    """Seed the global generators of Python, NumPy and MXNet (initial weights come from the last): 0 to 2^31 - 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEED:
+        raise RunError(f"The seed {value!r} is no whole number from 0 to {MAX_SEED}: choose one of these.")
+    check()
+    import mxnet as mx
+    import numpy as np
+
+    random.seed(value)
+    np.random.seed(value)
+    mx.random.seed(value)

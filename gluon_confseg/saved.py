@@ -1,0 +1,33 @@
+"""Networks as they were saved: a finished checkpoint says how its network is built."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from . import checkpoint, network
+from .errors import CheckpointError
+from .labels import SPACES, LabelSpace
+
+
+@dataclasses.dataclass
+class Saved:
+    """A network with its trained values; `rule` fuses it as it was trained for; `labels` names its classes."""
+
+    network: network.SubnetNetwork
+    rule: str
+    labels: LabelSpace
+
+
+def load(path, context=None) -> Saved:
+    """Build and fill the network of a finished checkpoint (RUN/checkpoints/STAGE.npz).
+
+    Raises CheckpointError for a missing, damaged or foreign file, and for one that a stage still writes to.
+    """
+    arrays, meta = checkpoint.load(path)
+    if "network" not in meta:
+        raise CheckpointError(f"{path}: is the state of an unfinished stage; wait for its end, or take another stage's")
+    if meta.get("labels") not in SPACES:
+        raise CheckpointError(f"{path}: its classes {meta.get('labels')!r} are none of {', '.join(SPACES)}")
+    built = network.from_settings(meta["network"], context)
+    checkpoint.restore_network(built, arrays, path)
+    return Saved(built, meta["rule"], SPACES[meta["labels"]])

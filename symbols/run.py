@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Segment a picture with an exported network. Needs mxnet, numpy and opencv-python, and nothing else.
+
+    python symbols/run.py PREFIX picture.png --out labels.png
+
+PREFIX-symbol.json, PREFIX-0000.params and PREFIX.json are what `confseg export` writes. labels.png gets each pixel's
+class id; labels-colour.png the classes' colours over the picture.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import mxnet as mx
+import numpy as np
+
+
+def main():
+    """Parse, segment, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prefix", help="what stands before -symbol.json")
+    parser.add_argument("picture")
+    parser.add_argument("--out", default="labels.png", help="PNG of class ids (default: labels.png)")
+    parser.add_argument("--gpu", action="store_true", help="run on the first GPU")
+    arguments = parser.parse_args()
+    about, network = load(arguments.prefix, mx.gpu() if arguments.gpu else mx.cpu())
+    picture = cv2.imread(arguments.picture, cv2.IMREAD_COLOR)
+    if picture is None:
+        sys.exit(f"{arguments.picture}: can't be read as a picture; give a PNG or JPEG file")
+    classes = segment(network, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), about)
+    write(arguments.out, picture, classes, about)
+    shares = np.bincount(classes.ravel(), minlength=len(about["classes"])) / classes.size
+    for k in np.argsort(-shares):
+        if shares[k] >= 0.001:
+            print(f"{100 * shares[k]:5.1f} %  {about['classes'][k]}")
+
+
+def load(prefix, context):
+    """PREFIX -> description, network."""
+    wanted = [Path(prefix + end) for end in (".json", "-symbol.json", "-0000.params")]
+    for file in wanted:
+        if not file.exists():
+            sys.exit(f"{file}: no such file; write it with: confseg export CHECKPOINT --out {prefix}")
+    about = json.loads(wanted[0].read_text())
+    return about, mx.gluon.SymbolBlock.imports(str(wanted[1]), ["data"], str(wanted[2]), ctx=context)
+
+
+def segment(network, picture, about):
+    """(H, W, 3) uint8 RGB -> (H, W) uint8 class ids."""
+    pixels = (picture.astype(np.float32) / 255 - np.float32(about["mean"])) / np.float32(about["std"])
+    context = next(iter(network.collect_params().values())).list_ctx()[0]
+    images = mx.nd.array(pixels.transpose(2, 0, 1)[None], ctx=context)
+    return network(images)[0].asnumpy().argmax(0).astype(np.uint8)
+
+
+def write(path, picture, classes, about):
+    """Write the ids, and the colours blended over the picture."""
+    path = Path(path)
+    colours = np.uint8(about["colors"])[classes][:, :, ::-1]
+    blended = cv2.addWeighted(picture, 0.4, np.ascontiguousarray(colours), 0.6, 0)
+    for file, content in ((path, classes), (path.with_name(f"{path.stem}-colour.png"), blended)):
+        if not cv2.imwrite(str(file), content):
+            sys.exit(f"{file}: can't be written; choose another place with --out")
+
+
+if __name__ == "__main__":
+    main()

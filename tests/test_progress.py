@@ -1,0 +1,91 @@
+"""Progress: one line on a terminal, plain lines elsewhere, the truth in both."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from gluon_confseg.progress import Progress, duration
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_log_gets_a_plain_line_every_interval_and_one_at_the_end(clock):
+    log = io.StringIO()
+    with Progress("training", 10, stream=log, prefix="[3/7] ", clock=clock) as progress:
+        for _ in range(10):
+            clock.now += 6
+            progress.update(1, loss=0.25)
+    assert log.getvalue().splitlines() == [
+        "[3/7] training: 3/10 steps, 30 %, 42 s left, 6 s per step, loss 0.25",
+        "[3/7] training: 6/10 steps, 60 %, 24 s left, 6 s per step, loss 0.25",
+        "[3/7] training: 9/10 steps, 90 %, 6 s left, 6 s per step, loss 0.25",
+        "[3/7] training: 10/10 steps in 1 min 00 s, 6 s per step, loss 0.25",
+    ]
+
+
+def test_a_log_gets_no_control_characters():
+    log = io.StringIO()
+    with Progress("x", 3, stream=log) as progress:
+        progress.update(3)
+    assert "\r" not in log.getvalue() and "\x1b" not in log.getvalue()
+
+
+def test_steps_done_before_a_resume_do_not_count_in_the_rate(clock):
+    log = io.StringIO()
+    with Progress("training", 100, "image", stream=log, initial=60, interval=10, clock=clock) as progress:
+        clock.now = 10
+        progress.update(20)
+    assert "80/100 images, 80 %, 10 s left, 2 images/s" in log.getvalue()
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left_and_the_figures():
+    terminal = Terminal()
+    with Progress("evaluation", 4, "image", stream=terminal) as progress:
+        for _ in range(4):
+            progress.update(1, loss=0.5)
+    last = terminal.getvalue().split("\r")[-1]
+    assert "evaluation: 100 %|" in last and "4/4 images" in last and "left" in last and "loss 0.5" in last
+
+
+def test_an_error_inside_is_not_reported_as_the_end(clock):
+    log = io.StringIO()
+    with pytest.raises(KeyError), Progress("training", 10, stream=log, clock=clock) as progress:
+        progress.update(4)
+        raise KeyError
+    assert log.getvalue() == "training: stopped at 4/10\n"
+
+
+def test_nothing_to_do_is_no_error():
+    log = io.StringIO()
+    with Progress("training", 0, stream=log):
+        pass
+    assert log.getvalue().startswith("training: 0/0 steps in 0 s")
+
+
+@pytest.mark.parametrize(
+    "seconds, words", [(0.4, "0 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")]
+)
+def test_durations_are_said_as_a_person_says_them(seconds, words):
+    assert duration(seconds) == words

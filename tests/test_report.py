@@ -1,0 +1,273 @@
+"""The report: every number from the run's own files, and never a claim that they don't support."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import cv2
+import fake_run
+import numpy as np
+import pytest
+
+from gluon_confseg import metrics, report
+from gluon_confseg.errors import RunError
+from gluon_confseg.report import costs, pictures, tables
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with its report; tests only read it."""
+    folder = fake_run.make(tmp_path_factory.mktemp("runs") / "run")
+    report.write(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A run folder without a report, to damage."""
+    return fake_run.make(tmp_path / "run", panels=1)
+
+
+@pytest.fixture
+def html(run):
+    return (run / "report.html").read_text(encoding="utf-8")
+
+
+# ---- what the report says
+
+
+def test_every_mean_iou_in_the_report_is_that_of_the_matrices(run, html):
+    markdown = (run / "report.md").read_text(encoding="utf-8")
+    with np.load(run / "confusion.npz") as matrices:
+        for arm in fake_run.ARMS:
+            shown = f"{100 * metrics.mean_of_defined(metrics.iou(matrices[arm['key']])):.2f}"
+            assert shown in html and shown in markdown
+
+
+def test_the_first_line_says_which_data_it_was(run, html):
+    first = "Data: street scenes drawn by gluon-confseg, no photographs"
+    assert (run / "report.md").read_text(encoding="utf-8").splitlines()[0] == first
+    assert re.search(r"<body>\s*<[^>]*>([^<]*)<", html).group(1) == first
+
+
+def test_on_drawn_scenes_each_mention_of_cityscapes_says_not_comparable(run, html):
+    terminal = tables.terminal(fake_run.results(fake_run.invented_counts()))
+    for text in (html, (run / "report.md").read_text(encoding="utf-8"), terminal):
+        words = " ".join(
+            re.sub(r"[+-]?\d+\.\d\d\b", "", text).split()
+        )  # a label of the terminal goes over several lines
+        assert "Cityscapes val" in words
+        label = "paper (ResNet-101, Cityscapes val, not comparable with this data)"
+        assert words.count("Cityscapes val") == words.count(label)
+
+
+def test_on_cityscapes_itself_the_papers_network_is_named():
+    results = fake_run.results(fake_run.invented_counts(), drawn=False)
+    assert tables.paper_label(results) == "paper (ResNet-101, Cityscapes val; this run: resnet18)"
+    results["network"]["encoder"] = "resnet101"
+    assert tables.paper_label(results) == "paper (ResNet-101, Cityscapes val)"
+
+
+def test_without_numbers_of_the_paper_there_is_no_row_for_them():
+    results = fake_run.results(fake_run.invented_counts())
+    for arm in results["arms"]:
+        arm["paper_mean_iou"] = None
+    assert "paper" not in tables.table(results)
+
+
+def test_gains_are_over_the_first_arm():
+    results = fake_run.results(fake_run.invented_counts())
+    first, last = results["arms"][0]["mean_iou"], results["arms"][-1]["mean_iou"]
+    assert f"{100 * (last - first):+.2f}" in tables.table(results, "text")
+
+
+def test_class_names_are_escaped(html):
+    assert "wall &amp; &lt;fence&gt;" in html and "<fence>" not in html
+    assert "pole/<wall>" not in html
+
+
+def test_the_page_needs_nothing_but_itself(run, html):
+    assert not re.search(r"(src|href)=[\"'](?!data:)", html) and "<script" not in html and "url(" not in html
+    assert html.count("data:image/png;base64,") == len(list((run / "pictures").glob("*.png")))
+
+
+def test_what_was_not_run_is_said(html):
+    assert "ResNet-101 on Cityscapes itself: no such data here." in html
+
+
+def test_a_class_in_no_image_gets_no_number_and_no_part_in_the_mean(tmp_path):
+    counts = {key: matrix.copy() for key, matrix in fake_run.invented_counts().items()}
+    for matrix in counts.values():
+        matrix[3], matrix[:, 3] = 0, 0
+    page = report.write(fake_run.make(tmp_path / "run", counts, panels=0)).read_text(encoding="utf-8")
+    assert re.search(r"<td[^>]*>bus</td><td[^>]*>2</td>(<td[^>]*>-</td>){5}", page)
+
+
+def test_one_arm_without_paper_panels_log_or_training_matrix_is_a_report_too(tmp_path):
+    counts = {"subnet0_ce": fake_run.invented_counts()["subnet0_ce"]}
+    folder = fake_run.make(tmp_path / "run", counts, groups=[], panels=0)
+    (folder / "log.jsonl").unlink()
+    page = report.write(folder).read_text(encoding="utf-8")
+    assert "holds no panels" in page and "holds no log.jsonl" in page
+
+
+def test_the_same_run_gives_the_same_bytes(run):
+    def everything():
+        return {
+            file.name: file.read_bytes()
+            for file in [*run.glob("pictures/*.png"), run / "report.html", run / "report.md"]
+        }
+
+    before = everything()
+    report.write(run)
+    assert everything() == before
+    assert not list(run.rglob("*.part"))
+
+
+# ---- what confusion costs
+
+
+def test_the_cost_of_a_pair_is_what_mending_it_gains():
+    counts = fake_run.invented_counts()["subnet0_ce"]
+    mended = counts.copy()
+    mended[1, 4], mended[1, 1] = 0, counts[1, 1] + counts[1, 4]
+    assert costs.pair_costs(counts)[1, 4] == pytest.approx(
+        costs.mean_iou(mended) - costs.mean_iou(counts), abs=1e-12
+    )
+
+
+def test_mending_a_group_moves_no_pixel_outside_it():
+    counts = fake_run.invented_counts()["subnet0_ce"]
+    mended = costs.without_confusion_inside(counts, [3, 4])
+    outside = np.ones_like(counts, bool)
+    outside[np.ix_([3, 4], [3, 4])] = False
+    assert np.array_equal(mended[outside], counts[outside]) and mended.sum() == counts.sum()
+    assert mended[3, 4] == mended[4, 3] == 0
+
+
+def test_wrong_pixels_are_inside_groups_or_across_them():
+    wrong, inside, across = costs.wrong_pixels(fake_run.invented_counts()["all_ce"], fake_run.GROUPS)
+    assert wrong == pytest.approx(inside + across) and inside > 0
+
+
+def test_the_costliest_pair_stands_first():
+    counts = {key: np.diag([100] * 6) for key in ("subnet0_ce", "all_ce", "subnet0_new", "all_new")}
+    counts["subnet0_ce"] = counts["subnet0_ce"] + 0
+    counts["subnet0_ce"][5, 2], counts["subnet0_ce"][0, 1] = 50, 5
+    rows = tables.pairs(fake_run.results(counts), counts, fake_run.GROUPS).rows
+    assert [row[:2] for row in rows] == [["sky", "pole"], ["road", "wall & <fence>"]]
+
+
+# ---- bad run folders
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(RunError, match="nowhere: there is no such run folder"):
+        report.write(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["results.json", "confusion.npz", "groups.json"])
+def test_a_missing_file_is_named(fresh, name):
+    (fresh / name).unlink()
+    with pytest.raises(RunError, match=re.escape(f"{fresh / name}: there is no such file")):
+        report.write(fresh)
+
+
+@pytest.mark.parametrize(
+    "name", ["results.json", "confusion.npz", "groups.json", "panels/panels.json", "panels/scene0/truth.png"]
+)
+def test_a_file_cut_short_is_named(fresh, name):
+    content = (fresh / name).read_bytes()
+    (fresh / name).write_bytes(content[: len(content) // 3])
+    with pytest.raises(RunError, match=re.escape(str(fresh / name))):
+        report.write(fresh)
+
+
+def test_a_line_of_the_log_that_is_none_is_named(fresh):
+    with open(fresh / "log.jsonl", "a") as log:
+        log.write('{"stage": "ba')
+    with pytest.raises(RunError, match="log.jsonl: line 16 "):
+        report.write(fresh)
+
+
+def test_matrices_of_another_run_are_refused(fresh):
+    np.savez(fresh / "confusion.npz", **fake_run.invented_counts(seed=9))
+    with pytest.raises(RunError, match="the two are of different runs"):
+        report.write(fresh)
+
+
+def test_a_matrix_of_another_size_is_refused(fresh):
+    np.savez(fresh / "confusion.npz", **fake_run.invented_counts(5))
+    with pytest.raises(RunError, match=r"expected counts of shape \(6, 6\)"):
+        report.write(fresh)
+
+
+def test_results_without_what_the_report_needs_name_what_is_missing(fresh):
+    results = json.loads((fresh / "results.json").read_text())
+    del results["classes"], results["arms"][1]["iou"]
+    fake_run.write(fresh / "results.json", results)
+    with pytest.raises(RunError, match=r"classes, arms\[1\].iou is missing"):
+        report.write(fresh)
+
+
+def test_a_key_that_leaves_the_folder_is_refused(fresh):
+    results = json.loads((fresh / "results.json").read_text())
+    results["arms"][0]["key"] = "../../evil"
+    fake_run.write(fresh / "results.json", results)
+    with pytest.raises(RunError, match="needs a key of letters"):
+        report.write(fresh)
+
+
+# ---- pictures
+
+
+def test_pictures_of_11_19_and_21_classes_are_drawn(tmp_path):
+    for size in (11, 19, 21):
+        shares = metrics.normalize(fake_run.invented_counts(size)["train"])
+        names = [f"class {k}" for k in range(size)]
+        pictures.confusion_matrix(tmp_path / "matrix.png", shares, names, [[0, 5, 7], [1, 2]], "title")
+        pictures.groups(tmp_path / "groups.png", shares, names, [[0, 5, 7], [1, 2]])
+        assert cv2.imread(str(tmp_path / "matrix.png")).shape[1] > 30 * size
+        assert cv2.imread(str(tmp_path / "groups.png")) is not None
+
+
+def test_a_picture_does_not_depend_on_the_readers_matplotlib_settings(tmp_path):
+    import matplotlib
+
+    shares = metrics.normalize(fake_run.invented_counts()["train"])
+    pictures.confusion_matrix(tmp_path / "one.png", shares, fake_run.CLASSES, fake_run.GROUPS)
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black", "savefig.dpi": 20}):
+        pictures.confusion_matrix(tmp_path / "two.png", shares, fake_run.CLASSES, fake_run.GROUPS)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_a_picture_that_fails_leaves_the_old_one(tmp_path):
+    path = tmp_path / "matrix.png"
+    path.write_bytes(b"old")
+    with pytest.raises(IndexError):
+        pictures.confusion_matrix(path, np.eye(3), ["a", "b", "c"], [[0, 7]])
+    assert path.read_bytes() == b"old"
+
+
+def test_a_cell_is_coloured_where_truth_and_prediction_say():
+    from gluon_confseg.report.pictures.panels import colorize
+
+    painted = colorize(np.array([[0, 1], [255, 1]], np.uint8), [(10, 20, 30), (40, 50, 60)])
+    assert painted[0, 0].tolist() == [10, 20, 30] and painted[0, 1].tolist() == [40, 50, 60]
+    assert painted[1, 0].max() < 100
+
+
+def test_a_group_outline_encloses_its_cells_and_no_other(tmp_path):
+    from gluon_confseg.report.pictures import canvas
+
+    assert canvas.grouped_order(6, [[4, 1], [3, 2]]) == [4, 1, 3, 2, 0, 5]
+    assert canvas.group_colors(6, [[4, 1], [3, 2]])[0] == canvas.NO_GROUP
+
+
+def test_reports_do_not_need_mxnet():
+    import subprocess
+    import sys
+
+    code = "import sys; sys.modules['mxnet'] = None\nimport gluon_confseg.report, gluon_confseg.progress"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from layouts import label, picture
+
+from gluon_confseg.datasets import transforms
+from gluon_confseg.datasets.transforms import MEAN, STD, Augment, normalize, rng
+from gluon_confseg.errors import RunError
+
+STILL = {"scale": (1.0, 1.0), "flip": False}
+
+
+def sample(height=30, width=40, seed=0):
+    return picture(seed, height, width), label(seed, range(19), height, width)
+
+
+def coded(height, width):
+    """A picture whose colours are its labels, in flat blocks, to compare the geometry of the two."""
+    blocks = np.random.RandomState(0).randint(0, 19, (-(-height // 10), -(-width // 10)))
+    mask = np.kron(blocks, np.ones((10, 10)))[:height, :width].astype(np.uint8)
+    return np.repeat(mask[:, :, None] * 10, 3, axis=2), mask
+
+
+def plain(crop, **options):
+    return Augment(crop, mean=(0, 0, 0), std=(1 / 255,) * 3, **options)  # leaves the values 0..255
+
+
+def test_normalize_subtracts_the_mean_and_divides_by_the_deviation():
+    image = picture(0)
+    expected = ((image / 255.0 - MEAN) / STD).transpose(2, 0, 1)
+    assert normalize(image).dtype == np.float32
+    np.testing.assert_allclose(normalize(image), expected, rtol=0, atol=2e-6)
+
+
+def test_normalize_in_place_is_normalize():
+    image, out = picture(0), np.empty((3, 8, 16), np.float32)
+    assert normalize(image, out=out) is out
+    assert np.array_equal(out, normalize(image))
+
+
+def test_draws_depend_on_seed_epoch_and_sample_and_on_nothing_else():
+    first = rng(1, 2, 3).random(4)
+    np.random.seed(0)
+    assert np.array_equal(rng(1, 2, 3).random(4), first)
+    others = [
+        rng(0, 2, 3),
+        rng(1, 3, 3),
+        rng(1, 2, 4),
+        rng(2, 1, 3),
+        rng(3, 2, 1),
+        rng(1, 2, 3, transforms.ORDER),
+    ]
+    assert all(not np.any(other.random(4) == first) for other in others)
+
+
+def test_the_draws_are_these_numbers_on_every_machine():
+    """A resumed run must draw what the first part would have drawn: these values never change."""
+    assert rng(0, 0, 0).random(3).tolist() == [0.011546754286331562, 0.24154919656271812, 0.11142585551493822]
+    assert rng(5, 2, 7).random(3).tolist() == [0.6612708415508696, 0.8480103814100567, 0.16507854384024134]
+
+
+@pytest.mark.parametrize("arguments", [(-1, 0, 0), (2**63, 0, 0), (0, -1, 0), (0, 0, -1)])
+def test_a_seed_that_can_not_be_used_is_an_error_that_names_it(arguments):
+    with pytest.raises(RunError, match=str(next(value for value in arguments if value))):
+        rng(*arguments)
+
+
+def test_the_same_draws_give_the_same_bytes():
+    augment = Augment((20, 24))
+    for index in range(5):
+        first, second = (augment(*sample(), rng(3, 1, index)) for _ in range(2))
+        assert all(np.array_equal(a, b) for a, b in zip(first, second))
+
+
+def test_the_sample_itself_is_left_alone():
+    image, mask = sample()
+    for index in range(5):
+        Augment((20, 24))(image, mask, rng(0, 0, index))
+    assert np.array_equal(image, sample()[0]) and np.array_equal(mask, sample()[1])
+
+
+@pytest.mark.parametrize("crop", [(20, 24), (30, 40), (64, 64), (10, 64), (64, 10)])
+def test_the_result_has_the_size_of_the_crop_whatever_is_drawn(crop):
+    for index in range(10):
+        images, masks = Augment(crop)(*sample(), rng(0, 0, index))
+        assert images.shape == (3, *crop) and images.dtype == np.float32
+        assert masks.shape == crop and masks.dtype == np.uint8
+
+
+def test_without_crop_an_image_keeps_its_own_size():
+    images, masks = Augment(None, **STILL)(*sample(), rng(0, 0, 0))
+    assert np.array_equal(images, normalize(sample()[0])) and np.array_equal(masks, sample()[1])
+
+
+def test_a_crop_is_a_window_of_image_and_mask_at_one_place():
+    image, mask = sample()
+    places = set()
+    for index in range(20):
+        images, masks = plain((9, 11), **STILL)(image, mask, rng(0, 0, index))
+        windows = [
+            (y, x) for y in range(22) for x in range(30) if np.array_equal(mask[y : y + 9, x : x + 11], masks)
+        ]
+        assert len(windows) == 1
+        y, x = windows[0]
+        np.testing.assert_allclose(images, image[y : y + 9, x : x + 11].transpose(2, 0, 1), atol=1e-4)
+        places.add((y, x))
+    assert len(places) > 15
+
+
+def test_crops_reach_both_ends():
+    mask = np.arange(6, dtype=np.uint8)[None].repeat(4, axis=0)
+    image = np.repeat(mask[:, :, None], 3, axis=2)
+    first = {int(plain((4, 3), **STILL)(image, mask, rng(0, 0, index))[1][0, 0]) for index in range(60)}
+    assert first == {0, 1, 2, 3}
+
+
+def test_flip_mirrors_image_and_mask_of_about_half_of_the_samples_and_moves_nothing_else():
+    straight, flipping = plain((20, 24)), plain((20, 24))
+    straight = Augment((20, 24), flip=False, mean=straight.mean, std=straight.std)
+    mirrored = 0
+    for index in range(40):
+        images, masks = straight(*sample(), rng(0, 0, index))
+        flipped_images, flipped_masks = flipping(*sample(), rng(0, 0, index))
+        if np.array_equal(flipped_masks, masks):
+            assert np.array_equal(flipped_images, images)
+        else:
+            mirrored += 1
+            assert np.array_equal(flipped_masks, masks[:, ::-1]) and np.array_equal(
+                flipped_images, images[:, :, ::-1]
+            )
+    assert 10 < mirrored < 30
+
+
+def test_flip_mirrors_the_padding_too():
+    augment = plain((40, 50), scale=(1.0, 1.0))
+    corners = {int(augment(*sample(), rng(0, 0, index))[1][0, 0] == 255) for index in range(20)}
+    assert corners == {0, 1}
+
+
+def test_what_is_outside_the_image_is_the_mean_colour_and_ignored():
+    images, masks = Augment((50, 60), **STILL)(*sample(), rng(0, 0, 0))
+    outside = np.ones((50, 60), bool)
+    outside[:30, :40] = False
+    assert (masks[outside] == 255).all() and (images[:, outside] == 0).all()
+    assert np.array_equal(masks[:30, :40], sample()[1]) and np.array_equal(
+        images[:, :30, :40], normalize(sample()[0])
+    )
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.85, 1.0, 1.15, 1.3])
+def test_image_and_mask_are_scaled_in_the_same_geometry(factor):
+    """The picture is the mask, drawn in gray: where four neighbours agree, bilinear and nearest must agree too."""
+    image, mask = coded(60, 80)
+    image, mask = transforms.resize(image, mask, factor)
+    assert image.shape[:2] == mask.shape == (round(60 * factor), round(80 * factor))
+    wrong = image[:, :, 0] != 10 * mask
+    edge = np.zeros(mask.shape, bool)  # within a pixel of another label
+    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        edge |= np.roll(mask, step, axis) != mask
+    assert not (wrong & ~edge & ~np.roll(edge, 1, 0) & ~np.roll(edge, 1, 1)).any()
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.9, 1.1, 1.3])
+def test_each_pixel_of_a_scaled_mask_is_the_one_under_its_centre(factor):
+    mask = label(0, range(19), 31, 43)
+    height, width = round(31 * factor), round(43 * factor)
+    rows = ((np.arange(height) + 0.5) * 31 / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * 43 / width).astype(int)
+    scaled = transforms.resize(np.zeros((31, 43, 3), np.uint8), mask, factor)[1]
+    assert np.array_equal(scaled, mask[np.ix_(rows, columns)])
+
+
+def test_scaling_makes_no_new_labels():
+    mask = label(0, [0, 7, 18, 255], 33, 47)
+    for factor in (0.7, 0.9, 1.1, 1.3):
+        assert set(np.unique(transforms.resize(np.zeros((33, 47, 3), np.uint8), mask, factor)[1])) <= {
+            0,
+            7,
+            18,
+            255,
+        }
+
+
+def test_scales_fill_their_range():
+    sides = [
+        Augment(None, flip=False)(*sample(100, 100), rng(0, 0, index))[1].shape[0] for index in range(100)
+    ]
+    assert 70 <= min(sides) < 75 and 125 < max(sides) <= 130
+    assert 95 < np.mean(sides) < 105
+
+
+def test_scale_comes_before_crop_and_crop_before_flip():
+    augment = plain((20, 24), scale=(1.3, 1.3))
+    for index in range(10):
+        _, top, left, flip = rng(0, 0, index).random(4)
+        image, mask = transforms.resize(*sample(), 1.3)
+        y, x = int(top * (mask.shape[0] - 20 + 1)), int(left * (mask.shape[1] - 24 + 1))
+        window, labels = image[y : y + 20, x : x + 24], mask[y : y + 20, x : x + 24]
+        if flip < 0.5:
+            window, labels = window[:, ::-1], labels[:, ::-1]
+        images, masks = augment(*sample(), rng(0, 0, index))
+        assert np.array_equal(masks, labels)
+        np.testing.assert_allclose(images, window.transpose(2, 0, 1), atol=1e-4)
