@@ -35,6 +35,7 @@ def _parser(recipes: dict, default: str, doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--root", type=Path, help="the data set's folder")
     parser.add_argument("--profile", choices=list(recipes), default=None, help=f"default: {default}")
     parser.add_argument("--out", type=Path, help="run folder; an unfinished run in it goes on")
+    parser.add_argument("--weights", help="weights to start from: a checkpoint, or a .params file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=float, default=30.0, help="seconds between checkpoints")
     return parser
@@ -48,7 +49,10 @@ def _run(arguments, recipes: dict, root_default) -> int:
     from . import runner
 
     recipe = recipes[arguments.profile or default_profile(recipes, arguments.root)]
-    recipe = dataclasses.replace(recipe, seed=arguments.seed)
+    given = {"pretrained": False, "weights": arguments.weights} if arguments.weights else {}
+    recipe = dataclasses.replace(recipe, seed=arguments.seed, **given)
+    if recipe.needs_weights and recipe.weights is None:
+        raise ConfSegError(f"{recipe.experiment} starts from trained weights: give their file with --weights")
     root = arguments.root
     if root is None:
         if recipe.draw is None or root_default is None:

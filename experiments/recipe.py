@@ -43,6 +43,7 @@ class Recipe:
     draw           settings of `scenes.draw` where the data are drawn
     groups         "paper" (Table 1, Section 4.2) or "discover", from the training matrix
     matrix_stage   the stage whose network gives the training matrix: weights C, and groups
+    weights        a file that stages without a start begin with; `needs_weights` makes leaving it out an error
     matrix_images  how many training images that matrix counts, evenly spaced; None: all
     """
 
@@ -72,6 +73,8 @@ class Recipe:
     paper_table: str = "Table 3"
     paper_encoder: str = "ResNet-101"
     paper_data: str = "Cityscapes val"
+    needs_weights: bool = False
+    weights: str | None = None
     seed: int = 0
     profile: str = "full"
 

@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 
-from gluon_confseg import checkpoint, engine, files, groups, losses, metrics, network, runtime, stages
+from gluon_confseg import checkpoint, engine, files, groups, losses, metrics, network, runtime, stages, weights
 from gluon_confseg.datasets import Augment, Batches, open_dataset, scenes
 from gluon_confseg.progress import Progress
-from gluon_confseg.runs import RunFolder
+from gluon_confseg.runs import RunFolder, read_json
 
 from . import evaluation, results
 from .recipe import Recipe, StagePlan
@@ -23,11 +23,23 @@ def run(recipe: Recipe, root, out, save_every: float = 30.0):
     folder = RunFolder(out, {**dataclasses.asdict(recipe), "root_name": root.name})
     if recipe.draw is not None:
         draw(root, recipe.draw)
+    began = time.monotonic()
     experiment = Experiment(recipe, root, folder, context, save_every)
     experiment.train_all()
     experiment.evaluate_all()
     experiment.conclude()
+    add_time(folder, time.monotonic() - began)
     return folder
+
+
+def add_time(folder: RunFolder, seconds: float) -> None:
+    """Add this session's time to timing.json: kept apart, since all other results are the same for every run."""
+    file = folder.path / "timing.json"
+    sessions = read_json(file)["sessions"] if file.exists() else []
+    # a session that found everything done would only blur the sum
+    if not sessions or seconds > 30:
+        sessions.append(round(seconds, 1))
+    files.write_json(file, {"sessions": sessions, "minutes": sum(sessions) / 60})
 
 
 def draw(root, settings: dict) -> None:
@@ -77,6 +89,8 @@ class Experiment:
         if plan.start is not None:
             path = self.folder.finished(plan.start)
             checkpoint.restore_part(built, checkpoint.load(path)[0], path)
+        elif self.recipe.weights is not None:
+            say(f"{self.recipe.weights}: {weights.load(built, self.recipe.weights)}")
         return built
 
     def load(self, plan: StagePlan):
@@ -166,12 +180,11 @@ class Experiment:
             if file.exists():
                 continue
             plan = next(plan for plan in self.recipe.stages if plan.name == stage)
-            began = time.monotonic()
             every = range(len(self.val_set))
             counted = evaluation.run(
                 self.load(plan), self.val_set, every, self.rules(), f"evaluating {stage}", self.context
             )
-            checkpoint.save(file, counted, {"stage": stage, "seconds": round(time.monotonic() - began, 2)})
+            checkpoint.save(file, counted, {"stage": stage})
 
     def evaluated(self, stage: str):
         """Where the per-image matrices of a stage's network are."""

@@ -1,4 +1,4 @@
-"""Feature encoders: GluonCV's ResNet v1b family at output stride 8, 16 or 32 (Section 3, Section 4.1)."""
+"""Encoders: GluonCV's ResNet v1b family, and ResNet-38, at output stride 8, 16 or 32: Sections 3, 4.1."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from mxnet import gluon
 from mxnet.gluon import nn
 
 from .errors import WeightsError
+from .resnet38 import ResNet38Encoder
 
-NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet38")
 OUTPUT_STRIDES = (8, 16, 32)
 
 
 class ResNetEncoder(gluon.HybridBlock):
     """A ResNet v1b without its classifier.
 
-    images (N, 3, H, W) -> features of stages 1 to 4, (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])).
+    images (N, 3, H, W) -> features of stages 1 to 4:
+    (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])).
     Parameters carry GluonCV's own structural names (`layer3.0.conv1.weight`).
     """
 
@@ -37,7 +39,7 @@ class ResNetEncoder(gluon.HybridBlock):
         return stage1, stage2, stage3, self.layer4(stage3)
 
 
-def build(name: str, output_stride: int = 8, pretrained: bool = False) -> ResNetEncoder:
+def build(name: str, output_stride: int = 8, pretrained: bool = False) -> gluon.HybridBlock:
     """Build an encoder of `NAMES`. Strides beyond `output_stride` become dilations: Section 4.1.
 
     pretrained: ImageNet weights from GluonCV's model zoo, downloaded on first use.
@@ -47,6 +49,8 @@ def build(name: str, output_stride: int = 8, pretrained: bool = False) -> ResNet
         raise ValueError(f"no encoder {name!r}: choose one of {', '.join(NAMES)}")
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(f"no output stride {output_stride}: choose one of {OUTPUT_STRIDES}")
+    if name == "resnet38":
+        return _resnet38(output_stride, pretrained)
     make = getattr(resnetv1b, f"{name}_v1b")
     resnet = make(pretrained=False, dilated=output_stride == 8)
     if pretrained:
@@ -54,6 +58,15 @@ def build(name: str, output_stride: int = 8, pretrained: bool = False) -> ResNet
     if output_stride == 16:
         _dilate_last_stage(resnet)
     return ResNetEncoder(resnet, output_stride)
+
+
+def _resnet38(output_stride: int, pretrained: bool) -> ResNet38Encoder:
+    if pretrained:
+        raise WeightsError(
+            "GluonCV's model zoo has no ResNet-38: pass its authors' .params file with --weights, "
+            "or train without pretrained weights"
+        )
+    return ResNet38Encoder(output_stride, prefix="encoder_")
 
 
 def _load_from_zoo(resnet, name: str) -> None:
@@ -65,7 +78,8 @@ def _load_from_zoo(resnet, name: str) -> None:
         reason = str(error).split("\n")[0][:120]
         raise WeightsError(
             f"the ImageNet weights of {name}_v1b can't be fetched from GluonCV's model zoo ({reason}): "
-            "put the .params file into ~/.mxnet/models, pass one with --weights, or train without pretrained weights"
+            "put the .params file into ~/.mxnet/models, pass one with --weights, "
+            "or train without pretrained weights"
         ) from error
 
 

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-# mxnet-cu112 1.9.1 holds machine code for these and no PTX: it runs on later minors of a major, on no later major
+# mxnet-cu112 1.9.1 holds machine code for these and no PTX: it runs on later minors, on no later major
 BUILT_FOR: tuple[tuple[int, int], ...] = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
 
 _NAME_BYTES = 256
@@ -49,7 +49,7 @@ class Gpus(NamedTuple):
 
 
 def has_code(capability: tuple[int, int]) -> bool:
-    """Whether mxnet-cu112 1.9.1 runs there: it is built for the same major, at that minor or an earlier one."""
+    """Whether mxnet-cu112 1.9.1 runs there: built for the same major, at that minor or an earlier one."""
     return any(major == capability[0] and minor <= capability[1] for major, minor in BUILT_FOR)
 
 
@@ -94,7 +94,7 @@ def _device(driver: ctypes.CDLL, index: int) -> Gpu | None:
 
 
 def physical_cores(root: str = "/") -> int:
-    """Physical cores that this process may use: within its affinity and its CPU quota, hyper-threads not counted.
+    """Physical cores that this process may use: within its affinity and CPU quota, without hyper-threads.
 
     At least 1.
 
@@ -174,7 +174,7 @@ def _text(path: Path) -> str | None:
 
 
 def fingerprint() -> str:
-    """A text that changes when the driver or the GPUs change, without waking the GPUs (cuInit can take seconds)."""
+    """A text that changes when the driver or the GPUs do; wakes no GPU, as cuInit does for seconds."""
     try:
         ctypes.CDLL("libcuda.so.1")
         driver = "libcuda"

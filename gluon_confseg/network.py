@@ -47,9 +47,10 @@ class FusedNetwork(gluon.HybridBlock):
     """
 
     def __init__(self, network: SubnetNetwork, rule: str = "sum", with_image_size: bool = True, **kwargs):
-        super().__init__(**kwargs)
+        # a fixed prefix: MXNet's own counts the blocks that the process built, and shows in the exported graph
+        super().__init__(**{"prefix": "fused_", **kwargs})
         self.network = network
-        self.fusion = fusion.Fusion(network.groups, network.num_classes, rule)
+        self.fusion = fusion.Fusion(network.groups, network.num_classes, rule, prefix="fusion_")
         self._stride = network.encoder.output_stride if with_image_size else 1
 
     def hybrid_forward(self, F, images):
@@ -104,7 +105,7 @@ def build(
         for m, (group, settings) in enumerate(zip(groups, each), 1)
     ]
     first = PlainHead(body, num_classes, head, prefix="subnet0_")
-    network = SubnetNetwork(body, first, further, groups, num_classes, subnets)
+    network = SubnetNetwork(body, first, further, groups, num_classes, subnets, prefix="network_")
     network.settings = {
         "encoder": encoder,
         "num_classes": num_classes,

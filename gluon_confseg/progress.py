@@ -1,4 +1,4 @@
-"""One line of progress with the rate and the time left: redrawn on a terminal, plain lines now and then in a log."""
+"""One line of progress with the rate and the time left: redrawn on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class _Bar(tqdm):
 
 
 class Progress:
-    """Progress of `total` steps, as a context manager: `with Progress("evaluation", 500, "image") as progress: ...`.
+    """Progress of `total` steps: `with Progress("evaluation", 500, "image") as progress: ...`.
 
     title       what is going on, in a few words; `prefix` goes in front of it ("[3/7] ")
-    total       number of steps in all; `initial` of them were done before (a resumed run) and do not count in the rate
+    total       number of steps in all; `initial` of them were done before (a resumed run) and do not count in
+                the rate
     unit        what one step is, in the singular
-    stream      where to, stderr if not given; a terminal gets a bar, anything else a plain line every `interval` seconds
-                and one at the end
+    stream      where to, stderr if not given; a terminal gets a bar, anything else a plain line every
+                `interval` seconds and one at the end
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Progress:
         return self
 
     def update(self, n: int = 1, **figures: float) -> None:
-        """Count `n` steps more; `figures` (a loss, a score) are shown behind the rate until newer ones come."""
+        """Count `n` steps more; `figures` (a loss, a score) are shown behind the rate until others come."""
         self.done += n
         self.figures.update(figures)
         if self._bar is not None:
@@ -98,10 +99,9 @@ class Progress:
         return f"{self.name}: " + ", ".join(filter(None, [*parts, _figures(self.figures)]))
 
     def _summary(self) -> str:
-        took = f"{self.done}/{self.total} {_plural(self.unit, self.total)} in {duration(self.clock() - self._began)}"
-        return f"{self.name}: " + ", ".join(
-            filter(None, [took, self._pace(self._rate()), _figures(self.figures)])
-        )
+        steps = f"{self.done}/{self.total} {_plural(self.unit, self.total)}"
+        parts = [f"{steps} in {duration(self.clock() - self._began)}", self._pace(self._rate())]
+        return f"{self.name}: " + ", ".join(filter(None, [*parts, _figures(self.figures)]))
 
     def _pace(self, rate: float) -> str:
         if rate <= 0:

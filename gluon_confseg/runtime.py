@@ -1,7 +1,7 @@
 """What has to happen before MXNet is imported (threads, CUDA libraries), and its seeds and devices after.
 
-`prepare` never raises, so that `confseg doctor` and the NumPy-only modules work in a broken environment: what is wrong
-becomes the message of `check`, and of every later `import mxnet`.
+`prepare` never raises, so that `confseg doctor` and the NumPy-only modules work in a broken environment: what
+is wrong becomes the message of `check`, and of every later `import mxnet`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TO_CPU = f"with CONFSEG_MXNET=cpu set, {REMEDY} with the CPU wheel"
 CUDA_WHEEL = "The CUDA wheel of MXNet is installed"
 MAX_SEED = 2**31 - 1
 
-# What libmxnet.so of mxnet-cu112 links to, each after what it needs itself: package, folder in nvidia/, library.
+# What libmxnet.so of mxnet-cu112 links to, each after what it needs: package, folder in nvidia/, library.
 # cuDNN opens its parts later, and finds them beside itself.
 CUDA_LIBRARIES: tuple[tuple[str, str, str], ...] = (
     ("nvidia-cuda-runtime-cu11", "cuda_runtime", "libcudart.so.11.0"),
@@ -99,15 +99,16 @@ def _set_threads() -> None:
 def _warn_of_late_call() -> None:
     if not os.environ.get("OMP_NUM_THREADS", "").strip():
         warnings.warn(
-            "MXNet was imported before gluon_confseg and takes half of the cores: import gluon_confseg first, "
-            f"or set OMP_NUM_THREADS={hardware.physical_cores()}.",
+            "MXNet was imported before gluon_confseg and takes half of the cores: "
+            "import gluon_confseg first, or set "
+            f"OMP_NUM_THREADS={hardware.physical_cores()}.",
             RuntimeWarning,
             stacklevel=3,
         )
 
 
 def _quieten() -> None:
-    """Hide what MXNet and GluonCV bring on about NumPy 1.23 and distutils: harmless, and not the user's to change."""
+    """Hide the deprecations that MXNet and GluonCV run into: harmless, and nothing that a user can change."""
     for module in (r"mxnet(\.|$)", r"gluoncv(\.|$)"):
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)
     warnings.filterwarnings("ignore", message=r"Both `mxnet==.*` and `torch==.*` are", category=UserWarning)
@@ -134,14 +135,14 @@ def _wrong_versions() -> str | None:
     """A Python, a NumPy or an MXNet with which nothing can work."""
     python = sys.version_info[:2]
     if not (3, 8) <= python <= (3, 11):
-        return (
-            f"This is Python {python[0]}.{python[1]}, and NumPy 1.23, which MXNet 1.9.1 needs, is for 3.8 to 3.11: {REMEDY}."
-        )
+        found = f"{python[0]}.{python[1]}"
+        return f"This is Python {found}, and NumPy 1.23, which MXNet needs, is for 3.8 to 3.11: {REMEDY}."
     if wheel() is None:
         return f"MXNet is not installed: `pip install mxnet==1.9.1`, or {REMEDY}."
     numpy = version_of("numpy") or "0"
     if tuple(int(part) for part in numpy.split(".")[:2]) >= (1, 24):
-        return f"NumPy {numpy} is installed, and MXNet 1.9.1 needs one before 1.24: `pip install numpy==1.23.5`, or {REMEDY}."
+        remedy = f"`pip install numpy==1.23.5`, or {REMEDY}"
+        return f"NumPy {numpy} is installed, and MXNet 1.9.1 needs one before 1.24: {remedy}."
     return None
 
 
@@ -149,11 +150,11 @@ def _missing_libraries() -> str | None:
     """Load what libmxnet.so links to outside its wheel; a sentence on the first library that is not there."""
     for library, package in (("libgomp.so.1", "libgomp1"), ("libquadmath.so.0", "libquadmath0")):
         if _load(library) is None:
-            return f"MXNet needs the system library {library}, which is missing: `apt-get install {package}` brings it."
+            return f"MXNet needs the system library {library}, which is missing: `apt-get install {package}`."
     if wheel() != "cuda":
         return None
     if _load("libcuda.so.1") is None:
-        return f"{CUDA_WHEEL}, but there is no NVIDIA driver (libcuda.so.1): install the driver, or, {TO_CPU}."
+        return f"{CUDA_WHEEL}, but there is no NVIDIA driver (libcuda.so.1): install it, or, {TO_CPU}."
     return _preload_cuda()
 
 
@@ -204,7 +205,10 @@ def default_context() -> mx.Context:
 
 
 def seed(value: int) -> None:
-    """Seed the global generators of Python, NumPy and MXNet (initial weights come from the last): 0 to 2^31 - 1."""
+    """Seed the global generators of Python, NumPy and MXNet (initial weights come from the last).
+
+    value   a whole number from 0 to 2^31 - 1, else RunError
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEED:
         raise RunError(f"The seed {value!r} is no whole number from 0 to {MAX_SEED}: choose one of these.")
     check()

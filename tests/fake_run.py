@@ -22,7 +22,7 @@ STAGES = ("base", "ce", "new_ce", "subnets_ce", "subnets_new")
 
 
 def invented_counts(size: int = 6, seed: int = 0) -> dict:
-    """Arm key -> (K, K) int64: random matrices, a little better from arm to arm; "train" is the first arm's."""
+    """Arm key -> (K, K) int64: random, a little better from arm to arm; "train" is the first arm's."""
     draw = np.random.default_rng(seed)
     base = draw.integers(0, 90, (size, size))
     counts = {arm["key"]: base + np.diag([300 + 40 * better] * size) for better, arm in enumerate(ARMS)}
@@ -83,6 +83,9 @@ def results(counts, classes=CLASSES, groups=GROUPS, drawn=True) -> dict:
         "groups": {"source": "paper, Table 1", "classes": groups, "discovered": groups},
         "paper": {"table": "Table 3", "encoder": "ResNet-101", "data": "Cityscapes val"},
         "arms": [_arm(arm, counts[arm["key"]]) for arm in ARMS if arm["key"] in counts],
+        "other_rules": [
+            {"arm": "all_new", "rule": "sum", "mean_iou": 0.1234, "pixel_accuracy": 0.2, "mean_recall": 0.3}
+        ],
         "not_run": ["ResNet-101 on Cityscapes itself: no such data here."],
     }
 

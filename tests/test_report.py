@@ -92,6 +92,24 @@ def test_the_page_needs_nothing_but_itself(run, html):
     assert html.count("data:image/png;base64,") == len(list((run / "pictures").glob("*.png")))
 
 
+def test_other_rules_of_fusion_stand_beside_the_arms(html):
+    assert re.search(r">subnets 0-3, new CE</td><td[^>]*>sum</td><td[^>]*>12.34</td>", html)
+
+
+def test_groups_that_the_run_discovered_are_compared_with_those_it_used(fresh):
+    found = json.loads((fresh / "groups.json").read_text())
+    found["discovered"] = [{"classes": [1, 2, 3, 4], "names": [], "confusion": 1.0}]
+    fake_run.write(fresh / "groups.json", found)
+    page = report.write(fresh).read_text(encoding="utf-8")
+    assert re.search(r"wall &amp; &lt;fence&gt;, pole, bus, tram</td><td[^>]*>50.00<", page)
+
+
+def test_chosen_crops_are_not_passed_off_as_typical(fresh):
+    panels = json.loads((fresh / "panels/panels.json").read_text())
+    fake_run.write(fresh / "panels/panels.json", [{**panel, "worse": True} for panel in panels])
+    assert "0 for the better, 1 for the worse" in report.write(fresh).read_text(encoding="utf-8")
+
+
 def test_what_was_not_run_is_said(html):
     assert "ResNet-101 on Cityscapes itself: no such data here." in html
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 BLOCK = 8192  # pixels; 19 classes of float32 are 0.6 MB, two such arrays stay in a second-level cache
+_LARGEST = np.finfo(np.float32).max  # a difference beyond it would be infinite, and 0 times that not a number
 
 
 @lru_cache(maxsize=None)
@@ -70,14 +71,15 @@ def _block(logits, labels, diagonal, off_diagonal, ignore_label, scale, out):
         np.exp(shares, out=shares)  # (K, B): the others, relative to the largest of them; 0 at J
         rest = shares.sum(0)
         shares /= rest
-        gap = first - second
+        gap = np.minimum(first - second, _LARGEST)
+        behind = np.minimum(first - logits[true, pixel], _LARGEST)
         odds = rest * np.exp(-gap)  # (1 - q_J) / q_J
     log_total = np.log1p(odds)
     q_top = 1.0 / (1.0 + odds)
     q_rest = odds * q_top
 
     own = diagonal[true]
-    loss = own * (log_total + (first - logits[true, pixel]))
+    loss = own * (log_total + behind)
     if off_diagonal is None:
         penalty = None
     else:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+_LARGEST = 3.4028234e38  # of float32; a difference beyond it would be infinite, and 0 times that not a number
+
 
 def value_and_gradient(F, logits, labels, weights, ignore_label: int, num_classes: int):
     """(N, K, P) logits, (N, P) labels, (K, K) weights with the penalty included -> (N,) loss, (N, K, P) gradient."""
@@ -17,12 +19,13 @@ def value_and_gradient(F, logits, labels, weights, ignore_label: int, num_classe
 
     first = logits.max(axis=1)
     top = F.one_hot(logits.argmax(axis=1), num_classes).transpose((0, 2, 1))
-    second = F.where(top, F.ones_like(logits) * -3.4e38, logits).max(axis=1)
+    second = F.where(top, F.ones_like(logits) * -_LARGEST, logits).max(axis=1)
     relative = F.broadcast_sub(logits, second.expand_dims(1))
     shares = F.where(top, F.zeros_like(logits), F.exp(F.minimum(relative, F.zeros_like(relative))))
     rest = shares.sum(axis=1)
     shares = F.broadcast_div(shares, rest.expand_dims(1))
-    gap = first - second
+    gap = F.minimum(first - second, _LARGEST)
+    behind = F.minimum(first - (logits * truth).sum(axis=1), _LARGEST)
     odds = rest * F.exp(-gap)
     log_total = F.log1p(odds)
     q_top = 1 / (1 + odds)
@@ -32,7 +35,7 @@ def value_and_gradient(F, logits, labels, weights, ignore_label: int, num_classe
     at_top = (columns * top).sum(axis=1)
     pull = columns * probabilities / (1 - probabilities)
     pulled = pull.sum(axis=1)
-    loss = own * (log_total + first - (logits * truth).sum(axis=1))
+    loss = own * (log_total + behind)
     loss = loss - (columns * F.log1p(-probabilities)).sum(axis=1) + at_top * (log_total + gap - F.log(rest))
 
     others = F.broadcast_mul(shares, (q_rest * (own - pulled) - at_top * q_top).expand_dims(1)) + pull

@@ -1,4 +1,4 @@
-"""The report of a run: pictures, tables and one self-contained page, all computed from the files of a run folder."""
+"""The report of a run: pictures, tables and one page that holds them, computed from a run folder's files."""
 
 from gluon_confseg.report.writing import write
 

@@ -15,7 +15,7 @@ def mean_iou(counts: np.ndarray) -> float:
 
 
 def pair_costs(counts: np.ndarray) -> np.ndarray:
-    """(K, K): mIoU that would be gained if no pixel of class i were taken for class j any more; 0 on the diagonal.
+    """(K, K): mIoU that would be gained if no pixel of class i were taken for class j; 0 on the diagonal.
 
     Those pixels become hits of i, whose union already holds them, and leave the union of j.
     """
@@ -44,7 +44,7 @@ def without_confusion_inside(counts: np.ndarray, group: Sequence[int]) -> np.nda
 
 
 def wrong_pixels(counts: np.ndarray, groups: Sequence[Sequence[int]]) -> tuple:
-    """Shares of the labelled pixels: (wrong in all, taken for a class of the same group, the rest of the wrong)."""
+    """Shares of the labelled pixels: (wrong in all, taken for one of the same group, the others)."""
     counts = np.asarray(counts)
     together = np.zeros(counts.shape, bool)
     for group in groups:

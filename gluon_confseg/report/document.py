@@ -1,4 +1,4 @@
-"""What a report says, in order, before anyone decides how it looks: blocks that `html` and `markdown` render."""
+"""What a report says, in order, whatever it will look like: blocks that `html` and `markdown` render."""
 
 from __future__ import annotations
 
@@ -53,8 +53,14 @@ def _result(run: Run) -> list:
     blocks = [Text(tables.summary(results), strong=True), tables.arms(results)]
     if results.get("quality_note"):
         blocks.append(Text(results["quality_note"]))
-    note = "mIoU is the mean over the classes that occur in truth or prediction; a class that is only predicted counts 0."
-    return [*blocks, Text(note)]
+    note = "mIoU is the mean over the classes in truth or prediction; one that is only predicted counts 0."
+    return [*blocks, Text(note), *_other_rules(results)]
+
+
+def _other_rules(results: dict) -> list:
+    if not results.get("other_rules"):
+        return []
+    return [Text("The same networks, their subnets fused by each rule:"), tables.rules(results)]
 
 
 def _costs(run: Run) -> list:
@@ -63,8 +69,8 @@ def _costs(run: Run) -> list:
         Heading("What the confusion costs"),
         tables.wrong_pixels(run.results, run.counts, run.groups),
         Text(
-            f"The pairs of classes that cost {first} most: the cost is the mIoU it would gain if none of these pixels "
-            "were wrong. Changes are in points of the truth row; less is better."
+            f"The pairs of classes that cost {first} most: the cost is the mIoU it would gain if none of "
+            "these pixels were wrong. Changes are in points of the truth row; less is better."
         ),
         tables.pairs(run.results, run.counts, run.groups),
     ]
@@ -88,7 +94,7 @@ def _matrix_of_groups(run: Run) -> str:
 
 
 def _discovered(run: Run) -> list:
-    found = [group["classes"] for group in run.found["groups"]]
+    found = [group["classes"] for group in run.found.get("discovered", run.found["groups"])]
     if [sorted(group) for group in found] == [sorted(group) for group in run.groups]:
         return []
     rows = [
@@ -96,9 +102,7 @@ def _discovered(run: Run) -> list:
         for index, group in enumerate(found, 1)
     ]
     return [
-        Text(
-            "Groups that this run's own confusion matrix gives, and how far each agrees with one that was used:"
-        ),
+        Text("Groups in this run's own confusion matrix, and how far each agrees with one that was used:"),
         Grid(["discovered", "class names", "overlap (intersection over union), %"], rows, words=2),
     ]
 
@@ -147,10 +151,13 @@ def _classes(run: Run) -> list:
 def _panels(run: Run) -> list:
     if not run.panels:
         return [Heading("Predictions"), Text("This run folder holds no panels.")]
-    return [
-        Heading("Predictions"),
-        Picture("panels.png", "Crops of validation images: image, truth, and every arm"),
-    ]
+    worse = sum(bool(panel.get("worse")) for panel in run.panels)
+    note = (
+        "These crops are not typical: they are where the last arm differs most from the first inside the "
+        f"groups, {len(run.panels) - worse} for the better, {worse} for the worse."
+    )
+    caption = "Crops of validation images: image, truth, and every arm"
+    return [Heading("Predictions"), Text(note), Picture("panels.png", caption)]
 
 
 def _training(run: Run) -> list:
@@ -161,30 +168,41 @@ def _training(run: Run) -> list:
 
 def _settings(run: Run) -> list:
     results = run.results
+    # the name of a layout could be taken for that of a data set: the description says which data it was
+    left_out = {("data", "name"), ("training", "stages")}
     rows = [
         [part, name.replace("_", " "), _shown(value)]
         for part in ("data", "network", "loss", "training")
         for name, value in (results.get(part) or {}).items()
-        if (part, name)
-        != ("data", "name")  # the name of a layout may be read as that of a data set: the description says it
+        if (part, name) not in left_out
     ]
-    rows.append(["", "seed", _shown(results.get("seed", "-"))])
+    rows.append(["", "seed", _shown(results.get("seed"))])
     rows += [["time", name.replace("_", " "), _shown(value)] for name, value in run.timing.items()]
-    blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3)]
+    blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3), *_stages(results)]
     if results.get("not_run"):
         blocks += [Heading("What was not run"), *map(Text, results["not_run"])]
     return blocks
 
 
+def _stages(results: dict) -> list:
+    stages = (results.get("training") or {}).get("stages")
+    if not stages:
+        return []
+    head = list(dict.fromkeys(name for stage in stages for name in stage))
+    rows = [[_shown(stage.get(name)) for name in head] for stage in stages]
+    return [Text("Stages of training:"), Grid([name.replace("_", " ") for name in head], rows, words=4)]
+
+
 def _shown(value) -> str:
+    """A setting in words."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_shown, value))
-    return (
-        {True: "yes", False: "no", None: "-"}.get(value, str(value))
-        if isinstance(value, (bool, type(None)))
-        else str(value)
-    )
+    return str(value)

@@ -1,4 +1,4 @@
-"""Reading a run folder: everything that a report may say comes from these files, and none of it is trusted blindly."""
+"""Reading a run folder: all that a report may say comes from these files, and none is trusted blindly."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read(folder) -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise RunError(
-            f"{folder}: there is no such run folder; give the folder that an experiment wrote its results.json to"
+            f"{folder}: there is no such run folder; give the folder with the results.json of an experiment"
         )
     results = _results(folder / "results.json")
     matrices = _matrices(folder / "confusion.npz", results)
@@ -91,9 +91,7 @@ def _results(path: Path) -> dict:
     results = _json(path)
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         got = results.get("schema") if isinstance(results, dict) else type(results).__name__
-        raise RunError(
-            f"{path}: expected results of schema {SCHEMA}, got {got}; {AGAIN} with this version of the package"
-        )
+        raise RunError(f"{path}: expected results of schema {SCHEMA}, got {got}; {AGAIN} with this version")
     missing = [name for name in NEEDED if name not in results]
     missing += [
         f"arms[{i}].{name}"
@@ -106,7 +104,7 @@ def _results(path: Path) -> dict:
     for arm in results["arms"]:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", arm["key"]) or len(arm["iou"]) != len(results["classes"]):
             raise RunError(
-                f"{path}: arm {arm['key']!r} needs a key of letters, digits and _ and one IoU per class; {AGAIN}"
+                f"{path}: arm {arm['key']!r} needs a key of letters and digits and an IoU per class; {AGAIN}"
             )
     return results
 
@@ -128,7 +126,8 @@ def _matrices(path: Path, results: dict) -> dict:
     for name, counts in matrices.items():
         if counts.shape != (size, size) or counts.dtype.kind not in "iu" or counts.min(initial=0) < 0:
             raise RunError(
-                f"{path}: matrix {name} is {counts.dtype} {counts.shape}, expected counts of shape {(size, size)}; {AGAIN}"
+                f"{path}: matrix {name} is {counts.dtype} of shape {counts.shape}, expected counts of shape "
+                f"{(size, size)}; {AGAIN}"
             )
     _check_same_run(path, results, matrices)
     return matrices
@@ -139,8 +138,8 @@ def _check_same_run(path: Path, results: dict, matrices: dict) -> None:
         computed = metrics.mean_of_defined(metrics.iou(matrices[arm["key"]], arm.get("misses", 0)))
         if abs(computed - arm["mean_iou"]) > 1e-6:
             raise RunError(
-                f"{path}: the matrix of arm {arm['key']} gives an mIoU of {100 * computed:.2f}, results.json says "
-                f"{100 * arm['mean_iou']:.2f}: the two are of different runs; {AGAIN}"
+                f"{path}: the matrix of arm {arm['key']} gives an mIoU of {100 * computed:.2f}, results.json "
+                f"says {100 * arm['mean_iou']:.2f}: the two are of different runs; {AGAIN}"
             )
 
 

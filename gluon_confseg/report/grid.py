@@ -9,7 +9,7 @@ import textwrap
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A table: a head, rows of strings of the same length, and how many columns from the left are words (the rest are numbers)."""
+    """A table of strings; `words` columns from the left are words, the rest are numbers and stand right."""
 
     head: list
     rows: list
@@ -39,7 +39,8 @@ class Grid:
     def html(self) -> str:
         """As an HTML table; every cell is escaped, numbers stand right."""
         body = "".join(f"<tr>{self._cells(row, 'td')}</tr>" for row in self.rows)
-        return f'<div class="wide"><table><thead><tr>{self._cells(self.head, "th")}</tr></thead><tbody>{body}</tbody></table></div>'
+        head = f"<thead><tr>{self._cells(self.head, 'th')}</tr></thead>"
+        return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
 
     def _cells(self, row: list, tag: str) -> str:
         kinds = [

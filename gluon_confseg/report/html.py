@@ -10,14 +10,17 @@ from gluon_confseg.report.document import Fold, Heading, Picture, Text
 from gluon_confseg.report.grid import Grid
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --faint: #59636e; --line: #d1d9e0; --paper: #ffffff; --tint: #f6f8fa; }
+:root { color-scheme: light dark;
+  --ink: #1f2328; --faint: #59636e; --line: #d1d9e0; --paper: #ffffff; --tint: #f6f8fa; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6edf3; --faint: #9198a1; --line: #3d444d; --paper: #0d1117; --tint: #151b23; } }
-body { margin: 0 auto; max-width: 1120px; padding: 1.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; max-width: 1120px; padding: 1.5rem 1.25rem 4rem;
+  background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 .data { margin: 0 0 1.2rem; padding: .6rem .9rem; border-left: 4px solid #c8500a; background: var(--tint); }
 h1 { margin: 0 0 .4rem; font-size: 1.6rem; line-height: 1.25; }
-h2 { margin: 2.6rem 0 .6rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); font-size: 1.2rem; }
+h2 { margin: 2.6rem 0 .6rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line);
+  font-size: 1.2rem; }
 p { margin: .6rem 0; max-width: 76ch; }
 .wide { overflow-x: auto; }
 table { margin: .8rem 0; border-collapse: collapse; font-size: .9rem; }
@@ -35,11 +38,12 @@ summary { margin: 1rem 0; cursor: pointer; font-weight: 600; }
 
 
 def page(first_line: str, title: str, blocks: list, pictures: Path) -> str:
-    """The whole page: `first_line` stands first, then the title, then the blocks with their pictures from `pictures`."""
+    """The whole page: `first_line` first, then the title, then the blocks with their files of `pictures`."""
     body = "\n".join(_block(block, pictures) for block in blocks)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n"
         f'<style>{_STYLE}</style>\n</head>\n<body>\n<p class="data">{escape(first_line)}</p>\n'
         f"<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
@@ -62,4 +66,5 @@ def _block(block, pictures: Path) -> str:
 def _figure(picture: Picture, pictures: Path) -> str:
     png = base64.b64encode((pictures / picture.name).read_bytes()).decode("ascii")
     caption = escape(picture.caption)
-    return f'<figure><img alt="{caption}" src="data:image/png;base64,{png}"><figcaption>{caption}</figcaption></figure>'
+    image = f'<img alt="{caption}" src="data:image/png;base64,{png}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

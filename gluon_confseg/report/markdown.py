@@ -7,7 +7,7 @@ from gluon_confseg.report.grid import Grid, escaped
 
 
 def page(first_line: str, title: str, blocks: list) -> str:
-    """The whole text: `first_line` first, then the title, then the blocks; pictures are links into pictures/."""
+    """The whole text: `first_line` first, then the title, then the blocks; pictures are links to files."""
     parts = [escaped(first_line), f"# {escaped(title)}", *(_block(block) for block in blocks)]
     return "\n\n".join(parts) + "\n"
 

@@ -1,7 +1,7 @@
-"""The tables of a report: Table 3 with our numbers beside the paper's, classes, groups, and the costliest confusions.
+"""The tables of a report: Table 3 with our numbers beside the paper's, classes, groups, costliest confusions.
 
-Numbers come in as fractions and are shown in percent. A number of the paper never stands here without the network and
-the data that it was measured on.
+Numbers come in as fractions and are shown in percent. A number of the paper never stands here without the
+network and the data that it was measured on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def table(results: dict, style: str = "markdown") -> str:
 
 
 def terminal(results: dict) -> str:
-    """What a run prints at its end: which data, the main table, the groups and what was not run, as plain text."""
+    """What a run prints at its end: which data, the main table, and what was not run, as plain text."""
     parts = [results["first_line"], table(results, "text"), summary(results)]
     if results.get("quality_note"):
         parts.append(results["quality_note"])
@@ -55,7 +55,7 @@ def summary(results: dict) -> str:
 
 
 def paper_label(results: dict) -> str:
-    """What the paper's numbers were measured on, and that they can't be compared where that differs from this run."""
+    """What the paper's numbers were measured on, and whether they can be compared with this run's."""
     paper, data = results.get("paper") or {}, results["data"]
     source = f"{paper.get('encoder', '?')}, {paper.get('data', '?')}"
     if data.get("drawn") or str(data.get("name", "")).lower() not in source.lower().split():
@@ -71,7 +71,7 @@ def _plain(name: str) -> str:
 
 
 def arms(results: dict) -> Grid:
-    """Arms as columns: subnets, loss, mIoU, gain over the first arm, pixel accuracy, mean recall, the paper's mIoU and gain."""
+    """Table 3, arms as columns: our mIoU, gain over the first arm, accuracy, recall; the paper's mIoU."""
     columns = results["arms"]
     rows = [
         ["loss", *(arm["loss"] for arm in columns)],
@@ -98,7 +98,7 @@ def _gains(values: Sequence) -> list:
 
 
 def classes(results: dict, groups: Sequence = ()) -> Grid:
-    """IoU of each class in every arm, the last column the gain of the last arm over the first; groups are named by number."""
+    """IoU of each class in every arm, and what the last gained over the first; groups by their number."""
     columns = results["arms"]
     rows = []
     for klass, name in enumerate(results["classes"]):
@@ -118,7 +118,7 @@ def _group_of(klass: int, groups: Sequence) -> str:
 def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = None) -> Grid:
     """Subnets and their classes in the form of Table 1.
 
-    With the counts of an arm: the sum of the confusions inside each group, and the mIoU that a perfect subnet would add.
+    With the counts of an arm: the confusions inside each group, and the mIoU that a perfect subnet would add.
     """
     rows = [["subnet 0", str(len(names)), f"all the {len(names)} classes", "", ""]]
     for index, group in enumerate(used, 1):
@@ -145,11 +145,27 @@ def _inside(counts, group: Sequence) -> list:
 
 
 def wrong_pixels(results: dict, counts: dict, used: Sequence) -> Grid:
-    """Where the wrong pixels of each arm are: inside the groups, which the subnets can mend, or across them."""
+    """Where the wrong pixels of each arm are: inside the groups, where subnets can help, or across them."""
     rows = []
     for arm in results["arms"]:
         rows.append([arm_name(arm), *map(percent, costs.wrong_pixels(counts[arm["key"]], used))])
     return Grid(["% of all labelled pixels", "wrong", "inside a group", "across groups"], rows)
+
+
+def rules(results: dict) -> Grid:
+    """The arms with subnets by every rule of fusion that was evaluated: Section 3.3."""
+    named = {arm["key"]: arm for arm in results["arms"]}
+    first = results["arms"][0]["mean_iou"]
+    rows = []
+    for row in results["other_rules"]:
+        gain = percent(row["mean_iou"] - first, sign=True)
+        shares = [percent(row[name]) for name in ("mean_iou", "pixel_accuracy", "mean_recall")]
+        rows.append(
+            [arm_name(named[row["arm"]]), row["rule"].replace("_", " "), shares[0], gain, *shares[1:]]
+        )
+    return Grid(
+        ["arm", "rule", "mIoU, %", "gain, points", "pixel accuracy, %", "mean recall, %"], rows, words=2
+    )
 
 
 def pairs(results: dict, counts: dict, used: Sequence = (), most: int = 12) -> Grid:

@@ -79,6 +79,6 @@ def _picture(path: Path, mode: int, size: tuple = ()) -> np.ndarray:
         raise RunError(f"{path}: can't be read as a picture; delete it and {AGAIN}")
     if size and pixels.shape != size:
         raise RunError(
-            f"{path}: is {pixels.shape[1]} x {pixels.shape[0]}, its image {size[1]} x {size[0]}; delete it and {AGAIN}"
+            f"{path}: {pixels.shape[1]} x {pixels.shape[0]}, but its image is {size[1]} x {size[0]}; {AGAIN}"
         )
     return pixels

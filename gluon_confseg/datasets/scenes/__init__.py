@@ -1,4 +1,4 @@
-"""Street scenes drawn by the package: the Cityscapes layout, its raw labels and its 19 classes, without its pictures."""
+"""Street scenes that the package draws, in Cityscapes' layout, with its raw labels and its 19 classes."""
 
 from __future__ import annotations
 

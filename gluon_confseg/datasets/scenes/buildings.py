@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
 
 from . import ids
 from .canvas import Canvas
@@ -46,7 +45,11 @@ def roof(canvas: Canvas, dice: Dice, house: House) -> None:
     ridge, top = house.x + house.deep / 2, house.height + abs(house.deep) * 0.32
     color = canvas.light.facing(dice.vary(dice.pick(ROOF), 14), 2, house.z1)
     project, z1 = canvas.camera.project, max(house.z1, 2.0)
-    gable = [project(house.x, house.height, z1), project(house.x + house.deep, house.height, z1), project(ridge, top, z1)]
+    gable = [
+        project(house.x, house.height, z1),
+        project(house.x + house.deep, house.height, z1),
+        project(ridge, top, z1),
+    ]
     canvas.polygon(gable, canvas.light.facing(dice.pick(PLASTER), 0, z1), ids.BUILDING)
     slope = [
         project(house.x - 0.03 * house.deep, house.height, z1),
@@ -58,13 +61,15 @@ def roof(canvas: Canvas, dice: Dice, house: House) -> None:
         canvas.polygon(slope, color, ids.BUILDING)
 
 
-def draw_wall(canvas: Canvas, key: Tuple[int, ...], x: float, z1: float, z2: float, height: float) -> None:
+def draw_wall(canvas: Canvas, key: tuple[int, ...], x: float, z1: float, z2: float, height: float) -> None:
     """A piece of a wall along the street; pieces of the same key look alike."""
     if seen_part(canvas, x, z1, z2)[0] >= z2:
         return
     dice, density = Dice(*key), density_for(canvas, z1)
     kind = dice.weighted({"brick": 4, "concrete": 3, "plaster": 2})
-    color = dice.vary(dice.pick({"brick": BRICK + CONCRETE, "concrete": CONCRETE, "plaster": PLASTER}[kind]), 14)
+    color = dice.vary(
+        dice.pick({"brick": BRICK + CONCRETE, "concrete": CONCRETE, "plaster": PLASTER}[kind]), 14
+    )
     size = max(3, int(height * density)), max(3, int((z2 - z1) * density))
     texture = surface(dice, kind, color, size, density, scale=dice.real(1.8, 3.2))
     rim = max(1, int(0.14 * density))
@@ -72,7 +77,7 @@ def draw_wall(canvas: Canvas, key: Tuple[int, ...], x: float, z1: float, z2: flo
     along_street(canvas, x, z1, z2, 0, texture, density, ids.WALL)
 
 
-def draw_fence(canvas: Canvas, key: Tuple[int, ...], x: float, z1: float, z2: float, height: float) -> None:
+def draw_fence(canvas: Canvas, key: tuple[int, ...], x: float, z1: float, z2: float, height: float) -> None:
     """A piece of a fence along the street, some on a low base of brick; pieces of the same key look alike."""
     if seen_part(canvas, x, z1, z2)[0] >= z2:
         return
@@ -82,7 +87,9 @@ def draw_fence(canvas: Canvas, key: Tuple[int, ...], x: float, z1: float, z2: fl
     along_street(canvas, x, z1, z2, 0, texture, density, ids.FENCE, mask)
 
 
-def draw_guard_rail(canvas: Canvas, key: Tuple[int, ...], x: float, z1: float, z2: float, height: float) -> None:
+def draw_guard_rail(
+    canvas: Canvas, key: tuple[int, ...], x: float, z1: float, z2: float, height: float
+) -> None:
     """A steel rail on short posts; Cityscapes ignores it."""
     if seen_part(canvas, x, z1, z2)[0] >= z2:
         return

@@ -6,8 +6,9 @@ anti-aliasing) and on single float64 operations (+ - * / and floor), which IEEE 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Iterable, Optional, Sequence, Tuple
+from typing import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ class Camera:
     horizon: float  # row of the horizon
     eye: float  # metres above the ground
 
-    def project(self, x: float, y: float, z: float) -> Tuple[float, float]:
+    def project(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Column and row of a point; points nearer than NEAR are taken to lie at NEAR."""
         scale = self.focal / max(z, NEAR)
         return self.center + x * scale, self.horizon + (self.eye - y) * scale
@@ -42,13 +43,13 @@ class Light:
     """What the hour and the weather do to colors. Factors are in 256ths."""
 
     sun: int  # -1: from the left, 1: from the right, 0: overcast
-    sky: Tuple[int, int, int]
+    sky: tuple[int, int, int]
     haze: float  # metres at which half of a color is gone
     lit: int
     shade: int
 
-    def facing(self, color: Sequence[int], side: int, z: float) -> Tuple[int, int, int]:
-        """The color of a surface whose normal points to the left (-1), the right (1), up (2), or to us (0)."""
+    def facing(self, color: Sequence[int], side: int, z: float) -> tuple[int, int, int]:
+        """The color of a surface that faces left (-1), right (1), up (2), or us (0), at distance z."""
         factor, fade = self.factor(side), int(256 * z / (z + self.haze))
         keep, (red, green, blue), sky = 256 - fade, color, self.sky
         return (
@@ -74,18 +75,18 @@ class Canvas:
         self.image = np.zeros((camera.height, camera.width, 3), np.uint8)
         self.labels = np.zeros((camera.height, camera.width), np.uint8)
 
-    def polygon(self, points: Iterable[Tuple[float, float]], color: Sequence[int], label: Optional[int]) -> None:
+    def polygon(self, points: Iterable[tuple[float, float]], color: Sequence[int], label: int | None) -> None:
         """Fill a polygon given in pixels; label None leaves the labels as they are."""
         corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
         cv2.fillPoly(self.image, [corners], color)
         if label is not None:
             cv2.fillPoly(self.labels, [corners], label)
 
-    def mark(self, points: Iterable[Tuple[float, float]], label: int) -> None:
+    def mark(self, points: Iterable[tuple[float, float]], label: int) -> None:
         """Fill a polygon of the labels alone: the image shows what is behind."""
         cv2.fillPoly(self.labels, [np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)], label)
 
-    def disc(self, u: float, v: float, radius: float, color: Sequence[int], label: Optional[int]) -> None:
+    def disc(self, u: float, v: float, radius: float, color: Sequence[int], label: int | None) -> None:
         """Fill a circle given in pixels, at least one pixel."""
         place, size = (pixel(u), pixel(v)), max(0, int(radius + 0.5))
         if abs(place[0]) > FAR_PIXEL // 2 or size > FAR_PIXEL // 4:
@@ -96,20 +97,36 @@ class Canvas:
 
     def line(
         self,
-        start: Tuple[float, float],
-        end: Tuple[float, float],
+        start: tuple[float, float],
+        end: tuple[float, float],
         width: float,
         color: Sequence[int],
-        label: Optional[int],
+        label: int | None,
     ) -> None:
-        """A line of that many pixels, at least one."""
-        a, b = (pixel(start[0]), pixel(start[1])), (pixel(end[0]), pixel(end[1]))
-        thickness = min(255, max(1, int(width + 0.5)))
-        cv2.line(self.image, a, b, color, thickness)
-        if label is not None:
-            cv2.line(self.labels, a, b, label, thickness)
+        """A line of that many pixels, at least one, with round ends where it is wide."""
+        # cv2.line rounds thick lines in floating point, not alike on every machine: they are polygons here
+        if width < 1.5:
+            a, b = (pixel(start[0]), pixel(start[1])), (pixel(end[0]), pixel(end[1]))
+            cv2.line(self.image, a, b, color, 1)
+            if label is not None:
+                cv2.line(self.labels, a, b, label, 1)
+            return
+        right, down = end[0] - start[0], end[1] - start[1]
+        length = math.sqrt(right * right + down * down)
+        half = (width - 1) / 2
+        u, v = (-down * half / length, right * half / length) if length > 0 else (half, 0.0)
+        corners = (
+            (start[0] + u, start[1] + v),
+            (end[0] + u, end[1] + v),
+            (end[0] - u, end[1] - v),
+            (start[0] - u, start[1] - v),
+        )
+        self.polygon(corners, color, label)
+        if width >= 4:
+            self.disc(start[0], start[1], half, color, label)
+            self.disc(end[0], end[1], half, color, label)
 
-    def darken(self, points: Iterable[Tuple[float, float]], factor: int) -> None:
+    def darken(self, points: Iterable[tuple[float, float]], factor: int) -> None:
         """Multiply the image inside a polygon by factor / 256; the labels stay."""
         corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
         left, top = np.maximum(corners.min(axis=0), 0)

@@ -6,7 +6,7 @@ Only `SeedSequence` and `random_raw` are used, whose streams NumPy guarantees; t
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence, Tuple, TypeVar
+from typing import Sequence, Tuple, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Dice:
 
     def __init__(self, *key: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(list(key)))
-        self._store: List[int] = []
+        self._store: list[int] = []
 
     def _raw(self) -> int:
         if not self._store:
@@ -42,7 +42,7 @@ class Dice:
         """One of the things, each as likely."""
         return things[self.whole(0, len(things) - 1)]
 
-    def weighted(self, weights: Dict[Thing, float]) -> Thing:
+    def weighted(self, weights: dict[Thing, float]) -> Thing:
         """One of the keys, as likely as its weight says."""
         left = self.real() * sum(weights.values())
         for thing, weight in weights.items():

@@ -1,13 +1,13 @@
-"""Poles and what hangs on them: lamps, traffic lights, traffic signs; and bins and boxes, which are ignored."""
+"""Poles and what hangs on them: lamps, traffic lights, traffic signs; and bins, which are ignored."""
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from typing import Sequence
 
 from . import ids
 from .canvas import Canvas
 from .dice import Dice
-from .people import Figure
+from .figures import Figure
 from .solids import CIRCLE
 
 STEEL = ((118, 122, 124), (88, 92, 92), (64, 70, 66), (146, 148, 148), (70, 62, 54))
@@ -41,18 +41,23 @@ def draw_traffic_light(canvas: Canvas, dice: Dice, x: float, z: float, reach: fl
     """A light on a pole, and another on an arm over the road where `reach` is not 0."""
     figure = post(canvas, dice, x, z, 3.5 if not reach else 5.8, 0.13)
     state = dice.whole(0, 2)
-    signal(figure, dice, 0.0, 2.3, state, 1.0)
+    signal(figure, dice, 0.0, 2.2, state, 1.15)
     if reach:
         figure.limb((0, 5.7), (reach, 5.8), 0.12, dice.pick(STEEL))
-        signal(figure, dice, reach, 4.9, state, 1.15)
+        signal(figure, dice, reach, 4.9, state, 1.35)
 
 
 def signal(figure: Figure, dice: Dice, a: float, y: float, state: int, size: float) -> None:
     """Three lamps in a dark housing, one of them on; bottom at y."""
     wide, tall = 0.19 * size, 1.0 * size
-    if dice.chance(0.4):
+    if dice.chance(0.6):
         edge = 0.09 * size
-        rim = ((a - wide - edge, y - edge), (a + wide + edge, y - edge), (a + wide + edge, y + tall + edge), (a - wide - edge, y + tall + edge))
+        rim = (
+            (a - wide - edge, y - edge),
+            (a + wide + edge, y - edge),
+            (a + wide + edge, y + tall + edge),
+            (a - wide - edge, y + tall + edge),
+        )
         figure.shape(rim, (226, 226, 222), ids.TRAFFIC_LIGHT)
     housing = ((a - wide, y), (a + wide, y), (a + wide, y + tall), (a - wide, y + tall))
     figure.shape(housing, dice.pick(((26, 28, 28), (30, 44, 36), (44, 46, 46))), ids.TRAFFIC_LIGHT)
@@ -74,7 +79,9 @@ def draw_sign(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
 
 def plate(figure: Figure, dice: Dice, y: float, radius: float) -> None:
     """A warning, a ban, an order, a priority or a place sign around height y."""
-    kind = dice.weighted({"ban": 3, "warning": 2, "order": 2, "priority": 1.5, "parking": 2, "stop": 1, "place": 1})
+    kind = dice.weighted(
+        {"ban": 3, "warning": 2, "order": 2, "priority": 1.5, "parking": 2, "stop": 1, "place": 1}
+    )
     white, red, blue, yellow = (238, 238, 234), (196, 28, 34), (32, 78, 172), (240, 192, 40)
     round_ = [(radius * c, y + radius * s) for c, s in CIRCLE]
     triangle = [(-radius * 1.1, y - radius * 0.8), (radius * 1.1, y - radius * 0.8), (0, y + radius * 1.1)]
@@ -83,21 +90,45 @@ def plate(figure: Figure, dice: Dice, y: float, radius: float) -> None:
     elif kind == "priority":
         ringed(figure, [(-radius, y), (0, y - radius), (radius, y), (0, y + radius)], 0.66, white, yellow)
     elif kind == "parking":
-        ringed(figure, [(-radius, y - radius), (radius, y - radius), (radius, y + radius), (-radius, y + radius)], 0.34, blue, white)
+        ringed(
+            figure,
+            [(-radius, y - radius), (radius, y - radius), (radius, y + radius), (-radius, y + radius)],
+            0.34,
+            blue,
+            white,
+        )
     elif kind == "place":
         wide = dice.real(1.6, 2.6)
         tone = dice.pick((yellow, blue, white))
         board(figure, 0.0, y - radius, radius * wide, radius * 1.5, tone)
         for line in (0.4, 0.9):
-            figure.limb((-radius * wide * 0.7, y - radius + radius * line), (radius * wide * 0.5, y - radius + radius * line), 0.08, (40, 40, 44), ids.TRAFFIC_SIGN)
+            figure.limb(
+                (-radius * wide * 0.7, y - radius + radius * line),
+                (radius * wide * 0.5, y - radius + radius * line),
+                0.08,
+                (40, 40, 44),
+                ids.TRAFFIC_SIGN,
+            )
     else:
         colors = {"ban": (red, white), "order": (blue, white), "stop": (red, red)}[kind]
         ringed(figure, round_, 0.66 if kind == "ban" else 0.3, *colors)
         if kind in ("stop", "ban"):
-            figure.limb((-radius * 0.42, y), (radius * 0.42, y), radius * 0.32, white if kind == "stop" else (40, 40, 44), ids.TRAFFIC_SIGN)
+            figure.limb(
+                (-radius * 0.42, y),
+                (radius * 0.42, y),
+                radius * 0.32,
+                white if kind == "stop" else (40, 40, 44),
+                ids.TRAFFIC_SIGN,
+            )
 
 
-def ringed(figure: Figure, outline: Sequence[Tuple[float, float]], inner: float, outside: Sequence[int], inside: Sequence[int]) -> None:
+def ringed(
+    figure: Figure,
+    outline: Sequence[tuple[float, float]],
+    inner: float,
+    outside: Sequence[int],
+    inside: Sequence[int],
+) -> None:
     """A plate and a smaller one of the same shape on it."""
     figure.shape(outline, outside, ids.TRAFFIC_SIGN)
     middle = sum(point[1] for point in outline) / len(outline)
@@ -106,7 +137,9 @@ def ringed(figure: Figure, outline: Sequence[Tuple[float, float]], inner: float,
 
 def board(figure: Figure, a: float, y: float, half: float, tall: float, color: Sequence[int]) -> None:
     """A rectangular sign with its bottom at y."""
-    figure.shape(((a - half, y), (a + half, y), (a + half, y + tall), (a - half, y + tall)), color, ids.TRAFFIC_SIGN)
+    figure.shape(
+        ((a - half, y), (a + half, y), (a + half, y + tall), (a - half, y + tall)), color, ids.TRAFFIC_SIGN
+    )
 
 
 def draw_bin(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
@@ -116,4 +149,7 @@ def draw_bin(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
     figure.shadow(half)
     color = dice.vary(dice.pick(STEEL + ((60, 84, 60), (150, 110, 40))), 16)
     figure.shape(((-half, 0), (half, 0), (half, tall), (-half, tall)), color)
-    figure.shape(((-half, tall), (half, tall), (half, tall * 0.88), (-half, tall * 0.88)), tuple(c * 3 // 4 for c in color))
+    figure.shape(
+        ((-half, tall), (half, tall), (half, tall * 0.88), (-half, tall * 0.88)),
+        tuple(c * 3 // 4 for c in color),
+    )

@@ -14,16 +14,18 @@ from .dice import Dice
 if TYPE_CHECKING:
     from .layout import Street
 
-ASPHALT = ((98, 98, 100), (112, 110, 108), (84, 84, 88), (122, 118, 112))
-SLABS = ((152, 148, 142), (138, 132, 128), (164, 154, 142), (130, 126, 124))
-GRASS = ((92, 116, 58), (112, 122, 66), (84, 100, 56), (128, 122, 78))
+ASPHALT = ((92, 94, 98), (104, 104, 106), (82, 84, 90), (110, 110, 110))
+SLABS = ((176, 166, 154), (164, 148, 138), (186, 176, 158), (168, 144, 128))
+GRASS = ((122, 150, 66), (138, 148, 76), (112, 140, 64), (150, 146, 90))
 
 
 def draw_sky(canvas: Canvas, dice: Dice) -> None:
     """A gradient with broad clouds down to the horizon."""
     height, width = canvas.labels.shape
     last = min(height, max(1, int(canvas.camera.horizon) + 2))
-    clouds = cv2.resize(dice.noise(5, 9), (width, last), interpolation=cv2.INTER_LINEAR_EXACT).astype(np.int32)
+    clouds = cv2.resize(dice.noise(5, 9), (width, last), interpolation=cv2.INTER_LINEAR_EXACT).astype(
+        np.int32
+    )
     fine = cv2.resize(dice.noise(14, 20), (width, last), interpolation=cv2.INTER_LINEAR_EXACT)
     cover = np.clip(clouds + (fine >> 2) - dice.whole(90, 250), 0, 110)
     rise = (np.arange(last) * 256 // last)[:, None]

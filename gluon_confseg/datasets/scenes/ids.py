@@ -1,4 +1,4 @@
-"""Raw Cityscapes label ids, as `gtFine/..._labelIds.png` holds them; the first block is ignored in training."""
+"""Raw Cityscapes label ids, as `..._labelIds.png` holds them; the first block is ignored in training."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import List, Tuple
+from typing import Tuple
 
 from . import ids
 from .canvas import Camera, Light
@@ -31,21 +31,21 @@ class Side:
 class Street:
     """The plan of one scene, as ground.py and scene.py draw it."""
 
-    sides: Tuple[Side, Side]
+    sides: tuple[Side, Side]
     end: float
-    lanes: List[Tuple[float, bool]]  # middle of each lane, and whether it leads away from us
-    median: Tuple[float, float]  # from, to; equal if there is none
+    lanes: list[tuple[float, bool]]  # middle of each lane, and whether it leads away from us
+    median: tuple[float, float]  # from, to; equal if there is none
     slab: float
     paint: int
     slant: float
-    zones: List[Zone] = field(default_factory=list)
-    kerbs: List[float] = field(default_factory=list)
-    lines: List[Tuple[float, float]] = field(default_factory=list)
-    zebras: List[Tuple[float, float]] = field(default_factory=list)
-    rails: List[float] = field(default_factory=list)
-    patches: List[Tuple[float, float, float, float, int]] = field(default_factory=list)
-    crossings: List[Tuple[float, float]] = field(default_factory=list)
-    shadows: List[Tuple[float, float, float, float]] = field(default_factory=list)
+    zones: list[Zone] = field(default_factory=list)
+    kerbs: list[float] = field(default_factory=list)
+    lines: list[tuple[float, float]] = field(default_factory=list)
+    zebras: list[tuple[float, float]] = field(default_factory=list)
+    rails: list[float] = field(default_factory=list)
+    patches: list[tuple[float, float, float, float, int]] = field(default_factory=list)
+    crossings: list[tuple[float, float]] = field(default_factory=list)
+    shadows: list[tuple[float, float, float, float]] = field(default_factory=list)
 
 
 def choose_camera(dice: Dice, width: int, height: int) -> Camera:
@@ -62,17 +62,21 @@ def choose_camera(dice: Dice, width: int, height: int) -> Camera:
 
 def choose_light(dice: Dice) -> Light:
     """Sunny, overcast, hazy or late."""
-    weather = dice.weighted({"sunny": 4, "overcast": 4, "hazy": 1, "late": 1})
+    weather = dice.weighted({"sunny": 4, "overcast": 4, "hazy": 0.8, "late": 0.8})
     sky = {
         "sunny": ((196, 216, 240), (180, 206, 240)),
         "overcast": ((214, 216, 218), (196, 200, 206)),
         "hazy": ((222, 222, 218), (212, 212, 208)),
         "late": ((232, 206, 176), (196, 186, 186)),
     }[weather]
-    lit, shade = {"sunny": (276, 148), "overcast": (216, 216), "hazy": (220, 200), "late": (230, 136)}[weather]
-    haze = {"sunny": 420.0, "overcast": 300.0, "hazy": 90.0, "late": 240.0}[weather]
+    lit, shade = {"sunny": (272, 172), "overcast": (226, 226), "hazy": (226, 212), "late": (240, 160)}[
+        weather
+    ]
+    haze = {"sunny": 420.0, "overcast": 300.0, "hazy": 140.0, "late": 260.0}[weather]
     sun = dice.pick((-1, 1)) if weather in ("sunny", "late") else 0
-    return Light(sun, dice.vary(dice.pick(sky), 10), haze * dice.real(0.8, 1.3), lit + dice.whole(-14, 14), shade)
+    return Light(
+        sun, dice.vary(dice.pick(sky), 10), haze * dice.real(0.8, 1.3), lit + dice.whole(-8, 8), shade
+    )
 
 
 def choose_street(dice: Dice, tram: bool) -> Street:
@@ -108,9 +112,18 @@ def choose_side(dice: Dice, sign: int, kind: str, edge: float) -> Side:
         kind = dice.weighted({"urban": 4, "suburb": 3, "park": 2, "works": 2})
     parked = dice.chance({"urban": 0.6, "suburb": 0.5, "park": 0.3, "works": 0.3}[kind])
     kerb = edge + (2.1 if parked else dice.real(0.2, 0.8))
-    verge = kerb + (dice.real(1.2, 3.0) if dice.chance({"urban": 0.12, "suburb": 0.3, "park": 0.5, "works": 0.3}[kind]) else 0)
+    verge = kerb + (
+        dice.real(1.2, 3.0)
+        if dice.chance({"urban": 0.08, "suburb": 0.25, "park": 0.4, "works": 0.2}[kind])
+        else 0
+    )
     walk = verge + dice.real(1.8, 4.2 if kind == "urban" else 3.0)
-    line = walk + {"urban": 0.0, "suburb": dice.real(2.0, 7.0), "park": dice.real(8, 16), "works": dice.real(1.5, 9)}[kind]
+    line = (
+        walk
+        + {"urban": 0.0, "suburb": dice.real(2.0, 7.0), "park": dice.real(8, 16), "works": dice.real(1.5, 9)}[
+            kind
+        ]
+    )
     return Side(sign, kind, kerb, verge, walk, line, parked)
 
 
@@ -127,14 +140,18 @@ def add_crossing(dice: Dice, street: Street) -> None:
 def add_zones(dice: Dice, street: Street) -> None:
     """The stripes of ground from left to right; the last is that of side streets."""
     left, right = street.sides
-    asphalt, slabs, grass = dice.vary(dice.pick(ASPHALT), 10), dice.vary(dice.pick(SLABS), 12), dice.vary(dice.pick(GRASS), 14)
+    asphalt, slabs, grass = (
+        dice.vary(dice.pick(ASPHALT), 10),
+        dice.vary(dice.pick(SLABS), 12),
+        dice.vary(dice.pick(GRASS), 14),
+    )
     road, median = (asphalt, ids.ROAD), street.median
     street.zones = [
         (-1e9, *yard(dice, left, grass, slabs)),
         (-left.walk, slabs, ids.SIDEWALK),
         (-left.verge, grass, ids.TERRAIN),
         (-left.kerb, *road),
-        (median[0], *((grass, ids.TERRAIN) if dice.chance(0.5) else (slabs, ids.SIDEWALK))),
+        (median[0], *((grass, ids.TERRAIN) if dice.chance(0.35) else (slabs, ids.SIDEWALK))),
         (median[1], *road),
         (right.kerb, grass, ids.TERRAIN),
         (right.verge, slabs, ids.SIDEWALK),
@@ -143,7 +160,9 @@ def add_zones(dice: Dice, street: Street) -> None:
     ]
 
 
-def yard(dice: Dice, side: Side, grass: Tuple[int, int, int], slabs: Tuple[int, int, int]) -> Tuple[Tuple[int, int, int], int]:
+def yard(
+    dice: Dice, side: Side, grass: tuple[int, int, int], slabs: tuple[int, int, int]
+) -> tuple[tuple[int, int, int], int]:
     """What the ground behind the sidewalk is."""
     if side.kind in ("suburb", "park") or dice.chance(0.3):
         return dice.vary(grass, 8), ids.TERRAIN

@@ -40,7 +40,7 @@ def expose(canvas: Canvas, dice: Dice) -> np.ndarray:
     image += leafage(canvas, dice)[:, :, None]
     image = soften(image, dice.chance(0.35))
     image += dirt(dice, height, width)[:, :, None]
-    gain = dice.whole(2, 6)
+    gain = dice.whole(1, 4)
     image += ((dice.noise(height, width, 3).astype(np.int16) - 128) * gain) >> 6
     np.clip(image, 0, 255, out=image)
     return cv2.LUT(image.astype(np.uint8), curve(dice))
@@ -67,14 +67,16 @@ def soften(image: np.ndarray, twice: bool) -> np.ndarray:
 
 def dirt(dice: Dice, height: int, width: int) -> np.ndarray:
     """int16 (H, W): faint smears on the windscreen."""
-    smear = cv2.resize(dice.noise(6, 10), (width, height), interpolation=cv2.INTER_LINEAR_EXACT).astype(np.int16)
-    return (smear - 128) * dice.whole(0, 3) >> 5
+    smear = cv2.resize(dice.noise(6, 10), (width, height), interpolation=cv2.INTER_LINEAR_EXACT).astype(
+        np.int16
+    )
+    return (smear - 128) * dice.whole(0, 2) >> 5
 
 
 def curve(dice: Dice) -> np.ndarray:
     """Exposure, contrast and white balance as a table (1, 256, 3) uint8."""
     levels = np.arange(256, dtype=np.int64)
-    exposure, contrast = dice.whole(200, 310), dice.whole(-40, 60)
+    exposure, contrast = dice.whole(228, 284), dice.whole(-20, 60)
     bent = levels + contrast * levels * (255 - levels) * (2 * levels - 255) // (255 * 255 * 64)
-    table = [(bent * exposure * dice.whole(244, 268)) >> 16 for _ in range(3)]
+    table = [(bent * exposure * dice.whole(250, 263)) >> 16 for _ in range(3)]
     return np.clip(np.stack(table, axis=1), 0, 255).astype(np.uint8)[None]

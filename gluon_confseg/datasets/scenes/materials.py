@@ -1,15 +1,22 @@
-"""Colors and textures. Building, wall and fence share them on purpose: only shape and scale tell them apart."""
+"""Colors and textures. Building, wall and fence share them: only shape and scale tell them apart."""
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Tuple
+from typing import Sequence
 
 import cv2
 import numpy as np
 
 from .dice import Dice
 
-PLASTER = ((214, 206, 190), (200, 184, 156), (226, 222, 214), (186, 172, 160), (204, 190, 140), (176, 182, 186))
+PLASTER = (
+    (214, 206, 190),
+    (200, 184, 156),
+    (226, 222, 214),
+    (186, 172, 160),
+    (204, 190, 140),
+    (176, 182, 186),
+)
 BRICK = ((150, 84, 66), (168, 104, 80), (132, 78, 64), (178, 128, 100), (120, 90, 80))
 CONCRETE = ((158, 158, 154), (140, 140, 138), (176, 174, 168), (124, 126, 128))
 WOOD = ((128, 96, 66), (150, 118, 84), (104, 82, 62), (110, 112, 104), (86, 104, 84))
@@ -26,12 +33,21 @@ PAINT = (
     (196, 190, 170),
     (200, 170, 60),
 )
+FLEET = (
+    (206, 170, 50),
+    (176, 40, 36),
+    (222, 222, 218),
+    (48, 78, 134),
+    (66, 122, 74),
+    (150, 154, 158),
+    (196, 110, 40),
+)
 GLASS = (54, 66, 76)
 ROOF = ((126, 74, 58), (98, 84, 78), (84, 86, 92), (142, 96, 74))
 
 
 def surface(
-    dice: Dice, kind: str, color: Sequence[int], size: Tuple[int, int], density: float, scale: float = 1.0
+    dice: Dice, kind: str, color: Sequence[int], size: tuple[int, int], density: float, scale: float = 1.0
 ) -> np.ndarray:
     """A texture (h, w, 3) uint8 at `density` pixels per metre; kind plaster, concrete, brick or planks.
 
@@ -106,7 +122,9 @@ def facade(dice: Dice, width: float, height: float, density: float) -> np.ndarra
     return texture
 
 
-def windows(dice: Dice, texture: np.ndarray, width: float, height: float, ground: float, density: float) -> None:
+def windows(
+    dice: Dice, texture: np.ndarray, width: float, height: float, ground: float, density: float
+) -> None:
     """Rows of windows with frames, some with curtains or lit, above the ground floor."""
     pitch, storey = dice.real(1.9, 3.2), dice.real(2.8, 3.5)
     wide, tall = pitch * dice.real(0.4, 0.65), storey * dice.real(0.45, 0.62)
@@ -123,21 +141,27 @@ def windows(dice: Dice, texture: np.ndarray, width: float, height: float, ground
             cv2.rectangle(texture, (left, low), (right, top), pane(dice), -1)
             if density >= 12:
                 middle = (left + right) // 2
-                cv2.line(texture, (middle, low), (middle, top), frame, max(1, rim // 2))
+                cv2.rectangle(texture, (middle, low), (middle + max(0, rim // 2 - 1), top), frame, -1)
 
 
-def pane(dice: Dice) -> Tuple[int, int, int]:
+def pane(dice: Dice) -> tuple[int, int, int]:
     """The color of one window: mostly dark glass, sometimes sky, curtain or lamp light."""
-    return dice.vary(dice.weighted({GLASS: 7, (118, 138, 156): 2, (186, 182, 172): 1.5, (216, 190, 120): 0.4}), 16)
+    return dice.vary(
+        dice.weighted({GLASS: 7, (118, 138, 156): 2, (186, 182, 172): 1.5, (216, 190, 120): 0.4}), 16
+    )
 
 
 def shopfronts(dice: Dice, texture: np.ndarray, width: float, ground: float, density: float) -> None:
     """Wide glass on the ground floor under a colored sign board, which is building and no traffic sign."""
     pitch = dice.real(3.0, 5.0)
-    board = dice.pick(((180, 40, 36), (36, 70, 150), (232, 228, 220), (40, 44, 46), (210, 170, 50), (40, 110, 70)))
+    board = dice.pick(
+        ((180, 40, 36), (36, 70, 150), (232, 228, 220), (40, 44, 46), (210, 170, 50), (40, 110, 70))
+    )
     for shop in range(int(width / pitch)):
         left, right = int((shop * pitch + 0.3) * density), int((shop * pitch + pitch - 0.3) * density)
-        cv2.rectangle(texture, (left, int(0.4 * density)), (right, int((ground - 1.2) * density)), pane(dice), -1)
+        cv2.rectangle(
+            texture, (left, int(0.4 * density)), (right, int((ground - 1.2) * density)), pane(dice), -1
+        )
         sign = (left, int((ground - 1.0) * density)), (right, int((ground - 0.45) * density))
         cv2.rectangle(texture, sign[0], sign[1], dice.vary(board, 10), -1)
 
@@ -151,10 +175,14 @@ def doors(dice: Dice, texture: np.ndarray, width: float, ground: float, density:
         if dice.chance(0.25):
             half, low, color = 0.6, 0.1, dice.vary(dice.pick(WOOD), 20)
         corner = int((middle - half) * density), int(low * density)
-        cv2.rectangle(texture, corner, (int((middle + half) * density), int((ground - 0.9) * density)), color, -1)
+        cv2.rectangle(
+            texture, corner, (int((middle + half) * density), int((ground - 0.9) * density)), color, -1
+        )
 
 
-def fence(dice: Dice, kind: str, width: float, height: float, density: float) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+def fence(
+    dice: Dice, kind: str, width: float, height: float, density: float
+) -> tuple[np.ndarray, np.ndarray | None]:
     """A fence (h, w, 3) uint8 and its mask (h, w), None where it is solid; row 0 at the ground.
 
     kind mesh or bars (seen through), planks or panels (solid: most like a wall, but for its posts).

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
-
 import cv2
 import numpy as np
 
 from . import ids
 from .canvas import NEAR, Canvas
 
-
 LEVELS = np.arange(256)
 
 
-def seen_part(canvas: Canvas, x: float, z1: float, z2: float) -> Tuple[float, float]:
-    """The part of a plane along the street that is within the picture's width; empty (z1 >= z2) if none is."""
+def seen_part(canvas: Canvas, x: float, z1: float, z2: float) -> tuple[float, float]:
+    """From where to where a plane along the street is within the picture; empty (z1 >= z2) if nowhere."""
     room = canvas.camera.width - canvas.camera.center if x > 0 else canvas.camera.center
     return max(z1, NEAR, canvas.camera.focal * abs(x) / max(room, 1.0) - 0.5), z2
 
@@ -34,7 +31,7 @@ def along_street(
     texture: np.ndarray,
     density: float,
     label: int,
-    mask: Optional[np.ndarray] = None,
+    mask: np.ndarray | None = None,
 ) -> None:
     """Draw a vertical plane at x from z1 to z2 metres; texture row 0 lies at height `base`."""
     camera = canvas.camera
@@ -63,7 +60,7 @@ def facing_us(
     texture: np.ndarray,
     density: float,
     label: int,
-    mask: Optional[np.ndarray] = None,
+    mask: np.ndarray | None = None,
 ) -> None:
     """Draw a vertical plane at z from x1 to x2 metres; texture row 0 lies at height `base`."""
     camera = canvas.camera
@@ -89,7 +86,7 @@ def paint(
     texture: np.ndarray,
     density: float,
     label: int,
-    mask: Optional[np.ndarray],
+    mask: np.ndarray | None,
     side: int,
 ) -> None:
     """Fill columns left to right, whose depths and texture columns are given, where the plane is seen."""
@@ -107,11 +104,13 @@ def paint(
     colors = lit.reshape(-1, 3).take(index * texture.shape[1] + across[None, :], axis=0)
     seen = inside if mask is None else inside & mask[index, across[None, :]]
     labels = canvas.labels[first:last, left:right]
-    labels[inside if label == ids.FENCE else seen] = label  # Cityscapes labels a fence with what is seen through it
+    labels[inside if label == ids.FENCE else seen] = (
+        label  # Cityscapes labels a fence with what is seen through it
+    )
     np.copyto(canvas.image[first:last, left:right], colors, where=seen[:, :, None])
 
 
-def rows_seen(canvas: Canvas, near: float, far: float, low: float, high: float) -> Tuple[int, int]:
+def rows_seen(canvas: Canvas, near: float, far: float, low: float, high: float) -> tuple[int, int]:
     """First row and row behind the last of a plane from height low to high, from depth near to far."""
     camera = canvas.camera
     tops = [camera.horizon + (camera.eye - high) * camera.focal / z for z in (near, far)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from typing import Sequence
 
 import cv2
 import numpy as np
@@ -17,13 +17,21 @@ LEAVES = ((72, 98, 50), (86, 108, 54), (58, 84, 52), (104, 116, 60), (120, 116, 
 BARK = ((84, 72, 60), (70, 62, 54), (104, 94, 82))
 
 
-def draw_tree(canvas: Canvas, dice: Dice, x: float, z: float, color: Sequence[int], size: float = 1.0) -> None:
+def draw_tree(
+    canvas: Canvas, dice: Dice, x: float, z: float, color: Sequence[int], size: float = 1.0
+) -> None:
     """A trunk and a crown of leaf clumps; both are vegetation."""
     trunk, radius = dice.real(2.2, 3.4) * size, dice.real(1.5, 2.6) * size
     u, v = canvas.camera.project(x, 0, z)
     scale = canvas.camera.scale(z)
     bark = canvas.light.facing(dice.vary(dice.pick(BARK), 10), 0, z)
-    canvas.line((u, v), (u, v - (trunk + radius * 0.6) * scale), dice.real(0.2, 0.4) * size * scale, bark, ids.VEGETATION)
+    canvas.line(
+        (u, v),
+        (u, v - (trunk + radius * 0.6) * scale),
+        dice.real(0.2, 0.4) * size * scale,
+        bark,
+        ids.VEGETATION,
+    )
     middle = v - (trunk + radius * 0.8) * scale
     clumps(canvas, dice, (u, middle), (radius * scale, radius * dice.real(0.8, 1.2) * scale), color, z)
 
@@ -36,7 +44,12 @@ def draw_bush(canvas: Canvas, dice: Dice, x: float, z: float, color: Sequence[in
 
 
 def clumps(
-    canvas: Canvas, dice: Dice, middle: Tuple[float, float], radii: Tuple[float, float], color: Sequence[int], z: float
+    canvas: Canvas,
+    dice: Dice,
+    middle: tuple[float, float],
+    radii: tuple[float, float],
+    color: Sequence[int],
+    z: float,
 ) -> None:
     """Overlapping discs within an ellipse, darker below and lighter above."""
     count = max(9, min(44, int(radii[0] * 0.9)))
@@ -55,7 +68,7 @@ def clumps(
         canvas.disc(middle[0] + a * radii[0], middle[1] + b * radii[1], size, lit, ids.VEGETATION)
 
 
-def leaves(dice: Dice, size: Tuple[int, int], color: Sequence[int], density: float) -> np.ndarray:
+def leaves(dice: Dice, size: tuple[int, int], color: Sequence[int], density: float) -> np.ndarray:
     """A texture (h, w, 3) uint8 of leaves in clumps."""
     height, width = size
     grain = max(1, int(0.3 * density))
@@ -65,7 +78,7 @@ def leaves(dice: Dice, size: Tuple[int, int], color: Sequence[int], density: flo
     return np.clip(np.asarray(color, np.int16) + tint[:, :, None], 0, 255).astype(np.uint8)
 
 
-def ragged(dice: Dice, size: Tuple[int, int], density: float, depth: float) -> np.ndarray:
+def ragged(dice: Dice, size: tuple[int, int], density: float, depth: float) -> np.ndarray:
     """A mask (h, w) whose upper edge is uneven by up to `depth` metres."""
     step = max(1, int(1.2 * density))
     knots = dice.noise(1, size[1] // step + 2)
@@ -75,7 +88,9 @@ def ragged(dice: Dice, size: Tuple[int, int], density: float, depth: float) -> n
     return np.arange(size[0])[:, None] < top[None, :]
 
 
-def draw_hedge(canvas: Canvas, dice: Dice, x: float, z1: float, z2: float, height: float, color: Sequence[int]) -> None:
+def draw_hedge(
+    canvas: Canvas, dice: Dice, x: float, z1: float, z2: float, height: float, color: Sequence[int]
+) -> None:
     """A hedge, or at some height a row of trees, along the street."""
     z1, z2 = seen_part(canvas, x, z1, z2)
     if z1 >= z2:
@@ -86,7 +101,9 @@ def draw_hedge(canvas: Canvas, dice: Dice, x: float, z1: float, z2: float, heigh
     along_street(canvas, x, z1, z2, 0, texture, density, ids.VEGETATION, mask)
 
 
-def draw_thicket(canvas: Canvas, dice: Dice, x1: float, x2: float, z: float, height: float, color: Sequence[int]) -> None:
+def draw_thicket(
+    canvas: Canvas, dice: Dice, x1: float, x2: float, z: float, height: float, color: Sequence[int]
+) -> None:
     """Green across the view at distance z."""
     density = density_for(canvas, z)
     size = max(3, int(height * density)), max(3, int((x2 - x1) * density))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 from .canvas import NEAR, Canvas
 
@@ -15,7 +15,7 @@ class Body:
     heading (1, 0) drives away from the camera, (-1, 0) towards it, (0, 1) to the right.
     """
 
-    def __init__(self, canvas: Canvas, x: float, z: float, heading: Point, label: Optional[int]) -> None:
+    def __init__(self, canvas: Canvas, x: float, z: float, heading: Point, label: int | None) -> None:
         self.canvas, self.x, self.z, self.label = canvas, x, z, label
         self.forward = heading
 
@@ -43,7 +43,9 @@ class Body:
         x = self.forward[1] * along + self.forward[0] * aside
         return 0 if -0.7 < x < 0.7 else (1 if x > 0 else -1)
 
-    def side(self, outline: Sequence[Point], w: float, color: Sequence[int], label: Optional[int] = None) -> None:
+    def side(
+        self, outline: Sequence[Point], w: float, color: Sequence[int], label: int | None = None
+    ) -> None:
         """Fill a polygon of (a, y) on the side at w, where that is seen."""
         if self.sees_side(w):
             tone = self.canvas.light.facing(color, self.normal(0, 1 if w > 0 else -1), self.z)
@@ -60,7 +62,9 @@ class Body:
         ring = [(a + radius * c, y + radius * s) for c, s in CIRCLE]
         self.side(ring, w, color)
 
-    def sweep(self, profile: Sequence[Tuple[float, float, float]], color: Sequence[int], glass: Sequence = ()) -> None:
+    def sweep(
+        self, profile: Sequence[tuple[float, float, float]], color: Sequence[int], glass: Sequence = ()
+    ) -> None:
         """Draw the faces seen of a prism whose profile is (a, y, half width), clockwise from the rear bottom.
 
         `glass` holds pairs (index of a face, color) for the faces of another color.
@@ -90,7 +94,7 @@ class Body:
         self.canvas.darken([self.at(a, w, 0) for a, w in corners], factor)
 
 
-def area(points: List[Point]) -> float:
+def area(points: list[Point]) -> float:
     """Twice the signed area: positive where the points run clockwise on the screen (rows grow downwards)."""
     total = 0.0
     for (u1, v1), (u2, v2) in zip(points, points[1:] + points[:1]):
@@ -98,7 +102,7 @@ def area(points: List[Point]) -> float:
     return total
 
 
-def rectangle(left: float, right: float, low: float, high: float) -> List[Point]:
+def rectangle(left: float, right: float, low: float, high: float) -> list[Point]:
     """The corners of a rectangle."""
     return [(left, low), (right, low), (right, high), (left, high)]
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Tuple
+from typing import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -25,16 +25,16 @@ def draw(
     root,
     train: int,
     val: int,
-    size: Tuple[int, int] = (512, 256),
+    size: tuple[int, int] = (512, 256),
     seed: int = 0,
-    progress: Optional[Callable[[int, int], object]] = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Path:
     """Write `train` and `val` scenes of size (width, height) below `root`, in the Cityscapes layout.
 
-    leftImg8bit/SPLIT/drawn/drawn_000000_000019_leftImg8bit.png, gtFine/SPLIT/drawn/..._gtFine_labelIds.png (raw
-    ids) and drawn_scenes.json, by which a reader knows that this is not Cityscapes. Each file is whole or not
+    leftImg8bit/SPLIT/drawn/drawn_000000_000019_leftImg8bit.png, gtFine/SPLIT/drawn/..._gtFine_labelIds.png
+    (raw ids) and drawn_scenes.json, by which a reader knows that this is not Cityscapes. A file is whole or not
     there; a run that was stopped goes on where it was, a complete one returns at once. Scenes of other
-    parameters are replaced. `progress(done, total)` is called after each scene. Returns `root`.
+    parameters are replaced. `progress(done, total)` is called after each. Returns `root`.
     Raises DatasetError where `root` holds a Cityscapes layout that was not drawn, or can't be written.
     """
     root, total = Path(root), train + val
@@ -51,11 +51,13 @@ def draw(
                 progress(done, total)
         write_json(root / MARK, {**wanted, "complete": True})
     except OSError as error:
-        raise DatasetError(f"{root}: can't write drawn scenes there ({error}); choose another folder.") from error
+        raise DatasetError(
+            f"{root}: can't write drawn scenes there ({error}); choose another folder."
+        ) from error
     return root
 
 
-def _found(root: Path) -> Optional[dict]:
+def _found(root: Path) -> dict | None:
     """What drawn_scenes.json says; None if it is not there or no JSON."""
     try:
         return json.loads((root / MARK).read_text())
@@ -63,21 +65,24 @@ def _found(root: Path) -> Optional[dict]:
         return None
 
 
-def _begin(root: Path, wanted: dict, found: Optional[dict]) -> None:
+def _begin(root: Path, wanted: dict, found: dict | None) -> None:
     """Keep what a stopped run with the same parameters left; clear anything else that was drawn."""
     if found == wanted:
         return
     drawn = (root / MARK).exists()
     for kind in ("leftImg8bit", "gtFine"):
         if (root / kind).exists() and not drawn:
-            raise DatasetError(f"{root}: holds {kind}/ that was not drawn here, so nothing is drawn into it; choose an empty folder.")
+            raise DatasetError(
+                f"{root}: holds a {kind}/ that gluon-confseg did not draw, and does not draw into; "
+                f"choose an empty folder."
+            )
     for kind in ("leftImg8bit", "gtFine"):
         for split in FIRST_INDEX:
             shutil.rmtree(root / kind / split / "drawn", ignore_errors=True)
     write_json(root / MARK, wanted)
 
 
-def _files(root: Path, train: int, val: int) -> Iterator[Tuple[int, Path, Path]]:
+def _files(root: Path, train: int, val: int) -> Iterator[tuple[int, Path, Path]]:
     """Index, picture and label map of every scene."""
     for split, count in (("train", train), ("val", val)):
         for index in range(FIRST_INDEX[split], FIRST_INDEX[split] + count):
@@ -89,14 +94,14 @@ def _files(root: Path, train: int, val: int) -> Iterator[Tuple[int, Path, Path]]
             )
 
 
-def _write_scene(picture: Path, labels: Path, drawn: Tuple[np.ndarray, np.ndarray]) -> None:
+def _write_scene(picture: Path, labels: Path, drawn: tuple[np.ndarray, np.ndarray]) -> None:
     """Write both files of a scene; fast compression, since the noise does not compress anyway."""
     _write_png(picture, drawn[0][:, :, ::-1], 1)
     _write_png(labels, drawn[1], 3)
 
 
 def _write_png(path: Path, pixels: np.ndarray, level: int) -> None:
-    """Write beside, then rename. Not synced: a scene lost with the power is noticed as a truncated PNG and redrawn."""
+    """Write beside, then rename: a kill leaves no part of a file under its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     coded, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, level])
     if not coded:

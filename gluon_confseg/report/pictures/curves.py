@@ -16,7 +16,7 @@ STAGES = {
 
 
 def curves(path, epochs: Sequence[dict], title: str = "") -> None:
-    """Draw the loss of each epoch; epochs: the lines of log.jsonl, each {"stage", "epoch", "loss": {name: value}, ...}.
+    """Draw the loss of each epoch; epochs: lines of log.jsonl, {"stage", "epoch", "loss": {name: value}}.
 
     Losses of different stages are of different kinds, so each stage has its own scale.
     """
@@ -51,7 +51,7 @@ def _stage(axes, stage: str, lines: list) -> None:
             label=name.replace("subnet", "subnet "),
         )
     axes.set_title(STAGES.get(stage, stage), size=9.5)
-    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None), xlim=(0.5, len(lines) + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(color=canvas.GRID, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

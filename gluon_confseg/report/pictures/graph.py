@@ -1,4 +1,4 @@
-"""Groups of confused classes as a graph: which classes are mistaken for each other, how much, and what stays outside."""
+"""Groups of confused classes as a graph: who is mistaken for whom, how much, and what stays outside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POINTS, _WIDEST = (
 
 
 def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequence, title: str = "") -> None:
-    """Draw classes as dots, groups as circles of them, and confusions S = A + A^T as lines, the wider the stronger.
+    """Draw classes as dots, groups as circles of them, confusions S = A + A^T as lines, wider where stronger.
 
     normalized   (K, K) shares, rows truth, columns prediction
     groups       sequences of class ids; classes in none stand together in grey
@@ -48,8 +48,8 @@ def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequenc
 
 
 def _layout(clusters: list) -> tuple:
-    """Clusters on a large circle, members on a small one: class id -> (x, y), and (x, y, radius) of each cluster."""
-    radii = [min(0.55 + 0.36 * len(cluster), 3.2) if len(cluster) > 1 else 0.5 for cluster in clusters]
+    """Clusters on a large circle, members on a small one: class -> (x, y), cluster -> (x, y, radius)."""
+    radii = [min(0.55 + 0.36 * len(cluster), 4.0) if len(cluster) > 1 else 0.5 for cluster in clusters]
     count = len(clusters)
     ring = 0.0
     if count > 1:
@@ -115,7 +115,7 @@ def _nodes(axes, classes, places: dict, disks: list, colors: list) -> None:
         cx, cy, _ = min(disks, key=lambda disk: abs(math.hypot(x - disk[0], y - disk[1]) - disk[2]))
         dx, dy = x - cx, y - cy
         length = math.hypot(dx, dy) or 1.0
-        side = "center" if abs(dx) < 0.35 * length else "left" if dx > 0 else "right"
+        side = "center" if abs(dx) < 0.2 * length else "left" if dx > 0 else "right"
         axes.plot([x], [y], marker="o", markersize=8, color=colors[klass], markeredgecolor="white", zorder=4)
         name = classes[klass].replace("$", r"\$")
         axes.text(
@@ -131,11 +131,8 @@ def _nodes(axes, classes, places: dict, disks: list, colors: list) -> None:
 
 
 def _legend(figure, least: float) -> None:
-    shares = (0.02, 0.05, 0.1, 0.2)
-    lines = [
-        Line2D([], [], color="#57606a", linewidth=_POINTS * share, label=f"{100 * share:.0f} %")
-        for share in shares
-    ]
+    widths = {"2 %": 0.02, "5 %": 0.05, "10 %": 0.1, f"{100 * _WIDEST:.0f} % or more": _WIDEST}
+    lines = [Line2D([], [], color="#57606a", linewidth=_POINTS * widths[name], label=name) for name in widths]
     title = "share of class A taken for B plus share of B taken for A"
     note = f"grey: across groups, from {100 * least:.0f} % on"
     figure.legend(

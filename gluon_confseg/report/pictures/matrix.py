@@ -30,7 +30,7 @@ def confusion_matrix(
 ) -> None:
     """Draw a row-normalised confusion matrix with its whole percents, as Fig. 2; zeros are left out.
 
-    normalized   (K, K) shares, rows truth, columns prediction; a row without pixels is all zeros and drawn hatched
+    normalized   (K, K) shares, rows truth, columns prediction; a row without pixels is zero and drawn hatched
     groups       sequences of class ids, outlined in their colours
     by_group     classes ordered by group; False keeps the order of `classes`
     """

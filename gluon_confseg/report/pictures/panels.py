@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.patches import Patch
 from gluon_confseg.report.pictures import canvas
 
 IGNORED = 255
+CELL = 2.35  # inches across
 _IGNORED_COLORS = ((28, 28, 28), (78, 78, 78))  # dark diagonal stripes: no class has them
 
 
@@ -18,15 +20,17 @@ def panels(
 ) -> None:
     """Draw one row for each crop: image, truth, and each arm with the share of labelled pixels it gets wrong.
 
-    rows     dicts {"name", "why", "image": (H, W, 3) uint8 RGB, "truth": (H, W) train ids, "predictions": [(H, W), ...]}
+    rows     dicts {"name", "why", "image": (H, W, 3) uint8 RGB, "truth": (H, W) train ids,
+             "predictions": [(H, W), ...]}
     arms     names of the predictions, in their order
     colors   (K, 3) uint8 RGB of the classes
     """
     columns = 2 + len(arms)
-    cell = 2.35
-    heights = [cell * row["truth"].shape[0] / row["truth"].shape[1] + 0.58 for row in rows]
+    heights = [CELL * row["truth"].shape[0] / row["truth"].shape[1] + 0.58 for row in rows]
     heights[0] += 0.24  # the heads of the columns
-    with canvas.figure(path, cell * columns + 0.5, sum(heights) + (0.35 if title else 0.0)) as figure:
+    with canvas.figure(
+        path, CELL * columns + 0.5, sum(heights) + (0.35 if title else 0.0), photographs=True
+    ) as figure:
         if title:
             figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
         strips = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -57,7 +61,8 @@ def _row(figure, row: dict, heads: list | None, classes, colors) -> None:
         axes.spines[:].set_visible(False)
     for axes, head in zip(plots, heads or []):
         axes.set_title(head, size=9.5)
-    plots[0].set_ylabel(row["why"].replace("$", r"\$"), size=8.5)
+    room = max(int(15 * CELL * truth.shape[0] / truth.shape[1]), 10)  # characters beside the row
+    plots[0].set_ylabel("\n".join(textwrap.wrap(row["why"].replace("$", r"\$"), room)), size=8)
     plots[0].set_xlabel(row["name"].replace("$", r"\$"), size=6.5, color=canvas.FAINT)
     for axes, ids in zip(plots[2:], row["predictions"]):
         axes.set_xlabel(_wrong(truth, ids), size=8.5)

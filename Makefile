@@ -1,0 +1,80 @@
+# Every target does its own set-up: a virtual environment in .venv with pinned packages (requirements/).
+#   PYTHON=...               the interpreter to make it with (3.8 to 3.11)
+#   CONFSEG_MXNET=cpu|cuda   the MXNet wheel, instead of the one that fits the machine
+# Settings of the experiments: CITYSCAPES_ROOT, CAMVID_ROOT, VOC_ROOT, PROFILE, OUT, and ARGS for any other option.
+
+SHELL := /bin/sh
+VENV := .venv
+RUN := $(VENV)/bin/python
+SETUP := sh requirements/bootstrap.sh
+CAMVID_ROOT ?= data/camvid
+PROFILE ?=
+OUT ?=
+ARGS ?=
+export PYTHON CONFSEG_MXNET
+
+options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc \
+	test test-torch lint format bench bench-loss notebooks export doctor clean clean-venv
+
+help:  ## this list
+	@echo "make TARGET, each with its own set-up:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
+	@echo "Settings: CITYSCAPES_ROOT CAMVID_ROOT VOC_ROOT PROFILE OUT ARGS PYTHON CONFSEG_MXNET"
+
+setup:
+	@$(SETUP)
+setup-test:
+	@$(SETUP) test
+setup-notebook:
+	@$(SETUP) notebook
+setup-torch:
+	@$(SETUP) --venv .venv-torch test torch
+
+reproduce-cityscapes: setup  ## Table 3 on CITYSCAPES_ROOT, or else on drawn street scenes
+	$(RUN) -m experiments.table3 $(if $(CITYSCAPES_ROOT),--root "$(CITYSCAPES_ROOT)") $(options)
+
+reproduce-camvid: setup  ## the same on CamVid (CAMVID_ROOT); PROFILE=quick or full
+	$(RUN) -m experiments.camvid --root "$(CAMVID_ROOT)" $(options)
+
+reproduce-voc: setup  ## Table 5 on PASCAL VOC (VOC_ROOT)
+	$(RUN) -m experiments.table5 $(if $(VOC_ROOT),--root "$(VOC_ROOT)") $(options)
+
+test: setup-test  ## the tests
+	$(RUN) -m pytest -m "not torch" $(ARGS)
+
+test-torch: setup-torch  ## the comparisons with PyTorch (2 GB more, in .venv-torch)
+	.venv-torch/bin/python -m pytest -m torch $(ARGS)
+
+lint: setup-test  ## ruff: rules and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: setup-test  ## bring the code into the format that lint checks
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: setup  ## every benchmark of experiments/benchmarks/
+	@set -e; for file in experiments/benchmarks/bench_*.py; do \
+		module=$$(basename "$$file" .py); echo "$$module"; $(RUN) -m experiments.benchmarks.$$module $(ARGS); done
+
+bench-loss: setup  ## the loss against MXNet's softmax cross-entropy
+	$(RUN) -m experiments.benchmarks.bench_loss $(ARGS)
+
+notebooks: setup-notebook  ## execute experiments/notebooks/
+	$(RUN) -m experiments.run_notebooks $(ARGS)
+
+export: setup  ## write the tables' networks to symbols/
+	$(RUN) -m experiments.export_symbols $(ARGS)
+
+doctor: setup  ## what works here, and what does not
+	@$(RUN) -m gluon_confseg doctor $(ARGS)
+
+clean:  ## remove what tests and builds leave behind
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+clean-venv:  ## remove the virtual environments
+	rm -rf .venv .venv-torch

@@ -1,0 +1,89 @@
+"""Runs the notebooks of experiments/notebooks from top to bottom.
+
+Run:    python -m experiments.run_notebooks            writes the outputs into each file
+        python -m experiments.run_notebooks --check    writes nothing; fails where a cell fails, or a text or
+                                                       a table differs from the file's (pictures may)
+Cost:   seconds each, no GPU, no data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from gluon_confseg import files
+
+FOLDER = Path(__file__).parent / "notebooks"
+
+
+def main(arguments: list | None = None) -> int:
+    """Run every notebook, or those named; returns 0 only where all went well."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.run_notebooks", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "notebooks", nargs="*", type=Path, help="all of experiments/notebooks if none is given"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; compare texts and tables with the file"
+    )
+    options = parser.parse_args(arguments)
+    faults = []
+    for path in options.notebooks or sorted(FOLDER.glob("*.ipynb")):
+        faults += run(path, options.check)
+    for fault in faults:
+        print(f"run_notebooks: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def run(path: Path, check: bool) -> list:
+    """Run one notebook; returns its faults, one sentence each. The file is replaced unless `check`."""
+    if not path.is_file():
+        return [f"{path}: there is no such notebook"]
+    notebook = nbformat.read(path, as_version=4)
+    before = copy.deepcopy(notebook)
+    try:
+        execute(notebook, path.parent)
+    except CellExecutionError as error:
+        return [f"{path}: a cell failed: {error.ename}: {error.evalue}"]
+    if check:
+        return [
+            f"{path}: cell {number} shows something else than in the file; if that is meant, drop --check"
+            for number, (old, new) in enumerate(zip(before.cells, notebook.cells))
+            if texts(old) != texts(new)
+        ]
+    files.write_bytes(path, (nbformat.writes(notebook) + "\n").encode())
+    print(f"{path}: {sum(cell.cell_type == 'code' for cell in notebook.cells)} cells run")
+    return []
+
+
+def execute(notebook, folder: Path) -> None:
+    """Run all cells in place, in `folder`; nothing of this machine is left in the outputs."""
+    above = str(Path(__file__).resolve().parent.parent)
+    paths = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
+    place = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources=place, record_timing=False
+    )
+    client.execute(env=environment)
+    notebook.metadata["language_info"] = {"name": "python"}
+
+
+def texts(cell) -> str:
+    """What a cell prints, and the tables it shows; not its pictures."""
+    outputs = cell.get("outputs", [])
+    return "".join(
+        output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

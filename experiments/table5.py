@@ -1,0 +1,33 @@
+"""Table 5: ResNet-101, PASCAL VOC 2012 val. The paper: 75.43 / 76.51 (the text: 75.51) / 76.91 mIoU.
+
+The recipe, and through it the exported graphs of its networks. It can't be run yet: the package has no reader for
+PASCAL VOC, and says so.
+"""
+
+from __future__ import annotations
+
+from .command import main
+from .recipe import Arm, Recipe, separate_stages
+
+PAPER = (75.43, 76.51, 76.91)
+
+RECIPES = {
+    "full": Recipe(
+        experiment="table5",
+        title="Table 5: subnet 1 and improved cross-entropy on PASCAL VOC",
+        data="voc",
+        stages=separate_stages(baseline=80, subnets=16, rate=0.002),
+        arms=(
+            Arm("subnet0_ce", "0", "CE", "subnets_ce", PAPER[0]),
+            Arm("all_ce", "0 and 1", "CE", "subnets_ce", PAPER[1]),
+            Arm("all_new", "0 and 1", "new CE", "subnets_new", PAPER[2]),
+        ),
+        matrix_stage="ce",
+        other_rules=("product",),
+        paper_table="Table 5",
+        paper_data="PASCAL VOC 2012 val",
+    )
+}
+
+if __name__ == "__main__":
+    main(RECIPES, default="full", doc=__doc__)

@@ -1,0 +1,15 @@
+"""`confseg doctor`: what works on this machine."""
+
+from __future__ import annotations
+
+from gluon_confseg import doctor
+from gluon_confseg.cli.answer import Answer
+
+
+def run(arguments) -> Answer:
+    """All findings; a failure where one is a problem."""
+    findings = doctor.examine()
+    problems = sum(finding.problem is not None for finding in findings)
+    failure = f"{problems} of {len(findings)} findings are problems; their lines say what to do" if problems else None
+    record = {"usable": not problems, "findings": [finding._asdict() for finding in findings]}
+    return Answer("\n".join(finding.line() for finding in findings), record, failure)

@@ -1,0 +1,164 @@
+"""The confusion matrix of any predictions: two sets of PNGs of class ids, paired by name.
+
+Raw ids (Cityscapes: 0-33) and train ids are told apart by content. Every pair is read once: what is counted is each
+stored label value with each stored prediction value, and only then are the values mapped to classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gluon_confseg.datasets import open_dataset, png
+from gluon_confseg.datasets.pairing import listed
+from gluon_confseg.errors import DatasetError
+from gluon_confseg.labels import UNKNOWN, LabelSpace
+from gluon_confseg.metrics import ConfusionMatrix
+from gluon_confseg.progress import Progress
+
+_VALUES = 256
+_SUFFIXES = ("_gtFine_labelIds", "_gtFine_labelTrainIds", "_leftImg8bit")  # one scene's names in Cityscapes
+_NOT_IDS = ("_gtFine_color", "_gtFine_instanceIds")  # lie beside them
+
+
+class Counted(NamedTuple):
+    """The matrix, how many pairs it is of, and how the values were read: "train ids" or "raw ids"."""
+
+    matrix: ConfusionMatrix
+    pairs: int
+    labels: str
+    predictions: str
+
+
+def of_folder(folder: Path) -> dict:
+    """Key -> PNG file, of a folder and those inside it; DatasetError for two files of one key."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: there is no such folder; give one that holds PNGs of class ids")
+    found = {}
+    for path in sorted(folder.rglob("*.png")):
+        if path.name.startswith(".") or path.stem.endswith(_NOT_IDS):
+            continue
+        if key_of(path) in found:
+            raise DatasetError(
+                f"{path}: has the same name as {found[key_of(path)]}, and pairs are found by name; "
+                "give a folder with one file for each image"
+            )
+        found[key_of(path)] = path
+    if not found:
+        raise DatasetError(f"{folder}: holds no *.png; give a folder that holds PNGs of class ids")
+    return found
+
+
+def of_data_set(name: str, root: Path | None, split: str) -> dict:
+    """Key -> label file of a data set's split."""
+    dataset = open_dataset(name, root, split)
+    if None in dataset.label_paths:
+        raise DatasetError(f"{root}: split {split} has no labels to compare with; choose another with --split")
+    return dict(zip(dataset.names, dataset.label_paths))
+
+
+def key_of(path: Path) -> str:
+    """The name that a label, an image and a prediction of one scene share."""
+    suffix = next((suffix for suffix in _SUFFIXES if path.stem.endswith(suffix)), "")
+    return path.stem[: len(path.stem) - len(suffix)]
+
+
+def count(labels: dict, predictions: dict, space: LabelSpace) -> Counted:
+    """Count all pairs. Raises one DatasetError for all files that lack a partner, and for files that don't fit."""
+    _check_pairs(labels, predictions)
+    joint = np.zeros((_VALUES, _VALUES), np.int64)
+    truth, predicted = _Values(space, "label"), _Values(space, "prediction")
+    with Progress("counting", len(labels), "image") as bar:
+        for key in sorted(labels):
+            pair = _read_pair(labels[key], predictions[key])
+            cells = np.bincount(pair[0].astype(np.int64).ravel() * _VALUES + pair[1].ravel(), minlength=joint.size)
+            cells = cells.reshape(joint.shape)
+            truth.see(labels[key], pair[0], cells.sum(1))
+            predicted.see(predictions[key], pair[1], cells.sum(0))
+            joint += cells
+            bar.update(1)
+    matrix = _fold(joint, truth.table(), predicted.table(), space)
+    return Counted(matrix, len(labels), truth.kind, predicted.kind)
+
+
+def _fold(joint: np.ndarray, rows: np.ndarray, columns: np.ndarray, space: LabelSpace) -> ConfusionMatrix:
+    """(256, 256) counts of stored values -> matrix; rows, columns: (256,) value -> train id."""
+    matrix = ConfusionMatrix(space.num_classes, space.ignore_label)
+    values = np.argwhere(joint)
+    truth, predicted, counts = rows[values[:, 0]], columns[values[:, 1]], joint[tuple(values.T)]
+    labelled, missed = truth != space.ignore_label, predicted == space.ignore_label
+    np.add.at(matrix.counts, (truth[labelled & ~missed], predicted[labelled & ~missed]), counts[labelled & ~missed])
+    np.add.at(matrix.misses, truth[labelled & missed], counts[labelled & missed])
+    return matrix
+
+
+class _Values:
+    """What values the files of one side hold, and where each was first seen."""
+
+    def __init__(self, space: LabelSpace, what: str):
+        self._space, self._what = space, what
+        self._first = {}  # value -> (file, row, column)
+        self._evidence = {}  # "raw ids" or "train ids" -> the first file that can be nothing else
+        raw, train = space.table(raw=True), space.table(raw=False)
+        self._differ = not np.array_equal(raw[: space.num_classes], train[: space.num_classes])
+        self._only_raw = self._differ & (raw != UNKNOWN) & (train == UNKNOWN)
+
+    def see(self, path: Path, pixels: np.ndarray, counts: np.ndarray) -> None:
+        """counts: (256,) how often each value occurs in `pixels`."""
+        present = counts > 0
+        for value in np.flatnonzero(present):
+            if value not in self._first:
+                row, column = np.argwhere(pixels == value)[0]
+                self._first[value] = (path, row, column)
+        kind = self._kind_of(path, present)
+        if kind:
+            self._evidence.setdefault(kind, path)
+
+    def _kind_of(self, path: Path, present: np.ndarray) -> str | None:
+        if not self._differ:
+            return None
+        if path.stem.endswith("_labelIds") or present[self._only_raw].any():
+            return "raw ids"
+        if path.stem.endswith("_labelTrainIds") or present[self._space.ignore_label]:
+            return "train ids"
+        return None
+
+    @property
+    def kind(self) -> str:
+        return "raw ids" if "raw ids" in self._evidence else "train ids"
+
+    def table(self) -> np.ndarray:
+        """(256,) value -> train id; DatasetError where files disagree, or a value is no class."""
+        if len(self._evidence) == 2:
+            raw, train = self._evidence["raw ids"], self._evidence["train ids"]
+            raise DatasetError(
+                f"{raw} holds raw {self._space.title} ids and {train} train ids; give a folder with one kind of ids"
+            )
+        table = self._space.table(raw=self.kind == "raw ids" or not self._differ)
+        for value, (path, row, column) in self._first.items():
+            if table[value] == UNKNOWN:
+                raise DatasetError(
+                    f"{path}: value {value} at row {row}, column {column} is no {self._space.title} class "
+                    f"({self._space.valid_range(raw=self.kind == 'raw ids')}, or 255 for none); give {self._what}s "
+                    f"of this data set, or another --data"
+                )
+        return table
+
+
+def _read_pair(label: Path, prediction: Path) -> tuple:
+    pair = png.read_label(label), png.read_label(prediction)
+    if pair[0].shape != pair[1].shape:
+        raise DatasetError(
+            f"{prediction}: is {pair[1].shape[1]} x {pair[1].shape[0]} pixels, its label {label} {pair[0].shape[1]} x "
+            f"{pair[0].shape[0]}; predict at the size of the label"
+        )
+    return pair
+
+
+def _check_pairs(labels: dict, predictions: dict) -> None:
+    faults = [f"label {labels[key]} has no prediction {key}.png" for key in sorted(labels.keys() - predictions.keys())]
+    faults += [f"prediction {predictions[key]} has no label" for key in sorted(predictions.keys() - labels.keys())]
+    if faults:
+        raise DatasetError(f"labels and predictions pair by name, but {listed(faults)}; add or remove these files")

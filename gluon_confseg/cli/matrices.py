@@ -1,0 +1,146 @@
+"""Confusion matrices in files: counts by name, with the class names where the file or the run beside it has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from gluon_confseg import files
+from gluon_confseg.errors import RunError
+from gluon_confseg.labels import SPACES, LabelSpace
+from gluon_confseg.metrics import ConfusionMatrix
+
+_CLASSES, _DATA, _MISSES = "classes", "data", "misses"  # entries of a file beside its matrices
+_WANTED = "give the confusion.npz of a run, of `confseg evaluate --out` or of `confseg confusion --out`"
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A matrix and what is known about it.
+
+    classes   K names
+    space     the label space that has these classes; None for others
+    source    where it comes from, for people
+    data      a sentence on which data it was counted; None where that is not known
+    """
+
+    matrix: ConfusionMatrix
+    classes: tuple
+    space: LabelSpace | None
+    source: str
+    data: str | None = None
+    record: dict = dataclasses.field(default_factory=dict)
+
+    def index(self, name: str) -> int:
+        """The class of this name; RunError lists those there are."""
+        if name not in self.classes:
+            raise RunError(f"there is no class {name!r}; the classes are {', '.join(self.classes)}")
+        return self.classes.index(name)
+
+
+def write(path: Path, key: str, named: Named) -> None:
+    """Write one matrix with its class names and data, atomically."""
+    arrays = {key: named.matrix.counts, _MISSES: named.matrix.misses, _CLASSES: np.array(named.classes)}
+    if named.data:
+        arrays[_DATA] = np.array(named.data)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    files.write_bytes(path, content.getvalue())
+
+
+def load(path: Path, key: str | None, data: str | None, train_first: bool = False) -> Named:
+    """A matrix of a file or run folder.
+
+    key           its name there; None: the first but `train`, or with `train_first` `train` itself
+    data          name of the label space, where neither the file nor a run beside it has class names
+    Raises RunError, one sentence, where there is no such matrix or it has not as many classes.
+    """
+    path = path / "confusion.npz" if path.is_dir() else path
+    stored = _read(path)
+    counted = {name: array for name, array in stored.items() if _is_matrix(array)}
+    if not counted:
+        raise RunError(f"{path}: holds no confusion matrix, square and of whole numbers; {_WANTED}")
+    key = key or _default(list(counted), train_first)
+    if key not in counted:
+        raise RunError(f"{path}: holds no matrix {key}; choose one of {', '.join(counted)} with --key")
+    matrix = ConfusionMatrix(len(counted[key]))
+    matrix.counts += counted[key].astype(np.int64)
+    if len(counted) == 1 and stored.get(_MISSES, np.zeros(0)).shape == (len(matrix.counts),):
+        matrix.misses += stored[_MISSES].astype(np.int64)
+    run = _run_beside(path)
+    classes = _classes(path, len(matrix.counts), data, stored, run)
+    others = [name for name in counted if name != key]
+    also = f" (also there: {', '.join(others)})" if others else ""
+    told = str(stored[_DATA]) if _DATA in stored else _data_of_run(run, key)
+    about = {"file": str(path), "key": key, "other_keys": others, "data": told}
+    return Named(matrix, classes, space_of(classes), f"{key} of {path}{also}", told, about)
+
+
+def space_of(classes) -> LabelSpace | None:
+    """The label space with exactly these classes."""
+    return next((space for space in SPACES.values() if space.classes == tuple(classes)), None)
+
+
+def _default(keys: list, train_first: bool) -> str:
+    if train_first:
+        return "train" if "train" in keys else keys[0]
+    return next((key for key in keys if key != "train"), keys[0])
+
+
+def _read(path: Path) -> dict:
+    try:
+        if not zipfile.is_zipfile(path):
+            path.open("rb").close()
+            raise RunError(f"{path}: is no .npz file; {_WANTED}")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise RunError(f"{path}: there is no such file; {_WANTED}") from None
+    except OSError as error:
+        raise RunError(f"{path}: can't be read ({error.strerror or error}); check the file") from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path}: is damaged, or holds more than arrays ({error}); {_WANTED}") from error
+
+
+def _is_matrix(array: np.ndarray) -> bool:
+    square = array.ndim == 2 and array.shape[0] == array.shape[1] > 0
+    if not square or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        return False
+    return bool(array.min() >= 0 and np.array_equal(array, np.floor(array)))
+
+
+def _classes(path: Path, size: int, data: str | None, stored: dict, run: dict) -> tuple:
+    known = tuple(stored[_CLASSES].tolist()) if _CLASSES in stored else tuple(run.get("classes", ()))
+    if data is None:
+        return known if len(known) == size else tuple(f"class {k}" for k in range(size))
+    space = SPACES[data]
+    if space.num_classes != size or (len(known) == size and known != space.classes):
+        raise RunError(
+            f"{path}: its {size} classes are not the {space.num_classes} of {space.title}; leave out --data, or name "
+            "the data set whose classes they are"
+        )
+    return space.classes
+
+
+def _data_of_run(run: dict, key: str) -> str | None:
+    told = run["data"].get("description") if isinstance(run.get("data"), dict) else None
+    if told and key == "train":
+        return f"{told} This matrix was counted on training images of the same data."
+    return told
+
+
+def _run_beside(path: Path) -> dict:
+    """results.json of the run whose confusion.npz this is; empty where there is none that can be read."""
+    if path.name != "confusion.npz":
+        return {}
+    try:
+        found = json.loads((path.parent / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

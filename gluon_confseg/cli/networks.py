@@ -1,0 +1,54 @@
+"""Trained networks for the verbs that run one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gluon_confseg import engine, runtime, saved
+from gluon_confseg.errors import CheckpointError, RunError
+
+
+def load(path: Path, rule: str | None) -> saved.Saved:
+    """The network of a checkpoint, fused by `rule` (default: the one it was trained for), on the default device.
+
+    Raises CheckpointError for a file that is none, RunError for a rule that needs subnets where there are none.
+    """
+    if path.is_dir():
+        raise _is_a_folder(path)
+    loaded = saved.load(path, runtime.default_context())
+    if loaded.network.num_classes != loaded.labels.num_classes:
+        raise CheckpointError(
+            f"{path}: its network has {loaded.network.num_classes} classes, {loaded.labels.title} has "
+            f"{loaded.labels.num_classes}; take a checkpoint of a network for these classes"
+        )
+    if rule is not None and rule != "subnet0" and not loaded.network.groups:
+        raise RunError(
+            f"{path}: holds subnet 0 alone, which rule {rule} can't fuse with anything; leave out --rule, or take the "
+            "checkpoint of a stage that trains subnets"
+        )
+    loaded.rule = rule or loaded.rule
+    engine.freeze_shapes(loaded.network)
+    return loaded
+
+
+def describe(loaded: saved.Saved) -> str:
+    """One sentence on the network and its rule."""
+    settings, further = loaded.network.settings, len(loaded.network.groups)
+    subnets = f"subnets 0-{further} ({settings['subnets']})" if further else "subnet 0"
+    if loaded.rule == "subnet0" and further:
+        subnets = f"subnet 0 of 0-{further}"
+    rule = "" if loaded.rule == "subnet0" else f", fused by rule {loaded.rule}"
+    return f"{settings['encoder']}, output stride {settings['output_stride']}, {subnets}{rule}"
+
+
+def record(loaded: saved.Saved) -> dict:
+    """The same for programs."""
+    kept = ("encoder", "output_stride", "subnets", "groups")
+    return {**{name: loaded.network.settings[name] for name in kept}, "rule": loaded.rule}
+
+
+def _is_a_folder(path: Path) -> CheckpointError:
+    found = sorted(path.glob("checkpoints/*.npz")) or sorted(path.glob("*.npz"))
+    stages = [str(file) for file in found if "." not in file.stem]
+    hint = f"one of its checkpoints: {', '.join(stages)}" if stages else "the file of a checkpoint"
+    return CheckpointError(f"{path}: is a folder; give {hint}")

@@ -1,0 +1,158 @@
+"""`confseg doctor`: what this machine and this environment can run, one line per finding."""
+
+from __future__ import annotations
+
+import importlib
+import json as json_format
+import platform
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+from gluon_confseg import hardware, runtime
+
+# What requirements/ installs; another version may work, and is named
+PINS = {"MXNet": "1.9.1", "NumPy": "1.23.5", "OpenCV": "4.11.0", "GluonCV": "0.10.5"}
+PACKAGES = {
+    "MXNet": ("mxnet-cu112", "mxnet"),
+    "NumPy": ("numpy",),
+    "OpenCV": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+    "GluonCV": ("gluoncv",),
+}
+MODULES = {"OpenCV": "cv2", "GluonCV": "gluoncv"}
+LITTLE_DISK = 2.0  # GB: a run folder with its checkpoints and pictures
+
+
+class Finding(NamedTuple):
+    """One line: what was looked at, what was seen, and a sentence where that is a problem or remarkable."""
+
+    name: str
+    value: str
+    problem: str | None = None
+    note: str | None = None
+
+    def line(self) -> str:
+        """The finding in the form that a person reads."""
+        if self.problem:
+            return f"problem: {self.problem}"
+        return f"ok: {self.name}: {self.value}" + (f". Note: {self.note}" if self.note else "")
+
+
+def report(json: bool = False) -> int:
+    """Print the findings, as lines or as one JSON object; returns the exit status, 0 only if all is usable."""
+    findings = examine()
+    usable = not any(finding.problem for finding in findings)
+    if json:
+        print(json_format.dumps({"usable": usable, "findings": [finding._asdict() for finding in findings]}))
+    else:
+        for finding in findings:
+            print(finding.line())
+    return 0 if usable else 1
+
+
+def examine(folder: Path | None = None) -> list[Finding]:
+    """Every finding, in the order of what depends on what.
+
+    folder  where runs would be written: the current folder unless given
+    """
+    findings = [
+        python(),
+        *(version(name) for name in PINS),
+        wheel(),
+        threads(),
+        gpus(),
+        disk(folder or Path()),
+    ]
+    sentence = runtime.problem()
+    if sentence is not None:
+        return [*findings, Finding("MXNet runs", "no", problem=sentence)]
+    return [*findings, *(imports(name) for name in MODULES), *computations()]
+
+
+def python() -> Finding:
+    """The interpreter."""
+    return Finding("Python", f"{platform.python_version()} at {sys.executable}")
+
+
+def version(name: str) -> Finding:
+    """One package's version, beside the one that this project was tested with."""
+    found, pinned = runtime.version_of(*PACKAGES[name]), PINS[name]
+    if found is None:
+        return Finding(name, "missing", problem=f"{name} is not installed: {runtime.REMEDY}.")
+    same = found == pinned or found.startswith(f"{pinned}.")
+    return Finding(name, found, note=None if same else f"tested with {pinned}")
+
+
+def wheel() -> Finding:
+    """Which MXNet wheel."""
+    return Finding("MXNet wheel", {"cuda": "CUDA", "cpu": "CPU"}.get(runtime.wheel() or "", "none"))
+
+
+def threads() -> Finding:
+    """OpenMP threads and physical cores."""
+    cores, asked = hardware.physical_cores(), runtime.threads()
+    note = f"OMP_NUM_THREADS asks for {asked}" if asked not in (None, cores) else None
+    return Finding("threads", f"{asked} on {cores} physical cores", note=note)
+
+
+def gpus() -> Finding:
+    """The GPUs, with the compute capability of each, and whether MXNet has code for it."""
+    answer = hardware.gpus()
+    described = [f"{gpu}: {'usable' if gpu.usable else 'no code in MXNet 1.9.1'}" for gpu in answer.found]
+    note = None
+    if answer.usable and runtime.wheel() == "cpu":
+        note = "the CPU wheel is installed: `make clean-venv` and any make target bring the CUDA wheel"
+    elif runtime.wheel() == "cuda" and not answer.usable and runtime.problem() is None:
+        note = "the CUDA wheel is installed and will compute on the CPU"
+    return Finding("GPUs", "; ".join(described) or f"none ({answer.problem})", note=note)
+
+
+def disk(folder: Path) -> Finding:
+    """Room for runs."""
+    free = shutil.disk_usage(folder).free / 1e9
+    note = f"a run wants about {LITTLE_DISK:.0f} GB" if free < LITTLE_DISK else None
+    return Finding("free disk", f"{free:.1f} GB in {folder.resolve()}", note=note)
+
+
+def imports(name: str) -> Finding:
+    """Whether a package imports: OpenCV's wheel with windows needs libGL, which servers seldom have."""
+    return attempt(f"{name} imports", lambda: f"module {importlib.import_module(MODULES[name]).__name__}")
+
+
+def computations() -> list[Finding]:
+    """A convolution with its gradient on every device that would be used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no GPU is usable is a note of its own above
+        devices = runtime.devices()
+    return [attempt(f"MXNet computes on {device}", lambda d=device: convolve(d)) for device in devices]
+
+
+def convolve(device) -> str:
+    """Gradient of a sum over a 3x3 convolution of ones: each weight's is the number of output pixels."""
+    import mxnet as mx
+
+    images = mx.nd.ones((1, 1, 6, 6), ctx=device)
+    weights = mx.nd.ones((1, 1, 3, 3), ctx=device)
+    weights.attach_grad()
+    with mx.autograd.record():
+        total = mx.nd.Convolution(images, weights, kernel=(3, 3), num_filter=1, no_bias=True).sum()
+    total.backward()
+    seen = (
+        float(total.asscalar()),
+        float(weights.grad.min().asscalar()),
+        float(weights.grad.max().asscalar()),
+    )
+    if seen != (144.0, 16.0, 16.0):
+        raise ArithmeticError(f"a convolution gave {seen} instead of (144.0, 16.0, 16.0)")
+    return "a convolution and its gradient are right"
+
+
+def attempt(name: str, task: Callable[[], str]) -> Finding:
+    """What a task returns, or its failure as one sentence."""
+    try:
+        return Finding(name, task())
+    except Exception as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return Finding(name, "no", problem=f"{name}: no, {first_line.rstrip('.')}; {runtime.REMEDY}.")

@@ -1,0 +1,151 @@
+"""ResNet-38, "Model A1": the wide pre-activation encoder of Table 4, at output stride 8, 16 or 32.
+
+Seven levels, of which the first is one convolution at full resolution.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mxnet import gluon
+from mxnet.gluon import nn
+
+
+class Plan(NamedTuple):
+    """A level: how many blocks, their convolutions, and whether the first block halves the grid."""
+
+    blocks: int
+    kernels: tuple
+    channels: tuple
+    halves: bool = True
+    dropout: float = 0.0
+
+
+EPSILON = 1.001e-5  # of every batch norm; the usual 1e-5 shifts the scores where variances are small
+STEM_CHANNELS = 64
+LEVELS = {
+    2: Plan(3, (3, 3), (128, 128)),
+    3: Plan(3, (3, 3), (256, 256)),
+    4: Plan(6, (3, 3), (512, 512)),
+    5: Plan(3, (3, 3), (512, 1024)),
+    6: Plan(1, (1, 3, 1), (512, 1024, 2048), dropout=0.3),
+    7: Plan(1, (1, 3, 1), (1024, 2048, 4096), halves=False, dropout=0.5),
+}
+STAGES = (3, 4, 5, 7)  # the levels whose features heads read as stages 1 to 4
+
+
+class ResNet38Encoder(gluon.HybridBlock):
+    """ResNet-38 without its classifier; the interface is that of `encoders.ResNetEncoder`.
+
+    images (N, 3, H, W) -> features after levels 3, 4, 5 and 7, each after its batch norm and ReLU:
+    (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])).
+
+    output_stride   8, 16 or 32; strides beyond it become dilations
+    thin            divides every number of channels, for tests; 1 is the network of the paper
+    """
+
+    def __init__(self, output_stride: int = 8, thin: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.output_stride = output_stride
+        self.channels = tuple(LEVELS[level].channels[-1] // thin for level in STAGES)
+        self.strides = tuple(min(stride, output_stride) for stride in (4, 8, 16, 32))
+        width = STEM_CHANNELS // thin
+        with self.name_scope():
+            self.stem = Level([_conv(3, width, 3)], width, prefix="stem_")
+            for level, (stride, dilations) in _geometry(output_stride).items():
+                plan = LEVELS[level]._replace(channels=tuple(c // thin for c in LEVELS[level].channels))
+                blocks = _blocks(width, plan, stride, dilations)
+                width = plan.channels[-1]
+                setattr(self, f"level{level}", Level(blocks, width, prefix=f"level{level}_"))
+
+    def hybrid_forward(self, F, images):
+        """Return the tuple of the four stages' features."""
+        x, features = self.stem(images), []
+        for level in LEVELS:
+            x = getattr(self, f"level{level}")(x)
+            if level in STAGES:
+                features.append(x)
+        return tuple(features)
+
+
+class Level(gluon.HybridBlock):
+    """Blocks, then the batch norm and ReLU that the next level's first block shares between its branches."""
+
+    def __init__(self, blocks, channels: int, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.blocks = nn.HybridSequential()
+            self.blocks.add(*blocks)
+            self.norm = _norm(channels)
+
+    def hybrid_forward(self, F, x):
+        """(N, C, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride))."""
+        return _relu(F, self.norm(self.blocks(x)))
+
+
+class Block(gluon.HybridBlock):
+    """A residual block, each activation before its convolution.
+
+    A level's first block `projects` its input, which is activated already (`Level`); the others add it raw.
+    dilations: of the first convolution, which holds the stride, and of those after it.
+    """
+
+    def __init__(self, width: int, plan: Plan, stride: int, dilations: tuple, projects: bool, **kwargs):
+        super().__init__(**kwargs)
+        self._count = len(plan.channels)
+        with self.name_scope():
+            self.projection = _conv(width, plan.channels[-1], 1, stride) if projects else None
+            self.bn1 = None if projects else _norm(width)
+            self.conv1 = _conv(width, plan.channels[0], plan.kernels[0], stride, dilations[0])
+            for i in range(1, self._count):
+                before, after = plan.channels[i - 1 : i + 1]
+                setattr(self, f"bn{i + 1}", _norm(before))
+                setattr(self, f"conv{i + 1}", _conv(before, after, plan.kernels[i], 1, dilations[1]))
+            self.dropout = nn.Dropout(plan.dropout) if plan.dropout else None
+
+    def hybrid_forward(self, F, x):
+        """(N, width, h, w) -> (N, channels[-1], ceil(h / stride), ceil(w / stride))."""
+        shortcut = x if self.projection is None else self.projection(x)
+        x = self.conv1(x if self.bn1 is None else _relu(F, self.bn1(x)))
+        for i in range(2, self._count + 1):
+            x = _relu(F, getattr(self, f"bn{i}")(x))
+            if i == self._count and self.dropout is not None:
+                x = self.dropout(x)
+            x = getattr(self, f"conv{i}")(x)
+        return x + shortcut
+
+
+def _geometry(output_stride: int) -> dict:
+    """level -> (stride of its first block, that block's two dilations).
+
+    The convolution that gives up its stride keeps the dilation it meets; all after it see twice as far.
+    """
+    geometry, reached, dilation = {}, 1, 1
+    for level, plan in LEVELS.items():
+        stride = 2 if plan.halves and reached < output_stride else 1
+        after = dilation * (2 if plan.halves and stride == 1 else 1)
+        geometry[level] = stride, (dilation, after)
+        reached, dilation = reached * stride, after
+    return geometry
+
+
+def _blocks(width: int, plan: Plan, stride: int, dilations: tuple) -> list:
+    first = Block(width, plan, stride, dilations, projects=True)
+    after = (dilations[1], dilations[1])
+    return [first] + [
+        Block(plan.channels[-1], plan, 1, after, projects=False) for _ in range(plan.blocks - 1)
+    ]
+
+
+def _conv(width: int, channels: int, kernel: int, stride: int = 1, dilation: int = 1):
+    reach = dilation if kernel > 1 else 1
+    padding = reach * (kernel // 2)
+    return nn.Conv2D(channels, kernel, stride, padding, dilation=reach, use_bias=False, in_channels=width)
+
+
+def _norm(channels: int):
+    return nn.BatchNorm(epsilon=EPSILON, in_channels=channels)
+
+
+def _relu(F, x):
+    return F.Activation(x, act_type="relu")

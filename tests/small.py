@@ -1,0 +1,62 @@
+"""Networks, images and labels small enough for tests."""
+
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+
+from gluon_confseg import network, runtime
+from gluon_confseg.heads import HeadSettings
+
+CLASSES = 5
+GROUPS = ((0, 1), (4, 2))  # class 3 is in none; the second is not in ascending order
+HEAD = HeadSettings(channels=8, depth=2, dilation=2)
+SUBNET_HEAD = HeadSettings(channels=8, depth=2, dilation=1, stages=(2, 3, 4))
+
+
+def build(subnets: str = "residual", groups=GROUPS, stride: int = 16, seed: int = 0, **settings):
+    """A narrow ResNet-18 network with initial values that depend on the seed."""
+    runtime.seed(seed)
+    return network.build("resnet18", CLASSES, groups, stride, subnets, HEAD, SUBNET_HEAD, **settings)
+
+
+def shaken(subnets: str = "residual", groups=GROUPS, stride: int = 16, seed: int = 0):
+    """The same with no parameter and no running statistic left at a special value."""
+    built = build(subnets, groups, stride, seed)
+    draws = np.random.RandomState(seed)
+    for name, parameter in sorted(built._collect_params_with_prefix().items()):
+        noise = draws.uniform(-1, 1, parameter.shape).astype(np.float32)
+        if name.endswith(("running_var", "gamma")):
+            values = 1 + 0.3 * noise
+        elif parameter.data().asnumpy().any():
+            values = parameter.data().asnumpy() * (1 + 0.1 * noise)
+        else:
+            values = 0.2 * noise
+        parameter.set_data(mx.nd.array(values))
+    return built
+
+
+def values(block) -> dict:
+    """Structural name -> a copy of the values, running statistics included."""
+    return {name: p.data().asnumpy().copy() for name, p in block._collect_params_with_prefix().items()}
+
+
+def images(seed: int = 0, count: int = 2, height: int = 32, width: int = 64):
+    """(N, 3, H, W) normal noise."""
+    return mx.nd.array(np.random.RandomState(seed).normal(size=(count, 3, height, width)))
+
+
+def labels(seed: int = 0, count: int = 2, height: int = 32, width: int = 64, classes: int = CLASSES) -> np.ndarray:
+    """(N, H, W) uint8 classes, a tenth of them ignored."""
+    draws = np.random.RandomState(seed)
+    drawn = draws.randint(0, classes, (count, height, width)).astype(np.uint8)
+    drawn[draws.rand(*drawn.shape) < 0.1] = 255
+    return drawn
+
+
+def same_bits(first: dict, second: dict) -> bool:
+    """Whether two dicts of arrays hold the same names, shapes, types and bytes."""
+    return first.keys() == second.keys() and all(
+        a.dtype == second[k].dtype and a.shape == second[k].shape and a.tobytes() == second[k].tobytes()
+        for k, a in first.items()
+    )

@@ -1,0 +1,288 @@
+"""Group discovery: the paper's Fig. 2 gives Table 1, the optimum is the optimum, and order means nothing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gluon_confseg import groups, metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = (
+    ROOT / "experiments" / "notebooks" / "fig2_confusion.json",
+    ROOT.parent / "shared" / "reference" / "fig2_confusion.json",
+)
+
+
+def fig2(file: Path, network: str) -> np.ndarray:
+    """Shares of a network's matrix in Fig. 2, what the text lacks filled in."""
+    if not file.exists():
+        pytest.skip(f"{file} is not here")
+    content = json.loads(file.read_text())
+    return np.array(content["networks"][network]["group_reading"]["matrix"], np.float64) / 100
+
+
+def orders(classes: int, count: int = 20) -> list:
+    return [np.random.RandomState(seed).permutation(classes) for seed in range(count)]
+
+
+def in_order(shares: np.ndarray, order: np.ndarray, **settings) -> list:
+    """Discovery on the classes in another order, its groups in the first one's ids."""
+    found = groups.discover(shares[np.ix_(order, order)], **settings)
+    return [tuple(sorted(int(order[k]) for k in group)) for group in found]
+
+
+def classes_of(found) -> list:
+    return [group.classes for group in found]
+
+
+def random_shares(classes: int, seed: int, density: float = 0.5) -> np.ndarray:
+    draws = np.random.RandomState(seed)
+    counts = draws.rand(classes, classes) ** 3 * (draws.rand(classes, classes) < density)
+    return metrics.normalize(counts + np.eye(classes) * draws.uniform(0.5, 4, classes))
+
+
+# ---- the paper's Fig. 2 and Table 1
+
+
+@pytest.mark.parametrize("file", FIGURES, ids=["notebook", "reference"])
+@pytest.mark.parametrize("network", ["resnet38", "resnet101"])
+def test_every_group_of_table_1_is_found_in_fig_2_in_any_order_of_the_classes(file, network):
+    shares = fig2(file, network)
+    for order in [np.arange(19), *orders(19)]:
+        found = in_order(shares, order)
+        overlaps = [groups.overlap(group, found) for group in groups.PAPER["cityscapes"]]
+        assert min(overlaps) >= 0.75
+
+
+@pytest.mark.parametrize("network", ["resnet38", "resnet101"])
+def test_table_1s_groups_come_out_exactly(network):
+    found = classes_of(groups.discover(fig2(FIGURES[0], network)))
+    for group in groups.PAPER["cityscapes"]:
+        assert group.classes in found
+
+
+@pytest.mark.parametrize("network", ["resnet38", "resnet101"])
+def test_the_kept_copy_of_fig_2_is_the_reference(network):
+    np.testing.assert_array_equal(fig2(FIGURES[0], network), fig2(FIGURES[1], network))
+
+
+def test_the_papers_groups_are_classes_of_their_label_spaces():
+    from gluon_confseg.labels import CITYSCAPES, VOC
+
+    names = [[CITYSCAPES.classes[k] for k in group] for group in groups.PAPER["cityscapes"]]
+    assert names == [
+        ["building", "wall", "fence", "pole", "traffic light", "traffic sign"],
+        ["car", "truck", "bus", "train"],
+        ["person", "rider", "motorcycle", "bicycle"],
+    ]
+    plain = [VOC.classes[k].replace(" ", "") for k in groups.PAPER["voc"][0]]
+    assert plain == ["background", "chair", "diningtable", "pottedplant", "sofa"]
+
+
+# ---- the search
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_order_of_the_classes_means_nothing(seed):
+    shares = random_shares(11, seed)
+    wanted = classes_of(groups.discover(shares))
+    for order in orders(11, 5):
+        assert in_order(shares, order) == wanted
+
+
+def test_the_global_random_state_means_nothing_and_is_left_alone():
+    shares = random_shares(11, 0)
+    np.random.seed(5)
+    wanted = groups.discover(shares)
+    after = np.random.rand()
+    np.random.seed(5)
+    assert np.random.rand() == after
+    assert groups.discover(shares) == wanted
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.1])
+@pytest.mark.parametrize("seed", range(10))
+def test_the_search_finds_the_best_of_all_partitions(seed, threshold):
+    shares = random_shares(7, seed)
+    weights = edge_weights(shares, threshold)
+    found = modularity(weights, partition(groups.discover(shares, threshold=threshold), 7))
+    assert found == pytest.approx(max(modularity(weights, p) for p in all_partitions(7)), abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_search_finds_the_integer_programs_optimum(seed):
+    classes = 10 + seed
+    shares = random_shares(classes, seed, density=0.3)
+    weights = edge_weights(shares, None)
+    found = modularity(weights, partition(groups.discover(shares), classes))
+    assert found == pytest.approx(best_modularity(weights), abs=1e-5)
+
+
+@pytest.mark.parametrize("network", ["resnet38", "resnet101"])
+def test_the_search_finds_the_optimum_on_fig_2(network):
+    shares = fig2(FIGURES[0], network)
+    weights = edge_weights(shares, None)
+    found = modularity(weights, partition(groups.discover(shares), 19))
+    assert found == pytest.approx(best_modularity(weights), abs=1e-5)
+
+
+def edge_weights(shares: np.ndarray, threshold) -> np.ndarray:
+    cut = groups.automatic_threshold(shares) if threshold is None else threshold
+    weights = np.maximum(shares + shares.T - cut, 0)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def partition(found, classes: int) -> np.ndarray:
+    """Community of each class; a class in no group is one of its own."""
+    labels = np.arange(classes)
+    for group in found:
+        labels[list(group)] = group.classes[0]
+    return labels
+
+
+def modularity(weights: np.ndarray, labels: np.ndarray) -> float:
+    total, strength = weights.sum(), weights.sum(1)
+    gains = weights / total - np.outer(strength, strength) / total**2
+    return float(gains[labels[:, None] == labels].sum())
+
+
+def all_partitions(count: int):
+    """Every way to split `count` classes: restricted growth strings."""
+
+    def grow(prefix: tuple, used: int):
+        if len(prefix) == count:
+            yield np.array(prefix)
+            return
+        for label in range(used + 1):
+            yield from grow((*prefix, label), max(used, label + 1))
+
+    return list(grow((0,), 1))
+
+
+def best_modularity(weights: np.ndarray) -> float:
+    """The optimum, proven: one 0/1 variable per pair, transitive."""
+    optimize = pytest.importorskip("scipy.optimize")
+    if not hasattr(optimize, "milp"):
+        pytest.skip("this scipy has no integer programs")
+    count, total, strength = len(weights), weights.sum(), weights.sum(1)
+    gains = weights / total - np.outer(strength, strength) / total**2
+    number = {pair: i for i, pair in enumerate(itertools.combinations(range(count), 2))}
+    rows = []
+    for i, j, k in itertools.combinations(range(count), 3):
+        for signs in ((1, 1, -1), (1, -1, 1), (-1, 1, 1)):
+            row = np.zeros(len(number))
+            row[[number[i, j], number[j, k], number[i, k]]] = signs
+            rows.append(row)
+    result = optimize.milp(
+        [-2 * gains[pair] for pair in number],
+        integrality=np.ones(len(number)),
+        bounds=optimize.Bounds(0, 1),
+        constraints=optimize.LinearConstraint(np.array(rows), -np.inf, 1),
+        options={"mip_rel_gap": 0},
+    )
+    return float(-result.fun + np.trace(gains))
+
+
+# ---- what a group is
+
+
+def test_two_blocks_are_two_groups_the_more_confused_first():
+    shares = np.eye(6)
+    for pair, share in (((0, 5), 0.1), ((2, 3), 0.3)):
+        shares[pair] = share
+        shares[pair[0], pair[0]] -= share
+    found = groups.discover(shares, threshold=0.0)
+    assert classes_of(found) == [(2, 3), (0, 5)]
+    assert [group.confusion for group in found] == pytest.approx([0.3, 0.1])
+    assert classes_of(groups.discover(shares, threshold=0.0, max_groups=1)) == [(2, 3)]
+    assert groups.discover(shares, threshold=0.0, max_groups=0) == []
+    assert classes_of(groups.discover(shares, threshold=0.2)) == [(2, 3)]
+    assert groups.discover(shares, threshold=0.5) == []
+
+
+def test_both_directions_of_confusion_count():
+    shares = np.eye(5)
+    shares[0, 1] = shares[1, 0] = 0.06
+    shares[3, 2] = 0.1
+    np.fill_diagonal(shares, 1 - (shares.sum(1) - 1))
+    assert classes_of(groups.discover(shares)) == [(0, 1), (2, 3)]
+    np.testing.assert_array_equal(classes_of(groups.discover(shares)), classes_of(groups.discover(shares.T)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_groups_are_disjoint_of_two_or_more_and_ordered_by_confusion(seed):
+    shares = random_shares(13, seed)
+    found = groups.discover(shares)
+    members = [k for group in found for k in group]
+    assert len(members) == len(set(members)) and set(members) <= set(range(13))
+    assert all(len(group) >= 2 and list(group) == sorted(group) for group in found)
+    confusions = [group.confusion for group in found]
+    assert confusions == sorted(confusions, reverse=True)
+    for group in found:
+        inside = shares[np.ix_(group.classes, group.classes)]
+        assert group.confusion == pytest.approx(inside.sum() - np.trace(inside))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fewer_groups_are_the_first_of_more(seed):
+    shares = random_shares(13, seed)
+    found = groups.discover(shares)
+    for count in range(len(found) + 2):
+        assert groups.discover(shares, max_groups=count) == found[:count]
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.1, 0.02])
+@pytest.mark.parametrize("network", ["resnet38", "resnet101"])
+def test_a_network_with_a_part_of_the_confusion_has_the_same_groups(network, factor):
+    shares = fig2(FIGURES[0], network)
+    better = shares * factor
+    np.fill_diagonal(better, 0)
+    np.fill_diagonal(better, 1 - better.sum(1))
+    assert classes_of(groups.discover(better)) == classes_of(groups.discover(shares))
+
+
+def test_the_diagonal_means_nothing():
+    shares = random_shares(9, 1)
+    other = shares.copy()
+    np.fill_diagonal(other, 0.5)
+    assert groups.discover(other) == groups.discover(shares)
+
+
+@pytest.mark.parametrize("shares", [np.zeros((5, 5)), np.eye(5), np.zeros((0, 0)), np.eye(1)])
+def test_where_nothing_is_confused_there_is_no_group(shares):
+    assert groups.discover(shares) == []
+    assert groups.discover(shares, threshold=0.0) == []
+
+
+def test_a_class_without_pixels_is_in_no_group():
+    shares = fig2(FIGURES[0], "resnet101")
+    shares[16] = 0
+    shares[:, 16] = 0  # train: in no truth and in no prediction
+    found = groups.discover(shares)
+    assert all(16 not in group for group in found)
+    assert (13, 14, 15) in classes_of(found)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.ones((2, 3)), np.ones(4), np.full((3, 3), np.nan), -np.eye(3), np.eye(3) * 100]
+)
+def test_what_is_no_matrix_of_shares_is_refused(bad):
+    with pytest.raises(ValueError):
+        groups.discover(bad)
+
+
+def test_counts_are_told_what_to_do():
+    with pytest.raises(ValueError, match="normalize"):
+        groups.discover(np.array([[10, 3], [2, 9]]))
+
+
+def test_overlap_is_intersection_over_union_with_the_best():
+    assert groups.overlap((1, 2, 3), [(1, 2), (2, 3, 4, 5)]) == pytest.approx(2 / 3)
+    assert groups.overlap((1, 2), []) == 0.0
+    assert groups.overlap(groups.ConfusingGroup((1, 2)), [groups.ConfusingGroup((2, 1))]) == 1.0

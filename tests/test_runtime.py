@@ -1,0 +1,293 @@
+"""Laws of what happens before MXNet is imported, and of what this machine is said to have."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gluon_confseg import doctor, hardware, runtime
+from gluon_confseg.errors import ConfSegError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def child(code: str, **environment) -> str:
+    """What a fresh interpreter prints; a value of None takes a variable away."""
+    merged = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    kept = {key: value for key, value in merged.items() if value is not None}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return done.stdout.strip()
+
+
+def machine(root: Path, siblings: dict[int, str], cpu_max: str | None = None) -> str:
+    """A made-up /sys and /proc: hardware threads by CPU, and a CPU quota of control groups."""
+    for cpu, text in siblings.items():
+        topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(text + "\n")
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text("0::/user/job\n")
+    if cpu_max is not None:
+        (root / "sys/fs/cgroup/user/job").mkdir(parents=True)
+        (root / "sys/fs/cgroup/user/cpu.max").write_text(cpu_max + "\n")
+    return str(root)
+
+
+FOUR = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
+
+
+# --- threads
+
+
+def test_the_package_asks_for_one_thread_per_physical_core():
+    seen = child("import os, gluon_confseg; print(os.environ['OMP_NUM_THREADS'])", OMP_NUM_THREADS=None)
+    assert seen == str(hardware.physical_cores())
+
+
+def test_an_empty_thread_count_is_no_wish_of_the_user():
+    seen = child("import os, gluon_confseg; print(os.environ['OMP_NUM_THREADS'])", OMP_NUM_THREADS="")
+    assert seen == str(hardware.physical_cores())
+
+
+def test_the_user_s_thread_count_stays():
+    code = "import os, gluon_confseg; print(os.environ['OMP_NUM_THREADS'], gluon_confseg.runtime.threads())"
+    assert child(code, OMP_NUM_THREADS="7") == "7 7"
+
+
+def test_places_are_never_set():
+    code = "import os, gluon_confseg; print('OMP_PLACES' in os.environ)"
+    assert child(code, OMP_PLACES=None, OMP_NUM_THREADS=None) == "False"
+
+
+def test_importing_mxnet_first_warns_and_still_works():
+    code = "import mxnet, gluon_confseg; print(gluon_confseg.runtime.devices())"
+    seen = child(code, OMP_NUM_THREADS=None)
+    assert "import gluon_confseg first" in seen
+    assert seen.splitlines()[-1].startswith("[")
+
+
+def test_importing_the_package_imports_no_mxnet():
+    assert child("import sys, gluon_confseg; print('mxnet' in sys.modules)") == "False"
+
+
+# --- physical cores
+
+
+def test_hyper_threads_are_one_core(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    assert hardware.physical_cores(machine(tmp_path, FOUR)) == 2
+
+
+def test_cores_outside_the_affinity_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 3}, raising=False)
+    assert hardware.physical_cores(machine(tmp_path, FOUR)) == 1
+
+
+@pytest.mark.parametrize(
+    "cpu_max, cores",
+    [("150000 100000", 1), ("200000 100000", 2), ("50000 100000", 1), ("max 100000", 2), ("", 2)],
+)
+def test_the_quota_of_a_parent_group_limits_the_cores_never_below_one(tmp_path, monkeypatch, cpu_max, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    assert hardware.physical_cores(machine(tmp_path, FOUR, cpu_max)) == cores
+
+
+def test_version_1_quotas_count_as_well(tmp_path):
+    root = machine(tmp_path, FOUR)
+    (tmp_path / "proc/self/cgroup").write_text("5:cpu,cpuacct:/job\n4:memory:/other\n")
+    group = tmp_path / "sys/fs/cgroup/cpu,cpuacct/job"
+    group.mkdir(parents=True)
+    (group / "cpu.cfs_quota_us").write_text("300000")
+    (group / "cpu.cfs_period_us").write_text("100000")
+    assert hardware.cpu_quota(root) == 3.0
+
+
+def test_without_topology_cpuinfo_tells_cores_from_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+    root = machine(tmp_path, {})
+    blocks = [f"processor : {cpu}\nphysical id : 0\ncore id : {cpu % 2}" for cpu in range(4)]
+    (tmp_path / "proc/cpuinfo").write_text("\n\n".join(blocks))
+    assert hardware.physical_cores(root) == 2
+
+
+def test_without_any_description_every_cpu_is_a_core(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+    assert hardware.physical_cores(str(tmp_path)) == 3
+
+
+# --- GPUs
+
+
+@pytest.mark.parametrize("capability", [(5, 0), (5, 2), (6, 1), (7, 0), (7, 5), (8, 0), (8, 6), (8, 9)])
+def test_code_runs_on_later_minors_of_its_major(capability):
+    assert hardware.has_code(capability)
+
+
+@pytest.mark.parametrize("capability", [(3, 5), (3, 7), (9, 0), (10, 0), (12, 0)])
+def test_code_runs_on_no_other_major(capability):
+    assert not hardware.has_code(capability)
+
+
+class Driver:
+    """A stand-in for libcuda.so.1 with one device."""
+
+    def __init__(self, capability, init=0, count=1):
+        self.capability, self.init, self.count = capability, init, count
+
+    def cuInit(self, flags):
+        return self.init
+
+    def cuDeviceGetCount(self, count):
+        count._obj.value = self.count
+        return 0
+
+    def cuDeviceGet(self, handle, index):
+        return 0
+
+    def cuDeviceGetName(self, name, size, handle):
+        name.value = b"Test GPU"
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, handle):
+        value._obj.value = self.capability[{75: 0, 76: 1}[attribute]]
+        return 0
+
+
+def test_a_device_is_described_by_name_and_capability(monkeypatch):
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: Driver((9, 0)))
+    answer = hardware.gpus()
+    assert [str(gpu) for gpu in answer.found] == ["GPU 0, Test GPU, compute capability 9.0"]
+    assert answer.usable == []
+    assert answer.problem is None
+
+
+@pytest.mark.parametrize("driver", [Driver((8, 0), init=100), Driver((8, 0), count=0)])
+def test_a_driver_without_devices_is_a_sentence_and_no_error(monkeypatch, driver):
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: driver)
+    assert hardware.gpus().found == []
+    assert "finds no GPU" in hardware.gpus().problem
+
+
+def test_a_missing_driver_is_a_sentence_and_no_error(monkeypatch):
+    def refuse(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(hardware.ctypes, "CDLL", refuse)
+    assert hardware.gpus() == hardware.Gpus([], "there is no NVIDIA driver (libcuda.so.1)")
+
+
+def test_a_cuda_wheel_without_a_usable_gpu_computes_on_the_cpu_and_says_so(monkeypatch):
+    gpu = hardware.Gpu(0, "Test GPU", (9, 0))
+    monkeypatch.setattr(runtime, "wheel", lambda: "cuda")
+    monkeypatch.setattr(hardware, "gpus", lambda: hardware.Gpus([gpu], None))
+    with pytest.warns(RuntimeWarning, match="no code for GPU 0, Test GPU.*computing on the CPU"):
+        assert [device.device_type for device in runtime.devices()] == ["cpu"]
+
+
+def test_only_usable_gpus_are_devices(monkeypatch):
+    found = [hardware.Gpu(0, "new", (9, 0)), hardware.Gpu(1, "old", (8, 6))]
+    monkeypatch.setattr(runtime, "wheel", lambda: "cuda")
+    monkeypatch.setattr(hardware, "gpus", lambda: hardware.Gpus(found, None))
+    assert [(device.device_type, device.device_id) for device in runtime.devices()] == [("gpu", 1)]
+
+
+# --- a broken environment
+
+
+@pytest.fixture
+def no_finder():
+    """Takes away what a test's `prepare` put in the way of imports."""
+    before = list(sys.meta_path)
+    yield
+    sys.meta_path[:] = before
+
+
+def prepared(monkeypatch, versions: dict[str, str]) -> str | None:
+    """`prepare` where these packages are installed, as if MXNet were not imported yet."""
+    monkeypatch.delitem(sys.modules, "mxnet", raising=False)
+    monkeypatch.setattr(
+        runtime, "version_of", lambda *names: next(filter(None, map(versions.get, names)), None)
+    )
+    return runtime.prepare()
+
+
+@pytest.mark.parametrize(
+    "versions, words",
+    [
+        ({"numpy": "1.23.5"}, "MXNet is not installed"),
+        ({"mxnet": "1.9.1", "numpy": "1.24.0"}, "NumPy 1.24.0 is installed"),
+        ({"mxnet": "1.9.1", "numpy": "2.0.1"}, "pip install numpy==1.23.5"),
+    ],
+)
+def test_a_wrong_environment_is_one_sentence_with_a_remedy(monkeypatch, no_finder, versions, words):
+    sentence = prepared(monkeypatch, versions)
+    assert words in sentence and runtime.REMEDY in sentence
+    with pytest.raises(ConfSegError, match="make clean-venv"):
+        runtime.check()
+    with pytest.raises(ImportError, match="make clean-venv"):
+        __import__("mxnet")
+
+
+def test_a_cuda_wheel_without_a_driver_says_how_to_get_the_cpu_wheel(monkeypatch, no_finder):
+    monkeypatch.setattr(runtime, "_load", lambda library: None if "libcuda" in library else object())
+    sentence = prepared(monkeypatch, {"mxnet-cu112": "1.9.1", "numpy": "1.23.5"})
+    assert "libcuda.so.1" in sentence and "CONFSEG_MXNET=cpu" in sentence
+
+
+def test_a_missing_cuda_library_is_named_with_its_package(monkeypatch, no_finder):
+    monkeypatch.setattr(runtime, "_load", lambda library: None if "libcudnn" in library else object())
+    sentence = prepared(monkeypatch, {"mxnet-cu112": "1.9.1", "numpy": "1.23.5"})
+    assert "libcudnn.so.8 of nvidia-cudnn-cu11" in sentence
+
+
+def test_cuda_libraries_come_after_what_they_need():
+    order = [library for _, _, library in runtime.CUDA_LIBRARIES]
+    for library, needed in [
+        ("libcublas.so.11", "libcublasLt.so.11"),
+        ("libcusolver.so.11", "libcublas.so.11"),
+        ("libcusolver.so.11", "libcusparse.so.11"),
+        ("libcudnn.so.8", "libcublas.so.11"),
+    ]:
+        assert order.index(needed) < order.index(library)
+
+
+def test_the_doctor_reports_a_broken_environment_and_fails(monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "problem", lambda: "It is broken.")
+    assert doctor.report() == 1
+    assert "problem: It is broken." in capsys.readouterr().out
+
+
+# --- seeds and the doctor where all is well
+
+
+def test_equal_seeds_give_equal_draws_of_all_three_generators():
+    import mxnet as mx
+
+    def draws(seed):
+        runtime.seed(seed)
+        return random.random(), np.random.rand(), float(mx.nd.random.uniform(shape=(1,)).asscalar())
+
+    first, again, other = draws(5), draws(5), draws(6)
+    assert first == again
+    assert all(one != two for one, two in zip(first, other))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 1.5, "1", True])
+def test_a_seed_outside_its_range_is_refused(seed):
+    with pytest.raises(ConfSegError, match="seed"):
+        runtime.seed(seed)
+
+
+def test_the_doctor_finds_this_environment_usable(capsys):
+    assert doctor.report(json=True) == 0
+    answer = __import__("json").loads(capsys.readouterr().out)
+    assert answer["usable"] is True
+    assert any("computes on" in finding["name"] for finding in answer["findings"])

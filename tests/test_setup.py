@@ -1,0 +1,290 @@
+"""Laws of the set-up: which Python, which wheel, what is redone and when. Nothing is installed here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gluon_confseg import doctor, hardware
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "requirements"
+
+
+@pytest.fixture
+def env():
+    """requirements/setup_env.py as a module."""
+    spec = importlib.util.spec_from_file_location("setup_env", REQUIREMENTS / "setup_env.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def ready(env, tmp_path, monkeypatch):
+    """An environment that looks as a finished set-up leaves it."""
+    monkeypatch.delenv("PYTHON", raising=False)
+    monkeypatch.delenv("CONFSEG_MXNET", raising=False)
+    library = tmp_path / "lib" / "python3.9" / "site-packages" / "mxnet"
+    library.mkdir(parents=True)
+    (library / "libmxnet.so").touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    installed = {name: env.digest(name) for name in ("base", "cpu", "package")}
+    state = {"state": "ready", "python": "3.9", "wheel": "cpu", "installed": installed, "asked_python": ""}
+    env.write_state(tmp_path, {**state, **env.identity(tmp_path)})
+    return tmp_path
+
+
+def lines(name: str) -> list[str]:
+    text = (REQUIREMENTS / f"{name}.txt").read_text()
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+class Machine:
+    """Stands in for the hardware module."""
+
+    def __init__(self, found, problem=None):
+        self.answer = hardware.Gpus(found, problem)
+
+    def gpus(self):
+        return self.answer
+
+
+# --- the wheel
+
+
+@pytest.mark.parametrize(
+    "capability, wheel", [((8, 6), "cuda"), ((7, 5), "cuda"), ((9, 0), "cpu"), ((3, 7), "cpu")]
+)
+def test_the_wheel_follows_the_compute_capability_and_says_why(env, capability, wheel):
+    chosen, reason = env.choose_wheel("", Machine([hardware.Gpu(0, "Some GPU", capability)]))
+    assert chosen == wheel
+    assert f"Some GPU, compute capability {capability[0]}.{capability[1]}" in reason
+
+
+def test_one_usable_gpu_among_others_is_enough(env):
+    found = [hardware.Gpu(0, "new", (9, 0)), hardware.Gpu(1, "old", (6, 1))]
+    assert env.choose_wheel("", Machine(found))[0] == "cuda"
+
+
+def test_without_a_driver_the_wheel_is_for_the_cpu(env):
+    assert env.choose_wheel("", Machine([], "there is no driver")) == ("cpu", "there is no driver")
+
+
+@pytest.mark.parametrize("asked", ["cpu", "cuda"])
+def test_the_user_s_wheel_wins(env, asked):
+    assert env.choose_wheel(asked, Machine([hardware.Gpu(0, "old", (6, 1))]))[0] == asked
+
+
+def test_an_unknown_wheel_is_refused_by_name(env):
+    with pytest.raises(env.SetupError, match="CONFSEG_MXNET=gpu"):
+        env.choose_wheel("gpu", Machine([]))
+
+
+# --- what is redone
+
+
+def test_a_finished_set_up_is_ready(env, ready):
+    assert env.is_ready(ready, ())
+
+
+def test_a_group_that_was_not_installed_makes_it_unready(env, ready):
+    assert not env.is_ready(ready, ("test",))
+
+
+@pytest.mark.parametrize(
+    "part", ["bin/python", "lib/python3.9/site-packages/mxnet/libmxnet.so", "confseg-setup.json"]
+)
+def test_a_missing_part_makes_it_unready(env, ready, part):
+    (ready / part).unlink()
+    assert not env.is_ready(ready, ())
+
+
+@pytest.mark.parametrize("phase", ["creating", "installing", "removing"])
+def test_an_interrupted_set_up_is_unready(env, ready, phase):
+    env.write_state(ready, {**env.read_state(ready), "state": phase})
+    assert not env.is_ready(ready, ())
+
+
+@pytest.mark.parametrize("key", ["folder", "machine", "asked"])
+def test_another_folder_machine_or_wish_makes_it_unready(env, ready, key):
+    env.write_state(ready, {**env.read_state(ready), key: "another"})
+    assert not env.is_ready(ready, ())
+
+
+def test_a_changed_pin_makes_it_unready(env, ready):
+    state = env.read_state(ready)
+    state["installed"]["base"] = "0123456789abcdef"
+    env.write_state(ready, state)
+    assert not env.is_ready(ready, ())
+    assert env.changed(state) == ["base"]
+
+
+def test_a_damaged_state_is_no_state(env, ready):
+    (ready / env.STATE).write_text('{"state": "rea')
+    assert env.read_state(ready) == {}
+    assert not env.is_ready(ready, ())
+
+
+def test_an_environment_of_the_user_s_own_is_left_alone(env, tmp_path):
+    mine = tmp_path / ".venv"
+    mine.mkdir()
+    (mine / "mine.txt").write_text("keep me")
+    with pytest.raises(env.SetupError, match="not made by this set-up"):
+        env.remove(mine, env.read_state(mine))
+    assert (mine / "mine.txt").read_text() == "keep me"
+
+
+def test_removing_takes_everything(env, ready):
+    env.remove(ready, env.read_state(ready))
+    assert list(ready.iterdir()) == []
+
+
+# --- pip's words
+
+
+def test_the_first_complaint_of_pip_is_the_one_that_is_shown(env, tmp_path):
+    words = ["Collecting numpy\n", "ERROR: No  matching distribution for numpy.\n", "ERROR: later\n"]
+    with open(tmp_path / "log", "w") as log:
+        assert env.follow(words, log, expected=1) == "No matching distribution for numpy"
+    assert (tmp_path / "log").read_text() == "".join(words)
+
+
+def test_markers_leave_out_packages_of_older_pythons(env):
+    assert env.applies("numpy==1.23.5")
+    assert not env.applies("# numpy")
+    assert not env.applies("zipp==3; python_version < '3.2'")
+    assert env.applies("zipp==3; python_version < '3.99'")
+
+
+# --- which Python
+
+
+def fake_python(folder: Path, name: str, verdict: str) -> None:
+    """An interpreter that answers bootstrap.sh's question with `verdict`, and says so when it is then run."""
+    script = folder / name
+    script.write_text(
+        f'#!/bin/sh\ncase "$*" in *setup_env.py*) echo "ran {name}";; *) echo "{verdict}";; esac\n'
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+
+
+def bootstrap(tmp_path: Path, **environment) -> subprocess.CompletedProcess:
+    """bootstrap.sh of a copy without any environment, with only the fake interpreters on the PATH."""
+    target = tmp_path / "copy" / "requirements"
+    target.mkdir(parents=True)
+    (target / "bootstrap.sh").write_text((REQUIREMENTS / "bootstrap.sh").read_text())
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("dirname", "ls"):
+        where = next(Path(p, tool) for p in os.environ["PATH"].split(":") if Path(p, tool).exists())
+        (tools / tool).symlink_to(where)
+    return subprocess.run(
+        ["/bin/sh", str(target / "bootstrap.sh")],
+        env={"PATH": f"{tmp_path / 'bin'}:{tools}", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def interpreters(tmp_path):
+    (tmp_path / "bin").mkdir()
+    return tmp_path / "bin"
+
+
+def test_the_newest_supported_python_is_taken(tmp_path, interpreters):
+    fake_python(interpreters, "python3", "is Python 3.13")
+    fake_python(interpreters, "python3.9", "ok")
+    fake_python(interpreters, "python3.10", "ok")
+    assert bootstrap(tmp_path).stdout.strip() == "ran python3.10"
+
+
+def test_a_python_that_does_not_start_is_passed_over(tmp_path, interpreters):
+    fake_python(interpreters, "python3.11", "")
+    fake_python(interpreters, "python3", "ok")
+    assert bootstrap(tmp_path).stdout.strip() == "ran python3"
+
+
+def test_without_a_fitting_python_one_sentence_says_so(tmp_path, interpreters):
+    fake_python(interpreters, "python3", "is Python 3.13")
+    done = bootstrap(tmp_path)
+    assert done.returncode != 0 and done.stdout == ""
+    assert re.fullmatch(r"set-up: MXNet 1\.9\.1 needs Python 3\.8 to 3\.11, and none .*\.\n", done.stderr)
+
+
+def test_a_python_without_venv_is_named_with_the_remedy(tmp_path, interpreters):
+    fake_python(interpreters, "python3.11", "lacks the module ensurepip (apt-get install python3.11-venv)")
+    done = bootstrap(tmp_path)
+    assert done.returncode != 0
+    assert "python3.11 lacks the module ensurepip" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_user_s_python_wins(tmp_path, interpreters):
+    fake_python(interpreters, "python3.11", "ok")
+    fake_python(interpreters, "python3.8", "ok")
+    assert bootstrap(tmp_path, PYTHON="python3.8").stdout.strip() == "ran python3.8"
+
+
+def test_the_user_s_python_is_refused_rather_than_replaced(tmp_path, interpreters):
+    fake_python(interpreters, "python3.11", "ok")
+    fake_python(interpreters, "python3.12", "is Python 3.12")
+    done = bootstrap(tmp_path, PYTHON="python3.12")
+    assert done.returncode != 0 and "PYTHON=python3.12 is Python 3.12" in done.stderr
+
+
+# --- the lists
+
+
+@pytest.mark.parametrize("name", ["base", "cpu", "cuda", "test", "notebook", "torch"])
+def test_every_requirement_is_exact_and_listed_once(name):
+    names = [line.split("==")[0] for line in lines(name)]
+    assert all(
+        re.match(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*(; python_version < '3\.\d+')?$", line)
+        for line in lines(name)
+    )
+    assert names == sorted(set(names), key=names.index)
+
+
+def test_one_version_of_a_package_in_all_lists_of_an_environment():
+    seen: dict[str, set] = {}
+    for name in ("base", "cpu", "test", "notebook", "torch"):
+        for line in lines(name):
+            package, _, version = line.partition(";")[0].partition("==")
+            seen.setdefault(package, set()).add(version.strip())
+    assert {package: found for package, found in seen.items() if len(found) > 1} == {}
+
+
+def test_the_doctor_expects_what_is_installed():
+    pinned = dict(line.partition(";")[0].split("==") for line in lines("base") + lines("cpu"))
+    for name, version in doctor.PINS.items():
+        package = next(package for package in doctor.PACKAGES[name] if package in pinned)
+        assert pinned[package].startswith(version)
+
+
+def test_both_wheels_are_of_one_mxnet():
+    assert lines("cpu") == ["mxnet==1.9.1"]
+    assert lines("cuda")[0] == "mxnet-cu112==1.9.1"
+
+
+def test_the_package_s_metadata_name_both_wheels_as_extras_only():
+    command = [sys.executable, "setup.py", "--quiet", "--version"]
+    done = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert re.match(r"\d+\.\d+\.\d+", done.stdout.strip().splitlines()[-1])
+    text = (ROOT / "setup.py").read_text()
+    required = re.search(r"install_requires=\[(.*?)\]", text, re.S).group(1)
+    assert "mxnet" not in required and '"cpu": pins("cpu")' in text and '"cuda": pins("cuda")' in text
+
+
+def test_the_state_is_readable_by_people(ready, env):
+    assert json.loads((ready / env.STATE).read_text())["state"] == "ready"
