@@ -55,6 +55,7 @@ class Recipe:
     matrix_stage: str
     encoder: str = "resnet101"
     output_stride: int = 8
+    last_stage: int = 4
     pretrained: bool = True
     subnets: str = "plain"
     rule: str = "sum"

@@ -81,6 +81,7 @@ def network_record(experiment) -> dict:
     return {
         "encoder": recipe.encoder,
         "output_stride": recipe.output_stride,
+        "last_stage": recipe.last_stage,
         "pretrained": recipe.pretrained,
         "subnets": recipe.subnets,
         "rule": recipe.rule,

@@ -114,6 +114,7 @@ class Experiment:
             recipe.subnet_head if with_subnets else None,
             pretrained,
             self.context,
+            recipe.last_stage,
         )
         engine.freeze_shapes(built)
         return built

@@ -50,6 +50,8 @@ def is_checkpoint(path) -> bool:
 
 def network_arrays(network) -> dict:
     """All parameters and running statistics of a block, by structural name."""
+    # a convolution in inference rearranges its weights in place behind the scenes, and asnumpy() would read halves
+    mx.nd.waitall()
     named = network._collect_params_with_prefix()
     return {_PARAMETER + name: parameter.data().asnumpy() for name, parameter in named.items()}
 

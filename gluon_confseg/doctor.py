@@ -1,9 +1,8 @@
-"""`confseg doctor`: what this machine and this environment can run, one line per finding."""
+"""What this machine and this environment can run, finding by finding: `confseg doctor` prints them."""
 
 from __future__ import annotations
 
 import importlib
-import json as json_format
 import platform
 import shutil
 import sys
@@ -37,19 +36,7 @@ class Finding(NamedTuple):
         """The finding in the form that a person reads."""
         if self.problem:
             return f"problem: {self.problem}"
-        return f"ok: {self.name}: {self.value}" + (f". Note: {self.note}" if self.note else "")
-
-
-def report(json: bool = False) -> int:
-    """Print the findings, as lines or as one JSON object; returns the exit status, 0 only if all is usable."""
-    findings = examine()
-    usable = not any(finding.problem for finding in findings)
-    if json:
-        print(json_format.dumps({"usable": usable, "findings": [finding._asdict() for finding in findings]}))
-    else:
-        for finding in findings:
-            print(finding.line())
-    return 0 if usable else 1
+        return f"ok: {self.name}: {self.value}" + (f"; note: {self.note}" if self.note else "")
 
 
 def examine(folder: Path | None = None) -> list[Finding]:

@@ -16,48 +16,55 @@ OUTPUT_STRIDES = (8, 16, 32)
 class ResNetEncoder(gluon.HybridBlock):
     """A ResNet v1b without its classifier.
 
-    images (N, 3, H, W) -> features of stages 1 to 4:
+    images (N, 3, H, W) -> features of stages 1 to `last_stage`:
     (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])).
     Parameters carry GluonCV's own structural names (`layer3.0.conv1.weight`).
     """
 
-    def __init__(self, resnet, output_stride: int, **kwargs):
+    def __init__(self, resnet, output_stride: int, last_stage: int = 4, **kwargs):
         super().__init__(**kwargs)
-        for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+        self._stages = [f"layer{stage}" for stage in range(1, last_stage + 1)]
+        for name in ("conv1", "bn1", "relu", "maxpool", *self._stages):
             setattr(self, name, getattr(resnet, name))
         expansion = 4 if hasattr(resnet.layer1[0], "conv3") else 1
         self.output_stride = output_stride
-        self.channels = tuple(width * expansion for width in (64, 128, 256, 512))
-        self.strides = tuple(min(stride, output_stride) for stride in (4, 8, 16, 32))
+        self.channels = tuple(width * expansion for width in (64, 128, 256, 512)[:last_stage])
+        self.strides = tuple(min(stride, output_stride) for stride in (4, 8, 16, 32)[:last_stage])
 
     def hybrid_forward(self, F, images):
-        """Return the tuple of the four stages' features."""
+        """Return the tuple of the stages' features."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        stage1 = self.layer1(x)
-        stage2 = self.layer2(stage1)
-        stage3 = self.layer3(stage2)
-        return stage1, stage2, stage3, self.layer4(stage3)
+        features = []
+        for stage in self._stages:
+            x = getattr(self, stage)(x)
+            features.append(x)
+        return tuple(features)
 
 
-def build(name: str, output_stride: int = 8, pretrained: bool = False) -> gluon.HybridBlock:
+def build(
+    name: str, output_stride: int = 8, pretrained: bool = False, last_stage: int = 4
+) -> gluon.HybridBlock:
     """Build an encoder of `NAMES`. Strides beyond `output_stride` become dilations: Section 4.1.
 
-    pretrained: ImageNet weights from GluonCV's model zoo, downloaded on first use.
+    pretrained  ImageNet weights from GluonCV's model zoo, downloaded on first use
+    last_stage  3 leaves out a ResNet's fourth stage, which is most of its time at a small stride
     Raises ValueError for an unknown name or stride, WeightsError where the zoo can't be reached.
     """
     if name not in NAMES:
         raise ValueError(f"no encoder {name!r}: choose one of {', '.join(NAMES)}")
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(f"no output stride {output_stride}: choose one of {OUTPUT_STRIDES}")
+    if last_stage not in (3, 4) or (last_stage == 3 and (output_stride == 32 or name == "resnet38")):
+        raise ValueError("an encoder ends with stage 4; a ResNet v1b at output stride 8 or 16 may end with 3")
     if name == "resnet38":
         return _resnet38(output_stride, pretrained)
     make = getattr(resnetv1b, f"{name}_v1b")
     resnet = make(pretrained=False, dilated=output_stride == 8)
     if pretrained:
         _load_from_zoo(resnet, name)
-    if output_stride == 16:
+    if output_stride == 16 and last_stage == 4:
         _dilate_last_stage(resnet)
-    return ResNetEncoder(resnet, output_stride)
+    return ResNetEncoder(resnet, output_stride, last_stage)
 
 
 def _resnet38(output_stride: int, pretrained: bool) -> ResNet38Encoder:

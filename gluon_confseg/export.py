@@ -39,6 +39,7 @@ def write(network, rule: str, labels, prefix) -> Exported:
     fused.hybridize()
     with tempfile.TemporaryDirectory() as folder:
         fused(mx.nd.zeros((1, 3, *SIZES[0]), ctx=_context(network)))
+        mx.nd.waitall()  # see checkpoint.network_arrays
         fused.export(f"{folder}/graph")
         difference = check(fused, f"{folder}/graph")
         content = {

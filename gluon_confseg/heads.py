@@ -29,6 +29,8 @@ class Gather(gluon.HybridBlock):
 
     def __init__(self, encoder, stages, **kwargs):
         super().__init__(**kwargs)
+        if not stages or min(stages) < 1 or max(stages) > len(encoder.channels):
+            raise ValueError(f"a head reads stages 1 to {len(encoder.channels)} of this encoder, got {stages}")
         self._stages = tuple(stages)
         self.channels = sum(encoder.channels[stage - 1] for stage in stages)
         with self.name_scope():
@@ -37,7 +39,7 @@ class Gather(gluon.HybridBlock):
                 self.pools.add(_pool(encoder.strides[-1] // encoder.strides[stage - 1]))
 
     def hybrid_forward(self, F, *features):
-        """All four stages' features -> (N, channels, h, w)."""
+        """All stages' features -> (N, channels, h, w)."""
         chosen = [pool(features[stage - 1]) for stage, pool in zip(self._stages, self.pools)]
         return chosen[0] if len(chosen) == 1 else F.concat(*chosen, dim=1)
 
@@ -45,7 +47,7 @@ class Gather(gluon.HybridBlock):
 class PlainHead(gluon.HybridBlock):
     """The paper's head: dilated 3x3 convolutions with ReLU between them; subnet 0 and, if so chosen, all others.
 
-    four stages' features -> (N, outputs, h, w) logits
+    all stages' features -> (N, outputs, h, w) logits
     """
 
     reads_subnet0 = False
@@ -71,7 +73,7 @@ class ResidualHead(gluon.HybridBlock):
     """A subnet that corrects subnet 0: what subnet 0 says in the group's space, plus what this head adds.
 
     The addition is zero at the start, so that training starts at subnet 0 (docs/decisions.md).
-    (N, K, h, w) logits of subnet 0, four stages' features -> (N, |g| + 1, h, w) logits, channel 0 is "others"
+    (N, K, h, w) logits of subnet 0, all stages' features -> (N, |g| + 1, h, w) logits, channel 0 is "others"
     """
 
     reads_subnet0 = True

@@ -84,6 +84,7 @@ def build(
     subnet_heads=None,
     pretrained: bool = False,
     context=None,
+    last_stage: int = 4,
 ) -> SubnetNetwork:
     """Build and initialise a network: Section 3, Fig. 1.
 
@@ -93,12 +94,13 @@ def build(
     head            settings of subnet 0
     subnet_heads    settings of the further subnets: one for all, or a list with one each
     pretrained      ImageNet weights for the encoder, from GluonCV's model zoo
+    last_stage      the encoder's last stage, 4 or 3; heads read stages up to it
     Raises ValueError for settings that don't fit. Draws the initial values from MXNet's random state.
     """
     groups = _checked_groups(groups, num_classes)
     if subnets not in SUBNETS:
         raise ValueError(f"no subnets {subnets!r}: choose one of {', '.join(SUBNETS)}")
-    body = encoders.build(encoder, output_stride, pretrained)
+    body = encoders.build(encoder, output_stride, pretrained, last_stage)
     each = _settings_each(subnet_heads or (PLAIN if subnets == "plain" else RESIDUAL), groups)
     further = [
         _further(subnets, body, group, num_classes, settings, f"subnet{m}_")
@@ -111,6 +113,7 @@ def build(
         "num_classes": num_classes,
         "groups": [list(group) for group in groups],
         "output_stride": output_stride,
+        "last_stage": last_stage,
         "subnets": subnets,
         "head": dataclasses.asdict(head),
         "subnet_heads": [dataclasses.asdict(settings) for settings in each],
@@ -147,6 +150,7 @@ def _initialise(network, context) -> None:
             parameter.reset_ctx(context)
     with mx.autograd.pause():
         network(mx.nd.zeros((1, 3, 32, 32), ctx=context))  # fixes the shapes that were left open
+    mx.nd.waitall()  # see checkpoint.network_arrays
 
 
 def _settings_each(settings, groups) -> list:

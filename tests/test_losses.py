@@ -82,8 +82,8 @@ def test_value_and_gradient_are_exact_pixel_by_pixel(classes, scale, tied):
 
 
 @pytest.mark.parametrize("tied", [0.0, 0.4])
-@pytest.mark.parametrize("scale", [1, 30, 200])
-@pytest.mark.parametrize("classes", [2, 3, 19])
+@pytest.mark.parametrize("scale", [5, 200])
+@pytest.mark.parametrize("classes", [2, 7])
 def test_the_operator_twin_is_exact_too(classes, scale, tied):
     logits, labels = pixel_by_pixel(*draw(classes, scale, tied=tied))
     weights = losses.confusion_weights(confusion(classes))

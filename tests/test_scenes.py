@@ -14,8 +14,8 @@ from gluon_confseg.datasets.scenes import ids
 from gluon_confseg.datasets.scenes.dice import Dice
 from gluon_confseg.errors import DatasetError
 
-IMAGE_SHA256 = "?"
-LABEL_SHA256 = "?"
+IMAGE_SHA256 = "96c8cf3d9aea0294d2d223a16e2263cb4316afe296fb18b09eb4b0350dc89388"
+LABEL_SHA256 = "a1185a2d9dea577ccc67fd6d73b5175e21e3a063199ee51ce907c8beed91f978"
 IGNORED = {ids.UNLABELED, ids.EGO_VEHICLE, ids.OUT_OF_ROI, ids.STATIC, ids.DYNAMIC, ids.GUARD_RAIL}
 SMALL = (128, 64)
 

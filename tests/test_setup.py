@@ -191,8 +191,7 @@ def bootstrap(tmp_path: Path, **environment) -> subprocess.CompletedProcess:
     return subprocess.run(
         ["/bin/sh", str(target / "bootstrap.sh")],
         env={"PATH": f"{tmp_path / 'bin'}:{tools}", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
 
@@ -279,7 +278,7 @@ def test_both_wheels_are_of_one_mxnet():
 
 def test_the_package_s_metadata_name_both_wheels_as_extras_only():
     command = [sys.executable, "setup.py", "--quiet", "--version"]
-    done = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=str(ROOT), capture_output=True, text=True)
     assert re.match(r"\d+\.\d+\.\d+", done.stdout.strip().splitlines()[-1])
     text = (ROOT / "setup.py").read_text()
     required = re.search(r"install_requires=\[(.*?)\]", text, re.S).group(1)

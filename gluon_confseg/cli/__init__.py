@@ -1,7 +1,7 @@
 """The command line `confseg`: one module per verb, imported when its verb is called, so that --help is quick.
 
-Answers go to stdout (one JSON object with --json, and nothing else), progress and errors to stderr. An error is one
-sentence. Exit status: 0 success, 1 an error, 2 a wrong command line, 130 stopped by Ctrl-C.
+Answers go to stdout (with --json one JSON object and nothing else), progress and errors to stderr. An error
+is one sentence. Exit status: 0 success, 1 an error, 2 a wrong command line, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def sentence(error: Exception) -> str:
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    """A warning that a user can act on, in one line; those of libraries about their own calls are not shown."""
+    """A warning that a user can act on, in one line; libraries' complaints about each other are not shown."""
     if issubclass(category, RuntimeWarning):
         print(f"Note: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 

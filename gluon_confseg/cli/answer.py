@@ -7,7 +7,12 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """text: for people; record: the same for programs, as JSON holds it; failure: why the exit status is 1."""
+    """What is printed.
+
+    text      for people
+    record    the same for programs: what JSON holds
+    failure   one sentence, where the exit status is to be 1 all the same
+    """
 
     text: str
     record: dict

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from gluon_confseg import groups, metrics
-from gluon_confseg.cli import folders, matrices, outputs, scores
+from gluon_confseg.cli import data, folders, matrices, outputs, scores
 from gluon_confseg.cli.answer import Answer
 from gluon_confseg.labels import SPACES
 from gluon_confseg.metrics import ConfusionMatrix
-from gluon_confseg.report import costs
+from gluon_confseg.report import costs, pictures
 from gluon_confseg.report.grid import Grid
 from gluon_confseg.report.tables import percent
 
@@ -28,7 +27,8 @@ def run(arguments) -> Answer:
         named = matrices.load(arguments.file, arguments.key, arguments.data)
     else:
         named = of_predictions(arguments)
-    pairs = worst_pairs(named, arguments.worst, [named.index(name) for name in arguments.classes or ()])
+    only = [matrices.index(named.classes, name) for name in arguments.classes or ()]
+    pairs = worst_pairs(named, arguments.worst, only)
     if out:
         matrices.write(out, "predictions", named)
     if picture:
@@ -40,11 +40,13 @@ def run(arguments) -> Answer:
 def of_predictions(arguments) -> matrices.Named:
     """The matrix of a folder of predictions against a folder of labels, or a data set's."""
     space, predictions = SPACES[arguments.data], folders.of_folder(arguments.predictions)
+    for name in arguments.classes or ():  # an unknown one is said before the work, not after it
+        matrices.index(space.classes, name)
     if arguments.labels:
         labels, where = folders.of_folder(arguments.labels), arguments.labels
     else:
-        root = arguments.root or os.environ.get(f"{space.name.upper()}_ROOT")
-        labels, where = folders.of_data_set(space.name, root and Path(root), arguments.split), root
+        dataset = data.labelled(space.name, arguments.root, arguments.split)
+        labels, where = dict(zip(dataset.names, dataset.label_paths)), dataset.root
     counted = folders.count(labels, predictions, space)
     told = (
         f"{counted.pairs} predictions in {arguments.predictions} (read as {counted.predictions}), "
@@ -67,19 +69,22 @@ def worst_pairs(named: matrices.Named, most: int, only=()) -> list:
     for i, j in zip(*np.unravel_index(ranked, cost.shape)):
         if i == j or not full[i, j] or (len(only) and i not in only and j not in only):
             continue
-        numbers = {"pixels": int(full[i, j]), "share": float(full[i, j] / pixels[i]), "cost": float(cost[i, j])}
+        numbers = {
+            "pixels": int(full[i, j]),
+            "share": float(full[i, j] / pixels[i]),
+            "cost": float(cost[i, j]),
+        }
         pairs.append({"truth": names[i], "prediction": names[j], **numbers})
     return pairs[:most]
 
 
 def draw(path: Path, named: matrices.Named) -> None:
     """The matrix as a picture, the groups discovered in it outlined."""
-    from gluon_confseg.report import pictures
-
-    shares = named.matrix.normalized()
-    found = groups.discover(shares)
-    title = named.source.split(" (also")[0]
-    pictures.confusion_matrix(path, shares, named.classes, found, title)
+    found = groups.discover(named.matrix.normalized())
+    counts, classes = named.matrix.counts, named.classes
+    if named.matrix.misses.any():
+        counts, classes = _with_misses(named.matrix), (*classes, MISSED)
+    pictures.confusion_matrix(path, metrics.normalize(counts), classes, found, named.title)
 
 
 def _check_usage(arguments) -> None:
@@ -147,7 +152,8 @@ def _cell(pixels: int, share: float) -> str:
 def _pairs_table(pairs: list) -> str:
     head = ["truth", "taken for", "pixels", "% of the truth", "costs, mIoU points"]
     cells = [
-        [p["truth"], p["prediction"], f"{p['pixels']:,}", percent(p["share"]), percent(p["cost"])] for p in pairs
+        [p["truth"], p["prediction"], f"{p['pixels']:,}", percent(p["share"]), percent(p["cost"])]
+        for p in pairs
     ]
     return Grid(head, cells, words=2).text()
 

@@ -10,6 +10,8 @@ def run(arguments) -> Answer:
     """All findings; a failure where one is a problem."""
     findings = doctor.examine()
     problems = sum(finding.problem is not None for finding in findings)
-    failure = f"{problems} of {len(findings)} findings are problems; their lines say what to do" if problems else None
+    text = "\n".join(finding.line() for finding in findings)
     record = {"usable": not problems, "findings": [finding._asdict() for finding in findings]}
-    return Answer("\n".join(finding.line() for finding in findings), record, failure)
+    if not problems:
+        return Answer(text, record)
+    return Answer(text, record, f"{problems} of {len(findings)} findings are problems; each says what to do")

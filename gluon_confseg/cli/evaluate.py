@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from gluon_confseg import engine, runtime
-from gluon_confseg.cli import matrices, networks, outputs, scores
+from gluon_confseg.cli import data, matrices, networks, outputs, scores
 from gluon_confseg.cli.answer import Answer
-from gluon_confseg.datasets import SegmentationDataset, open_dataset, whole_images
+from gluon_confseg.datasets import SegmentationDataset, whole_images
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.metrics import ConfusionMatrix
 from gluon_confseg.progress import Progress
@@ -31,13 +28,10 @@ def open_labelled(arguments, labels) -> SegmentationDataset:
     name = arguments.data or labels.name
     if name != labels.name:
         raise DatasetError(
-            f"{arguments.checkpoint}: its network was trained for the {labels.num_classes} classes of {labels.title}, "
-            f"which --data {name} has not; evaluate it with --data {labels.name}"
+            f"{arguments.checkpoint}: its network was trained for the {labels.num_classes} classes of "
+            f"{labels.title}, which --data {name} has not; evaluate it with --data {labels.name}"
         )
-    root = arguments.root or os.environ.get(f"{name.upper()}_ROOT")
-    dataset = open_dataset(name, root and Path(root), arguments.split)
-    if None in dataset.label_paths:
-        raise DatasetError(f"{root}: split {arguments.split} has no labels to evaluate with; choose another --split")
+    dataset = data.labelled(name, arguments.root, arguments.split)
     dataset.check()
     return dataset
 

@@ -16,7 +16,9 @@ def run(arguments) -> Answer:
     outputs.folder(prefix.parent)
     loaded = networks.load(arguments.checkpoint, arguments.rule)
     written = export.write(loaded.network, loaded.rule, loaded.labels, prefix)
-    sizes = {str(file): file.stat().st_size for file in (written.symbol, written.parameters, written.description)}
+    sizes = {
+        str(file): file.stat().st_size for file in (written.symbol, written.parameters, written.description)
+    }
     checked = [list(size) for size in export.SIZES]
     record = {"network": networks.record(loaded), "files": sizes, "difference": written.difference}
     return Answer(_text(prefix, loaded, sizes, written.difference), {**record, "checked_sizes": checked})
@@ -29,9 +31,9 @@ def _text(prefix, loaded, sizes: dict, difference: float) -> str:
         [
             f"Network: {networks.describe(loaded)}.",
             *(f"  {name:<{widest}}  {_size(size):>8}" for name, size in sizes.items()),
-            f"Loaded by MXNet alone, its scores differ from the live network's by at most {difference:.1g} "
-            f"(images of {checked}; allowed: {export.TOLERANCE:.0e}).",
-            "Run it, at any size, with nothing but mxnet, numpy and opencv (from a checkout of this project):",
+            "Loaded by MXNet alone, its scores differ from the live network's by at most "
+            f"{difference:.1g} (images of {checked}; allowed: {export.TOLERANCE:.0e}).",
+            "Run it at any size, with only mxnet, numpy and opencv (from a checkout of this project):",
             f"  python symbols/run.py {prefix} picture.png --out labels.png",
         ]
     )

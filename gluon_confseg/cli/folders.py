@@ -1,7 +1,7 @@
 """The confusion matrix of any predictions: two sets of PNGs of class ids, paired by name.
 
-Raw ids (Cityscapes: 0-33) and train ids are told apart by content. Every pair is read once: what is counted is each
-stored label value with each stored prediction value, and only then are the values mapped to classes.
+Raw ids (Cityscapes: 0-33) and train ids are told apart by content. Each pair is read once, and counted by
+the values that it holds; the values are mapped to classes in the end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_confseg.datasets import open_dataset, png
+from gluon_confseg.datasets import png
 from gluon_confseg.datasets.pairing import listed
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import UNKNOWN, LabelSpace
@@ -51,14 +51,6 @@ def of_folder(folder: Path) -> dict:
     return found
 
 
-def of_data_set(name: str, root: Path | None, split: str) -> dict:
-    """Key -> label file of a data set's split."""
-    dataset = open_dataset(name, root, split)
-    if None in dataset.label_paths:
-        raise DatasetError(f"{root}: split {split} has no labels to compare with; choose another with --split")
-    return dict(zip(dataset.names, dataset.label_paths))
-
-
 def key_of(path: Path) -> str:
     """The name that a label, an image and a prediction of one scene share."""
     suffix = next((suffix for suffix in _SUFFIXES if path.stem.endswith(suffix)), "")
@@ -66,15 +58,17 @@ def key_of(path: Path) -> str:
 
 
 def count(labels: dict, predictions: dict, space: LabelSpace) -> Counted:
-    """Count all pairs. Raises one DatasetError for all files that lack a partner, and for files that don't fit."""
+    """Count all pairs of two dicts from key to file.
+
+    Raises DatasetError: one for all files that lack a partner; for a file that is no label, or does not fit.
+    """
     _check_pairs(labels, predictions)
     joint = np.zeros((_VALUES, _VALUES), np.int64)
     truth, predicted = _Values(space, "label"), _Values(space, "prediction")
     with Progress("counting", len(labels), "image") as bar:
         for key in sorted(labels):
             pair = _read_pair(labels[key], predictions[key])
-            cells = np.bincount(pair[0].astype(np.int64).ravel() * _VALUES + pair[1].ravel(), minlength=joint.size)
-            cells = cells.reshape(joint.shape)
+            cells = _count_values(*pair)
             truth.see(labels[key], pair[0], cells.sum(1))
             predicted.see(predictions[key], pair[1], cells.sum(0))
             joint += cells
@@ -83,14 +77,21 @@ def count(labels: dict, predictions: dict, space: LabelSpace) -> Counted:
     return Counted(matrix, len(labels), truth.kind, predicted.kind)
 
 
+def _count_values(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """(256, 256): how often each value of the label meets each value of the prediction."""
+    cells = label.astype(np.int64).ravel() * _VALUES + prediction.ravel()
+    return np.bincount(cells, minlength=_VALUES**2).reshape(_VALUES, _VALUES)
+
+
 def _fold(joint: np.ndarray, rows: np.ndarray, columns: np.ndarray, space: LabelSpace) -> ConfusionMatrix:
     """(256, 256) counts of stored values -> matrix; rows, columns: (256,) value -> train id."""
     matrix = ConfusionMatrix(space.num_classes, space.ignore_label)
     values = np.argwhere(joint)
     truth, predicted, counts = rows[values[:, 0]], columns[values[:, 1]], joint[tuple(values.T)]
-    labelled, missed = truth != space.ignore_label, predicted == space.ignore_label
-    np.add.at(matrix.counts, (truth[labelled & ~missed], predicted[labelled & ~missed]), counts[labelled & ~missed])
-    np.add.at(matrix.misses, truth[labelled & missed], counts[labelled & missed])
+    labelled = truth != space.ignore_label
+    hit, missed = labelled & (predicted != space.ignore_label), labelled & (predicted == space.ignore_label)
+    np.add.at(matrix.counts, (truth[hit], predicted[hit]), counts[hit])
+    np.add.at(matrix.misses, truth[missed], counts[missed])
     return matrix
 
 
@@ -133,16 +134,16 @@ class _Values:
         """(256,) value -> train id; DatasetError where files disagree, or a value is no class."""
         if len(self._evidence) == 2:
             raw, train = self._evidence["raw ids"], self._evidence["train ids"]
-            raise DatasetError(
-                f"{raw} holds raw {self._space.title} ids and {train} train ids; give a folder with one kind of ids"
-            )
-        table = self._space.table(raw=self.kind == "raw ids" or not self._differ)
+            title = self._space.title
+            raise DatasetError(f"{raw} holds raw {title} ids and {train} train ids; give one kind of ids")
+        read_raw = self.kind == "raw ids" or not self._differ
+        table = self._space.table(read_raw)
         for value, (path, row, column) in self._first.items():
             if table[value] == UNKNOWN:
                 raise DatasetError(
                     f"{path}: value {value} at row {row}, column {column} is no {self._space.title} class "
-                    f"({self._space.valid_range(raw=self.kind == 'raw ids')}, or 255 for none); give {self._what}s "
-                    f"of this data set, or another --data"
+                    f"({self._space.valid_range(read_raw)}, or 255 for none); "
+                    f"give {self._what}s of this data set, or another --data"
                 )
         return table
 
@@ -151,14 +152,21 @@ def _read_pair(label: Path, prediction: Path) -> tuple:
     pair = png.read_label(label), png.read_label(prediction)
     if pair[0].shape != pair[1].shape:
         raise DatasetError(
-            f"{prediction}: is {pair[1].shape[1]} x {pair[1].shape[0]} pixels, its label {label} {pair[0].shape[1]} x "
-            f"{pair[0].shape[0]}; predict at the size of the label"
+            f"{prediction}: is {pair[1].shape[1]} x {pair[1].shape[0]} pixels, its label {label} "
+            f"{pair[0].shape[1]} x {pair[0].shape[0]}; predict at the size of the label"
         )
     return pair
 
 
 def _check_pairs(labels: dict, predictions: dict) -> None:
-    faults = [f"label {labels[key]} has no prediction {key}.png" for key in sorted(labels.keys() - predictions.keys())]
-    faults += [f"prediction {predictions[key]} has no label" for key in sorted(predictions.keys() - labels.keys())]
+    faults = [
+        f"label {labels[key]} has no prediction {key}.png"
+        for key in sorted(labels.keys() - predictions.keys())
+    ]
+    faults += [
+        f"prediction {predictions[key]} has no label" for key in sorted(predictions.keys() - labels.keys())
+    ]
     if faults:
-        raise DatasetError(f"labels and predictions pair by name, but {listed(faults)}; add or remove these files")
+        raise DatasetError(
+            f"labels and predictions pair by name, but {listed(faults)}; add or remove these files"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gluon_confseg import groups
 from gluon_confseg.cli import matrices, outputs
 from gluon_confseg.cli.answer import Answer
+from gluon_confseg.report import pictures
 from gluon_confseg.report.grid import Grid
 from gluon_confseg.report.tables import percent
 
@@ -25,9 +26,7 @@ def run(arguments) -> Answer:
 
 def draw(path, named: matrices.Named, shares, found: list) -> None:
     """The groups as a graph."""
-    from gluon_confseg.report import pictures
-
-    pictures.groups(path, shares, named.classes, found, named.source.split(" (also")[0])
+    pictures.groups(path, shares, named.classes, found, named.title)
 
 
 def _text(named: matrices.Named, found: list, threshold: float, given: bool) -> str:
@@ -35,8 +34,8 @@ def _text(named: matrices.Named, found: list, threshold: float, given: bool) -> 
     origin = "as given" if given else "the mean edge; another with --threshold"
     lines += [
         f"Matrix: {named.source}.",
-        f"Threshold: {percent(threshold)} % ({origin}), taken off each edge: the share of A taken for B plus the "
-        "share of B taken for A.",
+        f"Threshold: {percent(threshold)} % ({origin}), taken off each edge: the share of A taken for B plus "
+        "the share of B taken for A.",
         "",
         _found_table(named, found),
     ]

@@ -1,4 +1,4 @@
-"""Confusion matrices in files: counts by name, with the class names where the file or the run beside it has them."""
+"""Confusion matrices in files: counts by name, and class names where the file or its run has them."""
 
 from __future__ import annotations
 
@@ -37,11 +37,17 @@ class Named:
     data: str | None = None
     record: dict = dataclasses.field(default_factory=dict)
 
-    def index(self, name: str) -> int:
-        """The class of this name; RunError lists those there are."""
-        if name not in self.classes:
-            raise RunError(f"there is no class {name!r}; the classes are {', '.join(self.classes)}")
-        return self.classes.index(name)
+    @property
+    def title(self) -> str:
+        """What stands above a picture of it: a long path would not fit."""
+        return f"{self.record.get('key', 'predictions')}, groups discovered in this matrix"
+
+
+def index(classes, name: str) -> int:
+    """The class of this name; RunError lists those there are."""
+    if name not in classes:
+        raise RunError(f"there is no class {name!r}; the classes are {', '.join(classes)}")
+    return list(classes).index(name)
 
 
 def write(path: Path, key: str, named: Named) -> None:
@@ -66,13 +72,14 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
     counted = {name: array for name, array in stored.items() if _is_matrix(array)}
     if not counted:
         raise RunError(f"{path}: holds no confusion matrix, square and of whole numbers; {_WANTED}")
-    key = key or _default(list(counted), train_first)
+    key = _default(list(counted), train_first) if key is None else key
     if key not in counted:
-        raise RunError(f"{path}: holds no matrix {key}; choose one of {', '.join(counted)} with --key")
+        raise RunError(f"{path}: holds no matrix {key!r}; choose one of {', '.join(counted)} with --key")
     matrix = ConfusionMatrix(len(counted[key]))
     matrix.counts += counted[key].astype(np.int64)
-    if len(counted) == 1 and stored.get(_MISSES, np.zeros(0)).shape == (len(matrix.counts),):
-        matrix.misses += stored[_MISSES].astype(np.int64)
+    misses = stored.get(_MISSES, matrix.misses)
+    if len(counted) == 1 and misses.shape == matrix.misses.shape and misses.dtype.kind in "iu":
+        matrix.misses += misses.astype(np.int64)
     run = _run_beside(path)
     classes = _classes(path, len(matrix.counts), data, stored, run)
     others = [name for name in counted if name != key]
@@ -104,7 +111,7 @@ def _read(path: Path) -> dict:
         raise RunError(f"{path}: there is no such file; {_WANTED}") from None
     except OSError as error:
         raise RunError(f"{path}: can't be read ({error.strerror or error}); check the file") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path}: is damaged, or holds more than arrays ({error}); {_WANTED}") from error
 
 
@@ -116,14 +123,15 @@ def _is_matrix(array: np.ndarray) -> bool:
 
 
 def _classes(path: Path, size: int, data: str | None, stored: dict, run: dict) -> tuple:
-    known = tuple(stored[_CLASSES].tolist()) if _CLASSES in stored else tuple(run.get("classes", ()))
+    listed = stored[_CLASSES].tolist() if _CLASSES in stored else run.get("classes")
+    known = tuple(map(str, listed)) if isinstance(listed, list) else ()
     if data is None:
         return known if len(known) == size else tuple(f"class {k}" for k in range(size))
     space = SPACES[data]
     if space.num_classes != size or (len(known) == size and known != space.classes):
         raise RunError(
-            f"{path}: its {size} classes are not the {space.num_classes} of {space.title}; leave out --data, or name "
-            "the data set whose classes they are"
+            f"{path}: its {size} classes are not the {space.num_classes} of {space.title}; leave out --data, "
+            "or name the data set whose classes they are"
         )
     return space.classes
 

@@ -9,9 +9,9 @@ from gluon_confseg.errors import CheckpointError, RunError
 
 
 def load(path: Path, rule: str | None) -> saved.Saved:
-    """The network of a checkpoint, fused by `rule` (default: the one it was trained for), on the default device.
+    """The network of a checkpoint, on the default device; rule: None takes the one it was trained for.
 
-    Raises CheckpointError for a file that is none, RunError for a rule that needs subnets where there are none.
+    Raises CheckpointError for a file that is none, RunError for a rule that has nothing to fuse.
     """
     if path.is_dir():
         raise _is_a_folder(path)
@@ -23,8 +23,8 @@ def load(path: Path, rule: str | None) -> saved.Saved:
         )
     if rule is not None and rule != "subnet0" and not loaded.network.groups:
         raise RunError(
-            f"{path}: holds subnet 0 alone, which rule {rule} can't fuse with anything; leave out --rule, or take the "
-            "checkpoint of a stage that trains subnets"
+            f"{path}: holds subnet 0 alone, and rule {rule} has nothing to fuse; leave out --rule, or take "
+            "the checkpoint of a stage that trains subnets"
         )
     loaded.rule = rule or loaded.rule
     engine.freeze_shapes(loaded.network)

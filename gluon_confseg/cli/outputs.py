@@ -21,7 +21,9 @@ def folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{path}: can't be made ({error.strerror}); choose another place to write to") from error
+        raise RunError(
+            f"{path}: can't be made ({error.strerror}); choose another place to write to"
+        ) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise RunError(f"{path}: may not be written to; choose another place, or change its permissions")
     return path

@@ -40,7 +40,9 @@ def _doctor(verb) -> None:
 def _evaluate(verb) -> None:
     """Score a network on whole images at their own size, as the official Cityscapes scorer counts."""
     verb.add_argument("checkpoint", type=Path, help=CHECKPOINT)
-    verb.add_argument("--data", choices=DATASETS, help="data set (default: the one whose classes the network has)")
+    verb.add_argument(
+        "--data", choices=DATASETS, help="data set (default: the one whose classes the network has)"
+    )
     verb.add_argument("--root", type=Path, help="its folder (default: CITYSCAPES_ROOT or CAMVID_ROOT)")
     verb.add_argument("--split", default="val", help="train, val (default) or test")
     verb.add_argument("--rule", choices=RULES, help=RULE)
@@ -51,12 +53,16 @@ def _confusion(verb) -> None:
     """Show a confusion matrix and its worst pairs: of a run, or of any predictions in a folder."""
     verb.add_argument("file", type=Path, nargs="?", help=MATRICES)
     verb.add_argument("--key", help="which matrix of the file (default: the first that is not `train`)")
-    verb.add_argument("--predictions", type=Path, metavar="FOLDER", help="PNGs of class ids, instead of a file")
+    verb.add_argument(
+        "--predictions", type=Path, metavar="FOLDER", help="PNGs of class ids, instead of a file"
+    )
     verb.add_argument("--labels", type=Path, metavar="FOLDER", help="PNGs of class ids with the same names")
     verb.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
     verb.add_argument("--split", default="val", help="with --root: train, val (default) or test")
     verb.add_argument("--data", choices=SPACES, help="whose classes they are; needed for folders")
-    verb.add_argument("--class", dest="classes", action="append", metavar="NAME", help="only pairs with this class")
+    verb.add_argument(
+        "--class", dest="classes", action="append", metavar="NAME", help="only pairs with this class"
+    )
     verb.add_argument("--worst", type=_count, default=10, metavar="N", help="pairs to list (default: 10)")
     verb.add_argument("--picture", type=_png, metavar="FILE.png", help="draw the matrix")
     verb.add_argument("--out", type=Path, metavar="FILE.npz", help="for folders: write the matrix here")
@@ -67,7 +73,10 @@ def _groups(verb) -> None:
     verb.add_argument("file", type=Path, help=MATRICES)
     verb.add_argument("--key", help="which matrix of the file (default: `train`, or the first)")
     verb.add_argument(
-        "--threshold", type=_share, metavar="SHARE", help="taken off every edge, 0 to 2 (default: the mean edge)"
+        "--threshold",
+        type=_share,
+        metavar="SHARE",
+        help="taken off every edge, 0 to 2 (default: the mean edge)",
     )
     verb.add_argument("--max-groups", type=_positive, metavar="N", help="keep the N most confused")
     verb.add_argument("--data", choices=SPACES, help="whose classes they are, where the file does not say")
@@ -85,7 +94,9 @@ def _predict(verb) -> None:
 def _export(verb) -> None:
     """Write a network as one graph that MXNet alone runs, checked against the live network."""
     verb.add_argument("checkpoint", type=Path, help=CHECKPOINT)
-    verb.add_argument("--out", type=Path, required=True, metavar="PREFIX", help="what the files' names begin with")
+    verb.add_argument(
+        "--out", type=Path, required=True, metavar="PREFIX", help="what the files' names begin with"
+    )
     verb.add_argument("--rule", choices=RULES, help=RULE)
 
 

@@ -40,14 +40,16 @@ def run(arguments) -> Answer:
 
 def check(paths: list) -> None:
     """One DatasetError for all pictures that are not there, and for two that would get the same name."""
-    missing = [f"{path}: is {'a folder' if path.is_dir() else 'not there'}" for path in paths if not path.is_file()]
+    missing = [
+        f"{path}: is {'a folder' if path.is_dir() else 'not there'}" for path in paths if not path.is_file()
+    ]
     if missing:
         raise DatasetError(f"{listed(missing)}; give the files of pictures, such as FOLDER/*.png")
     first = {}
     for path in paths:
-        if first.setdefault(path.stem, path) != path:
+        if first.setdefault(path.stem, path) is not path:
             raise DatasetError(
-                f"{path}: would be written to the same file as {first[path.stem]}; segment them into two folders"
+                f"{path}: would get the same file as {first[path.stem]}; segment them into two folders"
             )
 
 
@@ -92,7 +94,9 @@ def _text(loaded, done: list) -> str:
     lines = [f"Network: {networks.describe(loaded)}."]
     for image in done:
         most = [(share, k) for k, share in enumerate(image["shares"]) if share >= SHOWN]
-        listing = ", ".join(f"{names[k]} {100 * share:.0f} %" for share, k in sorted(most, key=lambda s: -s[0]))
+        listing = ", ".join(
+            f"{names[k]} {100 * share:.0f} %" for share, k in sorted(most, key=lambda s: -s[0])
+        )
         lines.append(f"{image['image']} ({image['width']} x {image['height']}): {listing}")
         lines.append(f"  {image['ids']}  {image['overlay']}")
     ends = f"0 is {names[0]}, {len(names) - 1} is {names[-1]}"

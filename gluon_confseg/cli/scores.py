@@ -9,8 +9,8 @@ from gluon_confseg.report.grid import Grid
 from gluon_confseg.report.tables import percent
 
 RULE = (
-    "IoU by the rule of the official Cityscapes scorer: a class that is neither in the truth nor predicted is left "
-    "out of the mean, one that is only predicted counts 0."
+    "IoU by the rule of the official Cityscapes scorer: a class that is neither in the truth nor predicted "
+    "is left out of the mean, one that is only predicted counts 0."
 )
 
 
@@ -35,9 +35,7 @@ def record(matrix: ConfusionMatrix, names) -> dict:
 def table(matrix: ConfusionMatrix, names) -> str:
     """IoU, recall and pixels of each class, as plain text."""
     iou, recall, pixels = matrix.iou(), matrix.recall(), _pixels(matrix)
-    rows = [
-        [name, percent(iou[k]), percent(recall[k]), f"{pixels[k]:,}"] for k, name in enumerate(names)
-    ]
+    rows = [[name, percent(iou[k]), percent(recall[k]), f"{pixels[k]:,}"] for k, name in enumerate(names)]
     rows.append(["mean", percent(matrix.mean_iou()), percent(matrix.mean_recall()), f"{sum(pixels):,}"])
     return Grid(["class", "IoU, %", "recall, %", "pixels of the truth"], rows).text()
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from . import ids
 from .canvas import Canvas
 from .dice import Dice
-from .materials import BRICK, CONCRETE, PLASTER, ROOF, facade, fence, surface
-from .planes import along_street, density_for, facing_us, seen_part
+from .facades import facade
+from .materials import BRICK, CONCRETE, PLASTER, ROOF, fence, surface
+from .planes import Skin, along_street, density_for, facing_us, seen_part
 from .solids import area
 
 
@@ -30,14 +31,14 @@ def draw_house(canvas: Canvas, dice: Dice, house: House) -> None:
     if seen_part(canvas, house.x, house.z1, house.z2)[0] >= house.z2:
         return
     density = density_for(canvas, max(house.z1, seen_part(canvas, house.x, house.z1, house.z2)[0]))
-    front = facade(dice, house.z2 - house.z1, house.height, density)
+    front = Skin(facade(dice, house.z2 - house.z1, house.height, density), density, ids.BUILDING)
     if house.pitched:
         roof(canvas, dice, house)
-    along_street(canvas, house.x, house.z1, house.z2, 0, front, density, ids.BUILDING)
+    along_street(canvas, house.x, house.z1, house.z2, front)
     far_side = house.x + house.deep
     left, right = min(house.x, far_side), max(house.x, far_side)
     if house.z1 > 4 and not house.flush:
-        facing_us(canvas, left, right, house.z1, 0, front, density, ids.BUILDING)
+        facing_us(canvas, left, right, house.z1, front)
 
 
 def roof(canvas: Canvas, dice: Dice, house: House) -> None:
@@ -67,24 +68,23 @@ def draw_wall(canvas: Canvas, key: tuple[int, ...], x: float, z1: float, z2: flo
         return
     dice, density = Dice(*key), density_for(canvas, z1)
     kind = dice.weighted({"brick": 4, "concrete": 3, "plaster": 2})
-    color = dice.vary(
-        dice.pick({"brick": BRICK + CONCRETE, "concrete": CONCRETE, "plaster": PLASTER}[kind]), 14
-    )
+    colors = {"brick": BRICK + CONCRETE, "concrete": CONCRETE, "plaster": PLASTER}[kind]
+    color = dice.vary(dice.pick(colors), 14)
     size = max(3, int(height * density)), max(3, int((z2 - z1) * density))
     texture = surface(dice, kind, color, size, density, scale=dice.real(1.8, 3.2))
     rim = max(1, int(0.14 * density))
     texture[-rim:] = dice.vary(color, 34)
-    along_street(canvas, x, z1, z2, 0, texture, density, ids.WALL)
+    along_street(canvas, x, z1, z2, Skin(texture, density, ids.WALL))
 
 
 def draw_fence(canvas: Canvas, key: tuple[int, ...], x: float, z1: float, z2: float, height: float) -> None:
-    """A piece of a fence along the street, some on a low base of brick; pieces of the same key look alike."""
+    """A piece of a fence along the street; pieces of the same key look alike."""
     if seen_part(canvas, x, z1, z2)[0] >= z2:
         return
     dice, density = Dice(*key), density_for(canvas, z1)
     kind = dice.weighted({"bars": 3, "mesh": 3, "planks": 3, "panels": 1})
     texture, mask = fence(dice, kind, z2 - z1, height, density)
-    along_street(canvas, x, z1, z2, 0, texture, density, ids.FENCE, mask)
+    along_street(canvas, x, z1, z2, Skin(texture, density, ids.FENCE, mask))
 
 
 def draw_guard_rail(
@@ -97,10 +97,10 @@ def draw_guard_rail(
     size = max(2, int(0.32 * density)), max(3, int((z2 - z1) * density))
     texture = surface(dice, "plaster", (166, 168, 168), size, density)
     texture[size[0] // 2] = 120
-    along_street(canvas, x, z1, z2, min(height, 0.75) - 0.32, texture, density, ids.GUARD_RAIL)
+    along_street(canvas, x, z1, z2, Skin(texture, density, ids.GUARD_RAIL, base=height - 0.32))
 
 
 def draw_end(canvas: Canvas, dice: Dice, x1: float, x2: float, z: float, height: float) -> None:
     """A house across the end of the street."""
     density = density_for(canvas, z)
-    facing_us(canvas, x1, x2, z, 0, facade(dice, x2 - x1, height, density), density, ids.BUILDING)
+    facing_us(canvas, x1, x2, z, Skin(facade(dice, x2 - x1, height, density), density, ids.BUILDING))

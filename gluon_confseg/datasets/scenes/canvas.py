@@ -1,7 +1,8 @@
 """The camera, and the picture and label map it fills: everything is drawn into both at once.
 
-Pixels depend on integer drawing of OpenCV (`fillPoly`, `circle`, `line` at whole-pixel coordinates, no
-anti-aliasing) and on single float64 operations (+ - * / and floor), which IEEE 754 rounds alike everywhere.
+Pixels depend on integer drawing of OpenCV (`fillConvexPoly`, `circle`, `line` of one pixel, at whole-pixel
+coordinates) and on single float64 operations, which IEEE 754 rounds alike everywhere; not on
+`fillPoly`: polygons that reach out of the picture differ between OpenCV 4.5 and 4.11.
 """
 
 from __future__ import annotations
@@ -76,15 +77,16 @@ class Canvas:
         self.labels = np.zeros((camera.height, camera.width), np.uint8)
 
     def polygon(self, points: Iterable[tuple[float, float]], color: Sequence[int], label: int | None) -> None:
-        """Fill a polygon given in pixels; label None leaves the labels as they are."""
+        """Fill a convex polygon given in pixels; label None leaves the labels as they are."""
         corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
-        cv2.fillPoly(self.image, [corners], color)
+        cv2.fillConvexPoly(self.image, corners, color)
         if label is not None:
-            cv2.fillPoly(self.labels, [corners], label)
+            cv2.fillConvexPoly(self.labels, corners, label)
 
     def mark(self, points: Iterable[tuple[float, float]], label: int) -> None:
-        """Fill a polygon of the labels alone: the image shows what is behind."""
-        cv2.fillPoly(self.labels, [np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)], label)
+        """Fill a convex polygon of the labels alone: the image shows what is behind."""
+        corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
+        cv2.fillConvexPoly(self.labels, corners, label)
 
     def disc(self, u: float, v: float, radius: float, color: Sequence[int], label: int | None) -> None:
         """Fill a circle given in pixels, at least one pixel."""
@@ -127,14 +129,14 @@ class Canvas:
             self.disc(end[0], end[1], half, color, label)
 
     def darken(self, points: Iterable[tuple[float, float]], factor: int) -> None:
-        """Multiply the image inside a polygon by factor / 256; the labels stay."""
+        """Multiply the image inside a convex polygon by factor / 256; the labels stay."""
         corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
         left, top = np.maximum(corners.min(axis=0), 0)
         right, bottom = np.minimum(corners.max(axis=0) + 1, (self.camera.width, self.camera.height))
         if left >= right or top >= bottom:
             return
         mask = np.zeros((bottom - top, right - left), np.uint8)
-        cv2.fillPoly(mask, [corners - (left, top)], 1)
+        cv2.fillConvexPoly(mask, corners - np.array([left, top], np.int32), 1)
         part = self.image[top:bottom, left:right]
         dark = ((part.astype(np.uint16) * factor) >> 8).astype(np.uint8)
         np.copyto(part, dark, where=mask[:, :, None] > 0)

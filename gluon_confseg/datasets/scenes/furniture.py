@@ -10,7 +10,23 @@ from .dice import Dice
 from .figures import Figure
 from .solids import CIRCLE
 
-STEEL = ((118, 122, 124), (88, 92, 92), (64, 70, 66), (146, 148, 148), (70, 62, 54))
+STEEL = ((118, 122, 124), (96, 100, 100), (82, 86, 86), (140, 142, 142))
+WHITE, RED, BLUE = (238, 238, 234), (196, 28, 34), (32, 78, 172)
+YELLOW, BLACK = (240, 192, 40), (40, 40, 44)
+SIGNS = {"ban": 3, "warning": 2, "order": 2, "priority": 1.5, "parking": 2, "stop": 1, "place": 1}
+SIGN_COLORS = {  # rim, face, and how much of the sign the face is
+    "ban": (RED, WHITE, 0.66),
+    "warning": (RED, WHITE, 0.62),
+    "order": (BLUE, WHITE, 0.3),
+    "priority": (WHITE, YELLOW, 0.66),
+    "parking": (BLUE, WHITE, 0.34),
+    "stop": (RED, RED, 0.3),
+}
+OUTLINES = {
+    "warning": ((-1.1, -0.8), (1.1, -0.8), (0, 1.1)),
+    "priority": ((-1, 0), (0, -1), (1, 0), (0, 1)),
+    "parking": ((-1, -1), (1, -1), (1, 1), (-1, 1)),
+}
 LAMPS_ON = ((236, 60, 44), (240, 178, 50), (70, 214, 140))
 LAMPS_OFF = ((66, 26, 24), (64, 52, 24), (24, 58, 40))
 
@@ -26,20 +42,20 @@ def post(canvas: Canvas, dice: Dice, x: float, z: float, height: float, thick: f
 def draw_lamp(canvas: Canvas, dice: Dice, x: float, z: float, reach: float) -> None:
     """A street lamp; its arm reaches over the road by `reach` metres."""
     height = dice.real(5.0, 8.5)
-    figure = post(canvas, dice, x, z, height, 0.13)
+    figure = post(canvas, dice, x, z, height, 0.2)
     color = dice.pick(STEEL)
-    figure.limb((0, height), (reach, height + 0.25), 0.07, color)
+    figure.limb((0, height), (reach, height + 0.25), 0.09, color)
     figure.limb((reach * 0.8, height + 0.2), (reach * 1.15, height + 0.28), 0.16, (176, 178, 176))
 
 
 def draw_bollard(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
     """A short pole at the kerb."""
-    post(canvas, dice, x, z, dice.real(0.8, 1.1), 0.13)
+    post(canvas, dice, x, z, dice.real(0.8, 1.1), 0.16)
 
 
 def draw_traffic_light(canvas: Canvas, dice: Dice, x: float, z: float, reach: float) -> None:
     """A light on a pole, and another on an arm over the road where `reach` is not 0."""
-    figure = post(canvas, dice, x, z, 3.5 if not reach else 5.8, 0.13)
+    figure = post(canvas, dice, x, z, 3.5 if not reach else 5.8, 0.2)
     state = dice.whole(0, 2)
     signal(figure, dice, 0.0, 2.2, state, 1.15)
     if reach:
@@ -50,7 +66,7 @@ def draw_traffic_light(canvas: Canvas, dice: Dice, x: float, z: float, reach: fl
 def signal(figure: Figure, dice: Dice, a: float, y: float, state: int, size: float) -> None:
     """Three lamps in a dark housing, one of them on; bottom at y."""
     wide, tall = 0.19 * size, 1.0 * size
-    if dice.chance(0.6):
+    if dice.chance(0.8):
         edge = 0.09 * size
         rim = (
             (a - wide - edge, y - edge),
@@ -70,56 +86,34 @@ def signal(figure: Figure, dice: Dice, a: float, y: float, state: int, size: flo
 def draw_sign(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
     """One or two traffic signs on a pole."""
     height = dice.real(2.3, 3.1)
-    figure = post(canvas, dice, x, z, height, 0.075)
-    plate(figure, dice, height, dice.real(0.3, 0.48))
+    figure = post(canvas, dice, x, z, height, 0.12)
+    plate(figure, dice, height, dice.real(0.36, 0.52))
     if dice.chance(0.3):
         low = height - 0.85
         board(figure, 0.0, low - 0.16, 0.3, 0.3, dice.pick(((236, 236, 232), (34, 74, 164), (236, 236, 232))))
 
 
 def plate(figure: Figure, dice: Dice, y: float, radius: float) -> None:
-    """A warning, a ban, an order, a priority or a place sign around height y."""
-    kind = dice.weighted(
-        {"ban": 3, "warning": 2, "order": 2, "priority": 1.5, "parking": 2, "stop": 1, "place": 1}
+    """A warning, a ban, an order, a priority, a parking, a stop or a place sign around height y."""
+    kind = dice.weighted(SIGNS)
+    if kind == "place":
+        place_board(figure, dice, y - radius, radius)
+        return
+    outside, inside, inner = SIGN_COLORS[kind]
+    ringed(
+        figure, [(radius * a, y + radius * b) for a, b in OUTLINES.get(kind, CIRCLE)], inner, outside, inside
     )
-    white, red, blue, yellow = (238, 238, 234), (196, 28, 34), (32, 78, 172), (240, 192, 40)
-    round_ = [(radius * c, y + radius * s) for c, s in CIRCLE]
-    triangle = [(-radius * 1.1, y - radius * 0.8), (radius * 1.1, y - radius * 0.8), (0, y + radius * 1.1)]
-    if kind == "warning":
-        ringed(figure, triangle, 0.62, red, white)
-    elif kind == "priority":
-        ringed(figure, [(-radius, y), (0, y - radius), (radius, y), (0, y + radius)], 0.66, white, yellow)
-    elif kind == "parking":
-        ringed(
-            figure,
-            [(-radius, y - radius), (radius, y - radius), (radius, y + radius), (-radius, y + radius)],
-            0.34,
-            blue,
-            white,
-        )
-    elif kind == "place":
-        wide = dice.real(1.6, 2.6)
-        tone = dice.pick((yellow, blue, white))
-        board(figure, 0.0, y - radius, radius * wide, radius * 1.5, tone)
-        for line in (0.4, 0.9):
-            figure.limb(
-                (-radius * wide * 0.7, y - radius + radius * line),
-                (radius * wide * 0.5, y - radius + radius * line),
-                0.08,
-                (40, 40, 44),
-                ids.TRAFFIC_SIGN,
-            )
-    else:
-        colors = {"ban": (red, white), "order": (blue, white), "stop": (red, red)}[kind]
-        ringed(figure, round_, 0.66 if kind == "ban" else 0.3, *colors)
-        if kind in ("stop", "ban"):
-            figure.limb(
-                (-radius * 0.42, y),
-                (radius * 0.42, y),
-                radius * 0.32,
-                white if kind == "stop" else (40, 40, 44),
-                ids.TRAFFIC_SIGN,
-            )
+    if kind in ("stop", "ban"):
+        bar = WHITE if kind == "stop" else BLACK
+        figure.limb((-radius * 0.42, y), (radius * 0.42, y), radius * 0.32, bar, ids.TRAFFIC_SIGN)
+
+
+def place_board(figure: Figure, dice: Dice, y: float, radius: float) -> None:
+    """A wide board with two lines of writing, its bottom at y."""
+    half = radius * dice.real(1.6, 2.6)
+    board(figure, 0.0, y, half, radius * 1.5, dice.pick((YELLOW, BLUE, WHITE)))
+    for line in (y + radius * 0.4, y + radius * 0.9):
+        figure.limb((-half * 0.7, line), (half * 0.5, line), 0.08, BLACK, ids.TRAFFIC_SIGN)
 
 
 def ringed(

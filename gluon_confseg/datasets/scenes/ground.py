@@ -23,16 +23,15 @@ def draw_sky(canvas: Canvas, dice: Dice) -> None:
     """A gradient with broad clouds down to the horizon."""
     height, width = canvas.labels.shape
     last = min(height, max(1, int(canvas.camera.horizon) + 2))
-    clouds = cv2.resize(dice.noise(5, 9), (width, last), interpolation=cv2.INTER_LINEAR_EXACT).astype(
-        np.int32
+    broad, fine = (
+        cv2.resize(dice.noise(*cells), (width, last), interpolation=cv2.INTER_LINEAR_EXACT)
+        for cells in ((5, 9), (14, 20))
     )
-    fine = cv2.resize(dice.noise(14, 20), (width, last), interpolation=cv2.INTER_LINEAR_EXACT)
-    cover = np.clip(clouds + (fine >> 2) - dice.whole(90, 250), 0, 110)
-    rise = (np.arange(last) * 256 // last)[:, None]
-    top, bottom = np.asarray(canvas.light.sky) - (52, 36, 10), np.asarray(canvas.light.sky)
-    blend = (top * (256 - rise)[:, :, None] + bottom * rise[:, :, None]) >> 8
-    blend = blend + ((250 - blend) * cover[:, :, None] >> 8)
-    canvas.image[:last] = np.clip(blend, 0, 255).astype(np.uint8)
+    cover = np.clip((fine >> 2) + broad.astype(np.int16) - dice.whole(90, 250), 0, 110)
+    rise = np.arange(last) * 256 // last
+    for channel, (bottom, drop) in enumerate(zip(canvas.light.sky, (52, 36, 10))):
+        blue = (bottom - drop * (256 - rise) // 256).astype(np.int16)[:, None]
+        canvas.image[:last, :, channel] = np.clip(blue + ((250 - blue) * cover >> 8), 0, 255)
     canvas.labels[:last] = ids.SKY
 
 

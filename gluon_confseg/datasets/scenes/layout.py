@@ -11,6 +11,9 @@ from .dice import Dice
 from .ground import ASPHALT, GRASS, SLABS
 
 LANE = 3.2  # metres
+VERGES = {"urban": 0.08, "suburb": 0.25, "park": 0.4, "works": 0.2}  # chances
+PARKED = {"urban": 0.6, "suburb": 0.5, "park": 0.3, "works": 0.3}
+SETBACKS = {"urban": (0, 0), "suburb": (2, 7), "park": (8, 16), "works": (1.5, 9)}  # metres
 Zone = Tuple[float, Tuple[int, int, int], int]
 
 
@@ -55,7 +58,7 @@ def choose_camera(dice: Dice, width: int, height: int) -> Camera:
         height=height,
         focal=width * dice.real(0.9, 1.15),
         center=width * dice.real(0.36, 0.64),
-        horizon=height * dice.real(0.37, 0.47),
+        horizon=height * dice.real(0.38, 0.46),
         eye=dice.real(1.15, 1.6),
     )
 
@@ -82,7 +85,7 @@ def choose_light(dice: Dice) -> Light:
 def choose_street(dice: Dice, tram: bool) -> Street:
     """Lanes, median, sidewalks and what stands along them; rails at any rate where a tram is to run."""
     kind = dice.weighted({"urban": 5, "suburb": 3.5, "park": 1.5, "works": 1.5})
-    ahead, facing = dice.weighted({(1, 0): 1, (1, 1): 5, (2, 1): 1.5, (2, 2): 2})
+    ahead, facing = dice.weighted({(1, 0): 2.5, (1, 1): 5, (2, 1): 1, (2, 2): 0.8})
     wide = dice.real(2.0, 6.0) if ahead + facing > 2 and dice.chance(0.4) else 0.0
     shift = dice.real(-0.5, 0.5)
     left_edge = -LANE / 2 + shift
@@ -110,28 +113,18 @@ def choose_side(dice: Dice, sign: int, kind: str, edge: float) -> Side:
     """One side, of the street's kind or of another; `edge` is where its outermost lane ends."""
     if dice.chance(0.35):
         kind = dice.weighted({"urban": 4, "suburb": 3, "park": 2, "works": 2})
-    parked = dice.chance({"urban": 0.6, "suburb": 0.5, "park": 0.3, "works": 0.3}[kind])
+    parked = dice.chance(PARKED[kind])
     kerb = edge + (2.1 if parked else dice.real(0.2, 0.8))
-    verge = kerb + (
-        dice.real(1.2, 3.0)
-        if dice.chance({"urban": 0.08, "suburb": 0.25, "park": 0.4, "works": 0.2}[kind])
-        else 0
-    )
+    verge = kerb + (dice.real(1.2, 3.0) if dice.chance(VERGES[kind]) else 0.0)
     walk = verge + dice.real(1.8, 4.2 if kind == "urban" else 3.0)
-    line = (
-        walk
-        + {"urban": 0.0, "suburb": dice.real(2.0, 7.0), "park": dice.real(8, 16), "works": dice.real(1.5, 9)}[
-            kind
-        ]
-    )
-    return Side(sign, kind, kerb, verge, walk, line, parked)
+    return Side(sign, kind, kerb, verge, walk, walk + dice.real(*SETBACKS[kind]), parked)
 
 
 def add_crossing(dice: Dice, street: Street) -> None:
     """A side street, with zebra crossings, in half of the scenes."""
-    if not dice.chance(0.5):
+    if not dice.chance(0.55):
         return
-    near = dice.real(14, 40)
+    near = dice.real(12, 26)
     street.crossings.append((near, near + dice.real(6, 11)))
     if dice.chance(0.5):
         street.zebras.append((near - 4.2, near - 1.2))
@@ -140,11 +133,8 @@ def add_crossing(dice: Dice, street: Street) -> None:
 def add_zones(dice: Dice, street: Street) -> None:
     """The stripes of ground from left to right; the last is that of side streets."""
     left, right = street.sides
-    asphalt, slabs, grass = (
-        dice.vary(dice.pick(ASPHALT), 10),
-        dice.vary(dice.pick(SLABS), 12),
-        dice.vary(dice.pick(GRASS), 14),
-    )
+    asphalt, slabs = dice.vary(dice.pick(ASPHALT), 10), dice.vary(dice.pick(SLABS), 12)
+    grass = dice.vary(dice.pick(GRASS), 14)
     road, median = (asphalt, ids.ROAD), street.median
     street.zones = [
         (-1e9, *yard(dice, left, grass, slabs)),

@@ -20,18 +20,16 @@ PLASTER = (
 BRICK = ((150, 84, 66), (168, 104, 80), (132, 78, 64), (178, 128, 100), (120, 90, 80))
 CONCRETE = ((158, 158, 154), (140, 140, 138), (176, 174, 168), (124, 126, 128))
 WOOD = ((128, 96, 66), (150, 118, 84), (104, 82, 62), (110, 112, 104), (86, 104, 84))
-METAL = ((92, 98, 100), (70, 76, 74), (132, 136, 138), (60, 84, 66), (176, 178, 176))
-PAINT = (
-    (206, 206, 208),
-    (170, 172, 176),
-    (120, 124, 128),
-    (58, 60, 64),
-    (30, 32, 36),
-    (128, 34, 32),
-    (38, 58, 104),
-    (40, 74, 62),
+METAL = ((60, 72, 68), (50, 58, 58), (84, 90, 92), (48, 80, 58))
+PAINT = (  # cars
+    (214, 214, 216),
+    (176, 178, 182),
+    (126, 130, 134),
+    (64, 66, 70),
+    (34, 36, 40),
+    (110, 36, 36),
+    (40, 56, 92),
     (196, 190, 170),
-    (200, 170, 60),
 )
 FLEET = (
     (206, 170, 50),
@@ -97,87 +95,6 @@ def panels(height: int, width: int, density: float, scale: float) -> np.ndarray:
     tint[:, :: max(3, int(2.4 * scale * density))] = -26
     tint[:: max(3, int(1.3 * scale * density))] = -18
     return tint
-
-
-def rows_of(height: float, storey: float, ground: float) -> int:
-    """How many storeys fit above the ground floor."""
-    return max(0, int((height - ground - 0.6) / storey))
-
-
-def facade(dice: Dice, width: float, height: float, density: float) -> np.ndarray:
-    """A house front (h, w, 3) uint8 of width x height metres, row 0 at the ground."""
-    kind = dice.weighted({"plaster": 5, "brick": 3, "concrete": 2})
-    color = dice.vary(dice.pick({"plaster": PLASTER, "brick": BRICK, "concrete": CONCRETE}[kind]), 14)
-    size = (max(4, int(height * density)), max(4, int(width * density)))
-    texture = surface(dice, kind, color, size, density)
-    if dice.chance(0.1):  # a blind front, as halls have: most like a wall
-        return texture
-    ground = dice.real(3.0, 4.0)
-    shops = dice.chance(0.45)
-    base = dice.vary(color, 40) if shops else dice.vary(color, 16)
-    cv2.rectangle(texture, (0, 0), (size[1], int((ground - 0.3) * density)), base, -1)
-    cv2.rectangle(texture, (0, size[0] - int(0.4 * density)), (size[1], size[0]), dice.vary(color, 30), -1)
-    windows(dice, texture, width, height, ground, density)
-    (shopfronts if shops else doors)(dice, texture, width, ground, density)
-    return texture
-
-
-def windows(
-    dice: Dice, texture: np.ndarray, width: float, height: float, ground: float, density: float
-) -> None:
-    """Rows of windows with frames, some with curtains or lit, above the ground floor."""
-    pitch, storey = dice.real(1.9, 3.2), dice.real(2.8, 3.5)
-    wide, tall = pitch * dice.real(0.4, 0.65), storey * dice.real(0.45, 0.62)
-    frame = dice.pick(((232, 232, 228), (214, 208, 196), (110, 92, 76), (84, 86, 90)))
-    rim = max(1, int(0.09 * density))
-    count = max(1, int(width / pitch))
-    margin = (width - count * pitch) / 2 + (pitch - wide) / 2
-    for row in range(rows_of(height, storey, ground)):
-        low = int((ground + row * storey + (storey - tall) / 2) * density)
-        for column in range(count):
-            left = int((margin + column * pitch) * density)
-            right, top = left + int(wide * density), low + int(tall * density)
-            cv2.rectangle(texture, (left - rim, low - rim), (right + rim, top + rim), frame, -1)
-            cv2.rectangle(texture, (left, low), (right, top), pane(dice), -1)
-            if density >= 12:
-                middle = (left + right) // 2
-                cv2.rectangle(texture, (middle, low), (middle + max(0, rim // 2 - 1), top), frame, -1)
-
-
-def pane(dice: Dice) -> tuple[int, int, int]:
-    """The color of one window: mostly dark glass, sometimes sky, curtain or lamp light."""
-    return dice.vary(
-        dice.weighted({GLASS: 7, (118, 138, 156): 2, (186, 182, 172): 1.5, (216, 190, 120): 0.4}), 16
-    )
-
-
-def shopfronts(dice: Dice, texture: np.ndarray, width: float, ground: float, density: float) -> None:
-    """Wide glass on the ground floor under a colored sign board, which is building and no traffic sign."""
-    pitch = dice.real(3.0, 5.0)
-    board = dice.pick(
-        ((180, 40, 36), (36, 70, 150), (232, 228, 220), (40, 44, 46), (210, 170, 50), (40, 110, 70))
-    )
-    for shop in range(int(width / pitch)):
-        left, right = int((shop * pitch + 0.3) * density), int((shop * pitch + pitch - 0.3) * density)
-        cv2.rectangle(
-            texture, (left, int(0.4 * density)), (right, int((ground - 1.2) * density)), pane(dice), -1
-        )
-        sign = (left, int((ground - 1.0) * density)), (right, int((ground - 0.45) * density))
-        cv2.rectangle(texture, sign[0], sign[1], dice.vary(board, 10), -1)
-
-
-def doors(dice: Dice, texture: np.ndarray, width: float, ground: float, density: float) -> None:
-    """Windows and doors on a ground floor that is lived in."""
-    pitch = dice.real(2.2, 3.4)
-    for column in range(int(width / pitch)):
-        middle = (column + 0.5) * pitch
-        half, low, color = 0.55, 1.0, pane(dice)
-        if dice.chance(0.25):
-            half, low, color = 0.6, 0.1, dice.vary(dice.pick(WOOD), 20)
-        corner = int((middle - half) * density), int(low * density)
-        cv2.rectangle(
-            texture, corner, (int((middle + half) * density), int((ground - 0.9) * density)), color, -1
-        )
 
 
 def fence(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -9,6 +11,17 @@ from . import ids
 from .canvas import NEAR, Canvas
 
 LEVELS = np.arange(256)
+
+
+@dataclass(frozen=True)
+class Skin:
+    """What a plane looks like: texture (h, w, 3) uint8, row 0 lowest, and what it is."""
+
+    texture: np.ndarray
+    density: float  # pixels of the texture per metre
+    label: int
+    mask: np.ndarray | None = None  # (h, w): where it can't be seen through
+    base: float = 0.0  # metres above the ground
 
 
 def seen_part(canvas: Canvas, x: float, z1: float, z2: float) -> tuple[float, float]:
@@ -22,20 +35,9 @@ def density_for(canvas: Canvas, z: float) -> float:
     return min(canvas.camera.scale(max(z, 9.0)), 26.0 * canvas.camera.width / 512) * 0.8
 
 
-def along_street(
-    canvas: Canvas,
-    x: float,
-    z1: float,
-    z2: float,
-    base: float,
-    texture: np.ndarray,
-    density: float,
-    label: int,
-    mask: np.ndarray | None = None,
-) -> None:
-    """Draw a vertical plane at x from z1 to z2 metres; texture row 0 lies at height `base`."""
-    camera = canvas.camera
-    z1 = max(z1, NEAR)
+def along_street(canvas: Canvas, x: float, z1: float, z2: float, skin: Skin) -> None:
+    """Draw a vertical plane at x from z1 to z2 metres."""
+    camera, z1 = canvas.camera, max(z1, NEAR)
     ends = sorted((camera.project(x, 0, z1)[0], camera.project(x, 0, z2)[0]))
     left, right = max(0, int(ends[0] // 1)), min(camera.width, int(ends[1] // 1) + 1)
     if x == 0 or left >= right:
@@ -43,70 +45,42 @@ def along_street(
     columns = np.arange(left, right)
     depth = camera.focal * x / (columns + 0.5 - camera.center)
     keep = (depth >= z1) & (depth < z2)
-    columns, depth = columns[keep], depth[keep]
-    if columns.size == 0:
-        return
-    left, right = int(columns[0]), int(columns[-1]) + 1
-    across = np.minimum(((depth - z1) * density).astype(np.int32), texture.shape[1] - 1)
-    paint(canvas, left, right, depth, across, base, texture, density, label, mask, -1 if x > 0 else 1)
+    if keep.any():
+        columns, depth = columns[keep], depth[keep]
+        across = np.minimum(((depth - z1) * skin.density).astype(np.int32), skin.texture.shape[1] - 1)
+        paint(canvas, int(columns[0]), depth, across, skin, -1 if x > 0 else 1)
 
 
-def facing_us(
-    canvas: Canvas,
-    x1: float,
-    x2: float,
-    z: float,
-    base: float,
-    texture: np.ndarray,
-    density: float,
-    label: int,
-    mask: np.ndarray | None = None,
-) -> None:
-    """Draw a vertical plane at z from x1 to x2 metres; texture row 0 lies at height `base`."""
+def facing_us(canvas: Canvas, x1: float, x2: float, z: float, skin: Skin) -> None:
+    """Draw a vertical plane at z from x1 to x2 metres."""
     camera = canvas.camera
-    if z < NEAR:
-        return
     left = max(0, int(camera.project(x1, 0, z)[0] // 1))
     right = min(camera.width, int(camera.project(x2, 0, z)[0] // 1) + 1)
-    if left >= right:
+    if z < NEAR or left >= right:
         return
     depth = np.full(right - left, float(z))
     place = (np.arange(left, right) + 0.5 - camera.center) * (z / camera.focal) - x1
-    across = np.clip((place * density).astype(np.int32), 0, texture.shape[1] - 1)
-    paint(canvas, left, right, depth, across, base, texture, density, label, mask, 0)
+    across = np.clip((place * skin.density).astype(np.int32), 0, skin.texture.shape[1] - 1)
+    paint(canvas, left, depth, across, skin, 0)
 
 
-def paint(
-    canvas: Canvas,
-    left: int,
-    right: int,
-    depth: np.ndarray,
-    across: np.ndarray,
-    base: float,
-    texture: np.ndarray,
-    density: float,
-    label: int,
-    mask: np.ndarray | None,
-    side: int,
-) -> None:
-    """Fill columns left to right, whose depths and texture columns are given, where the plane is seen."""
-    camera = canvas.camera
-    near, far = float(depth.min()), float(depth.max())
-    first, last = rows_seen(canvas, near, far, base, base + texture.shape[0] / density)
+def paint(canvas: Canvas, left: int, depth: np.ndarray, across: np.ndarray, skin: Skin, side: int) -> None:
+    """Fill columns from `left` on, of these depths and texture columns, where the plane is seen."""
+    near, far, tall = float(depth.min()), float(depth.max()), skin.texture.shape[0]
+    first, last = rows_seen(canvas, near, far, skin.base, skin.base + tall / skin.density)
     if first >= last:
         return
-    rows = ((camera.horizon - 0.5 - np.arange(first, last)) * density).astype(np.float32)[:, None]
+    camera, right = canvas.camera, left + depth.size
+    rows = ((camera.horizon - 0.5 - np.arange(first, last)) * skin.density).astype(np.float32)[:, None]
     up = rows * (depth / camera.focal).astype(np.float32)[None, :]
-    up += np.float32((camera.eye - base) * density)
-    inside = (up >= 0) & (up < texture.shape[0])
-    index = np.minimum(np.maximum(up, 0), texture.shape[0] - 1).astype(np.int32)
-    lit = faded(canvas, texture, (near + far) / 2, side)
-    colors = lit.reshape(-1, 3).take(index * texture.shape[1] + across[None, :], axis=0)
-    seen = inside if mask is None else inside & mask[index, across[None, :]]
-    labels = canvas.labels[first:last, left:right]
-    labels[inside if label == ids.FENCE else seen] = (
-        label  # Cityscapes labels a fence with what is seen through it
-    )
+    up += np.float32((camera.eye - skin.base) * skin.density)
+    inside = (up >= 0) & (up < tall)
+    index = np.minimum(np.maximum(up, 0), tall - 1).astype(np.int32)
+    seen = inside if skin.mask is None else inside & skin.mask[index, across[None, :]]
+    # Cityscapes labels a fence together with what is seen through it
+    canvas.labels[first:last, left:right][inside if skin.label == ids.FENCE else seen] = skin.label
+    lit = faded(canvas, skin.texture, (near + far) / 2, side)
+    colors = lit.reshape(-1, 3).take(index * lit.shape[1] + across[None, :], axis=0)
     np.copyto(canvas.image[first:last, left:right], colors, where=seen[:, :, None])
 
 

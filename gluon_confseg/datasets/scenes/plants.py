@@ -11,7 +11,7 @@ from . import ids
 from .canvas import Canvas
 from .dice import Dice
 from .materials import speckle, stains
-from .planes import along_street, density_for, facing_us, seen_part
+from .planes import Skin, along_street, density_for, facing_us, seen_part
 
 LEAVES = ((72, 98, 50), (86, 108, 54), (58, 84, 52), (104, 116, 60), (120, 116, 58), (64, 80, 44))
 BARK = ((84, 72, 60), (70, 62, 54), (104, 94, 82))
@@ -61,11 +61,12 @@ def clumps(
         if a * a + b * b > 1:
             a, b = a * 0.6, b * 0.6
         places.append((b, a))
+    tones = [dice.vary([c + step for c in color], 8) for step in (-26, -13, 0, 13, 26)]
+    lit = [[canvas.light.facing(tone, side, z) for tone in tones] for side in (-1, 1)]
     for b, a in sorted(places, reverse=True):
-        tone = dice.vary([c - int(b * 22) for c in color], 12)
-        lit = canvas.light.facing(tone, -1 if a < 0 else 1, z)
-        size = radii[0] * dice.real(0.2, 0.34) * spread
-        canvas.disc(middle[0] + a * radii[0], middle[1] + b * radii[1], size, lit, ids.VEGETATION)
+        size, step = radii[0] * dice.real(0.2, 0.34) * spread, min(4, max(0, int(2.5 - 2 * b)))
+        u, v = middle[0] + a * radii[0], middle[1] + b * radii[1]
+        canvas.disc(u, v, size, lit[a > 0][max(0, step - dice.whole(0, 1))], ids.VEGETATION)
 
 
 def leaves(dice: Dice, size: tuple[int, int], color: Sequence[int], density: float) -> np.ndarray:
@@ -98,7 +99,7 @@ def draw_hedge(
     density = density_for(canvas, (z1 + z2) / 2) * (1.0 if height < 3 else 0.6)
     size = max(3, int(height * density)), max(3, int((z2 - z1) * density))
     texture, mask = leaves(dice, size, color, density), ragged(dice, size, density, height * 0.3)
-    along_street(canvas, x, z1, z2, 0, texture, density, ids.VEGETATION, mask)
+    along_street(canvas, x, z1, z2, Skin(texture, density, ids.VEGETATION, mask))
 
 
 def draw_thicket(
@@ -108,4 +109,4 @@ def draw_thicket(
     density = density_for(canvas, z)
     size = max(3, int(height * density)), max(3, int((x2 - x1) * density))
     texture, mask = leaves(dice, size, color, density), ragged(dice, size, density, height * 0.5)
-    facing_us(canvas, x1, x2, z, 0, texture, density, ids.VEGETATION, mask)
+    facing_us(canvas, x1, x2, z, Skin(texture, density, ids.VEGETATION, mask))

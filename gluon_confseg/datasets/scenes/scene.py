@@ -12,7 +12,7 @@ from .dice import Dice
 from .ground import Ground, draw_sky
 from .layout import choose_camera, choose_light, choose_street
 
-VERSION = 1  # raise it with any change of the pixels: sets drawn before are then drawn anew
+VERSION = 3  # raise it with any change of the pixels: sets drawn before are then drawn anew
 
 
 def scene(seed: int, index: int, width: int = 512, height: int = 256) -> tuple[np.ndarray, np.ndarray]:

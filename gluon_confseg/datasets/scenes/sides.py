@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 BEHIND, HOUSES, GARDEN, BOUNDARY, STREET = range(5)  # layers, the farthest from the road first
 HEIGHTS = {"urban": (11, 24), "suburb": (6, 10), "park": (6, 12), "works": (5, 11)}  # metres
 GAPS = {"urban": 0.1, "suburb": 0.75, "park": 0.9, "works": 0.6}
-BOUNDARIES = {"urban": 0.16, "suburb": 0.75, "park": 0.6, "works": 0.85}
+BOUNDARIES = {"urban": 0.2, "suburb": 0.85, "park": 0.75, "works": 0.9}
 AVENUES = {"urban": 0.45, "suburb": 0.5, "park": 0.75, "works": 0.45}
 PITCHED = {"urban": 0.5, "suburb": 0.9, "park": 0.7, "works": 0.15}
-MOTORCYCLIST, CYCLIST = (5, 3), (5, 1)  # turns: see Scene.turn
+MOTORCYCLIST, CYCLIST = (4, 3), (4, 1)  # turns: see Scene.turn
 DRAW_PIECE = {"wall": buildings.draw_wall, "fence": buildings.draw_fence, "rail": buildings.draw_guard_rail}
 
 
@@ -62,10 +62,10 @@ def plan_boundary(scene: Scene, side: Side) -> None:
     dice = scene.dice
     if not dice.chance(BOUNDARIES[side.kind]):
         return
-    kind = dice.weighted({"wall": 4, "fence": 4, "hedge": 1.6, "rail": 0.4})
-    low, high = {"wall": (0.9, 3.0), "fence": (0.9, 2.2), "hedge": (0.8, 2.2), "rail": (0.7, 0.8)}[kind]
+    kind = dice.weighted({"wall": 4, "fence": 5, "hedge": 1.2, "rail": 0.4})
+    low, high = {"wall": (1.3, 3.2), "fence": (1.2, 2.4), "hedge": (0.8, 2.2), "rail": (0.7, 0.8)}[kind]
     height, key = dice.real(low, high), (dice.whole(0, 2**31), dice.whole(0, 2**31))
-    x, z, end = side.sign * (side.walk - 0.05), dice.real(4, 16), dice.real(20, 70)
+    x, z, end = side.sign * (side.walk - 0.05), dice.real(3, 10), dice.real(25, 70)
     while z < end:
         long = dice.real(4, 8)
         if scene.clear(z) and scene.clear(z + long) and not dice.chance(0.08):
@@ -122,7 +122,7 @@ def plan_signs(scene: Scene, side: Side) -> None:
     """Traffic signs at the kerb, bins behind it."""
     dice, x = scene.dice, side.sign * (side.kerb + 0.35)
     for _ in range(dice.whole(0, 3)):
-        z = dice.real(8, 40)
+        z = dice.real(8, 24)
         scene.add(STREET, z, furniture.draw_sign, dice, x + side.sign * dice.real(-0.1, 0.5), z)
     for _ in range(dice.whole(0, 2)):
         z = dice.real(8, 40)
@@ -132,8 +132,8 @@ def plan_signs(scene: Scene, side: Side) -> None:
 def plan_walkers(scene: Scene, side: Side) -> None:
     """People on the sidewalk, alone or together."""
     dice = scene.dice
-    for _ in range(dice.whole(0, 7 if side.kind == "urban" else 3)):
-        x, z = side.sign * dice.real(side.verge + 0.3, side.walk - 0.3), dice.real(8, 38)
+    for _ in range(dice.whole(0, 9 if side.kind == "urban" else 4)):
+        x, z = side.sign * dice.real(side.verge + 0.3, side.walk - 0.3), dice.real(6, 22)
         for _ in range(dice.pick((1, 1, 1, 2, 2, 3))):
             aside, ahead = dice.real(-0.7, 0.7), dice.real(-0.4, 0.4)
             scene.add(STREET, z, people.draw_person, dice, x + aside, z + ahead)
@@ -144,12 +144,12 @@ def plan_parked_cycles(scene: Scene, side: Side) -> None:
     dice = scene.dice
     at_wall = dice.chance(0.5)
     rows = (
-        (cycles.draw_bicycle, 0.34, 5, 0.7, side.walk - 0.5 if at_wall else side.verge + 0.5),
-        (cycles.draw_motorcycle, 0.12, 2, 1.0, side.verge + 0.6),
+        (cycles.draw_bicycle, 0.42, 5, 0.7, side.walk - 0.5 if at_wall else side.verge + 0.5),
+        (cycles.draw_motorcycle, 0.16, 3, 1.0, side.verge + 0.6),
     )
     for draw, chance, most, pitch, x in rows:
         if dice.chance(chance):
-            z = dice.real(8, 19)
+            z = dice.real(6, 13)
             for step in range(dice.whole(1, most)):
                 squeeze = dice.pick((-1, 1)) * dice.real(0.35, 1.0)
                 scene.add(
@@ -163,6 +163,6 @@ def plan_rider(scene: Scene, side: Side) -> None:
     if not (dice.chance(0.06) or (motorized and side.sign > 0) or (scene.turn(CYCLIST) and side.sign < 0)):
         return
     draw = cycles.draw_motorcycle if motorized else cycles.draw_bicycle
-    z, x = dice.real(8, 18), side.sign * (side.kerb - (2.6 if side.parked else 0.7))
+    z, x = dice.real(6, 12), side.sign * (side.kerb - (2.6 if side.parked else 0.7))
     squeeze = dice.pick((-1, 1)) * dice.pick((0.25, 0.4, 0.7, 1.0))
     scene.add(STREET, z, draw, dice, x, z, squeeze, True)

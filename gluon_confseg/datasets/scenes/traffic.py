@@ -10,7 +10,7 @@ from .sides import STREET
 if TYPE_CHECKING:
     from .scene import Scene
 
-TRAM, BUS, TRUCK = (8, 3), (6, 2), (6, 5)  # turns: see Scene.turn
+TRAM, BUS, TRUCK = (6, 3), (5, 2), (6, 5)  # turns: see Scene.turn
 
 
 def plan(scene: Scene) -> None:
@@ -43,11 +43,11 @@ def plan_large(scene: Scene) -> None:
     dice = scene.dice
     if scene.turn(TRAM):
         x = scene.street.rails[0]
-        add_vehicle(scene, coaches.draw_train, x, dice.real(26, 44), 26, x >= -1)
+        add_vehicle(scene, coaches.draw_train, x, dice.real(22, 32), 26, x >= -1)
     for draw, turns in ((coaches.draw_bus, BUS), (vehicles.draw_truck, TRUCK)):
         if scene.turn(turns):
             x, away = dice.pick(scene.street.lanes)
-            add_vehicle(scene, draw, x, dice.real(21, 42), 12, away)
+            add_vehicle(scene, draw, x, dice.real(18, 34), 12, away)
 
 
 def plan_cars(scene: Scene) -> None:

@@ -32,8 +32,8 @@ def draw(
     """Write `train` and `val` scenes of size (width, height) below `root`, in the Cityscapes layout.
 
     leftImg8bit/SPLIT/drawn/drawn_000000_000019_leftImg8bit.png, gtFine/SPLIT/drawn/..._gtFine_labelIds.png
-    (raw ids) and drawn_scenes.json, by which a reader knows that this is not Cityscapes. A file is whole or not
-    there; a run that was stopped goes on where it was, a complete one returns at once. Scenes of other
+    (raw ids) and drawn_scenes.json, by which a reader knows that this is not Cityscapes. A file is whole or
+    not there; a run that was stopped goes on where it was, a complete one returns at once. Scenes of other
     parameters are replaced. `progress(done, total)` is called after each. Returns `root`.
     Raises DatasetError where `root` holds a Cityscapes layout that was not drawn, or can't be written.
     """

@@ -14,10 +14,8 @@ from gluon_confseg.report.pictures import canvas
 _LEAST_INSIDE, _LEAST_ACROSS = 0.01, 0.03  # weaker edges are not drawn
 _MOST_ACROSS = 20  # nor, of those across groups, more than the strongest of these
 _NUMBERED = 0.04  # edges from this share on carry their number where both classes stand in one circle
-_POINTS, _WIDEST = (
-    55.0,
-    0.3,
-)  # line width in points of a share of 1; the share from which on lines grow no wider
+_POINTS = 55.0  # line width of a share of 1, in points
+_WIDEST = 0.3  # lines grow no wider from this share on
 
 
 def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequence, title: str = "") -> None:
@@ -132,7 +130,8 @@ def _nodes(axes, classes, places: dict, disks: list, colors: list) -> None:
 
 def _legend(figure, least: float) -> None:
     widths = {"2 %": 0.02, "5 %": 0.05, "10 %": 0.1, f"{100 * _WIDEST:.0f} % or more": _WIDEST}
-    lines = [Line2D([], [], color="#57606a", linewidth=_POINTS * widths[name], label=name) for name in widths]
+    style = {"color": "#57606a", "solid_capstyle": "butt"}
+    lines = [Line2D([], [], linewidth=_POINTS * widths[name], label=name, **style) for name in widths]
     title = "share of class A taken for B plus share of B taken for A"
     note = f"grey: across groups, from {100 * least:.0f} % on"
     figure.legend(
@@ -146,4 +145,5 @@ def _legend(figure, least: float) -> None:
         handlelength=2.6,
         columnspacing=2.5,
         handletextpad=1.4,
+        labelspacing=1.1,
     )

@@ -1,0 +1,522 @@
+"""The command line: its numbers are those of the package, and whatever goes wrong is one sentence."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import fake_run
+import layouts
+import numpy as np
+import pytest
+import small
+
+from gluon_confseg import checkpoint, cli, datasets, doctor, fusion, groups, metrics, network, runtime
+from gluon_confseg.cli import folders, parser
+from gluon_confseg.labels import CAMVID, CITYSCAPES, SPACES
+
+PLANTED = ((0, 3), (8, 9, 10))  # groups of the network, and confusions of the matrix
+HEIGHT, WIDTH = 40, 56
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Folder with a CamVid layout, and checkpoints of a network with and without subnets; tests only read it."""
+    folder = tmp_path_factory.mktemp("cli")
+    layouts.make_camvid(folder / "camvid", "val", 3, HEIGHT, WIDTH)
+    for name, found in (("with", PLANTED), ("without", ())):
+        runtime.seed(1)
+        built = network.build("resnet18", 11, found, 16, "residual", small.HEAD, small.SUBNET_HEAD)
+        for (
+            parameter
+        ) in built.subnets.collect_params().values():  # residual heads start at zero: rules would agree
+            parameter.set_data(parameter.data() + 0.05)
+        meta = {"labels": "camvid", "rule": "sum" if found else "subnet0", "network": built.settings}
+        checkpoint.save(folder / f"{name}.npz", checkpoint.network_arrays(built), meta)
+    return folder
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command line -> what it prints to stdout; it must succeed."""
+
+    def run(*words) -> str:
+        status = cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert status == 0, err
+        return out
+
+    return run
+
+
+@pytest.fixture
+def ask(call):
+    """The same with --json: the object, which must be all that stands on stdout."""
+    return lambda *words: json.loads(call(*words, "--json"))
+
+
+@pytest.fixture
+def refuse(capsys):
+    """Run a command line that must fail -> the sentence."""
+
+    def run(*words, status: int = 1) -> str:
+        assert cli.main([str(word) for word in words]) == status
+        out, err = capsys.readouterr()
+        lines = [line for line in err.splitlines() if line.startswith("confseg: ")]
+        assert out == "" and len(lines) == 1 and err.splitlines()[-1] == lines[0] and "Traceback" not in err
+        return lines[0]
+
+    return run
+
+
+def confused(classes: int = 19, found=PLANTED, seed: int = 0) -> np.ndarray:
+    """(K, K) counts, some outside the diagonal everywhere, many inside the groups."""
+    counts = np.random.RandomState(seed).randint(0, 20, (classes, classes)) + 2000 * np.eye(
+        classes, dtype=np.int64
+    )
+    for group in found:
+        counts[np.ix_(group, group)] += 300
+    return counts.astype(np.int64)
+
+
+def write_ids(folder: Path, arrays: dict) -> Path:
+    for name, array in arrays.items():
+        layouts.write_png(folder / f"{name}.png", array.astype(np.uint8))
+    return folder
+
+
+def ids(seed: int, values=range(19)) -> np.ndarray:
+    return layouts.label(seed, list(values), HEIGHT, WIDTH)
+
+
+# ---- the parser
+
+
+def test_help_and_version_need_nothing_that_is_slow_to_import():
+    block = "import sys\nfor name in ('mxnet', 'numpy', 'cv2', 'matplotlib'): sys.modules[name] = None\n"
+    code = block + "from gluon_confseg.cli import main\nmain(sys.argv[1:])"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "--help"], check=True, capture_output=True, text=True
+    ).stdout
+    assert all(
+        verb in shown for verb in ("doctor", "evaluate", "confusion", "groups", "predict", "export", "report")
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "--version"], check=True, capture_output=True, text=True
+    )
+    assert re.fullmatch(r"confseg \d+\.\d+\.\d+\n", shown.stdout)
+
+
+def test_the_module_is_the_command(tmp_path):
+    command = [sys.executable, "-m", "gluon_confseg", "report", str(tmp_path / "nowhere")]
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert failed.returncode == 1 and failed.stdout == ""
+    assert re.fullmatch(r"confseg: .*nowhere: there is no such run folder; .*\n", failed.stderr)
+
+
+def test_the_choices_are_those_of_the_package():
+    assert parser.RULES == fusion.RULES
+    assert set(parser.DATASETS) <= set(datasets.DATASETS) and set(parser.SPACES) == set(SPACES)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["train"],
+        ["evaluate"],
+        ["evaluate", "x.npz", "--rule", "vote"],
+        ["evaluate", "x.npz", "--dat", "camvid"],
+        ["confusion"],
+        ["confusion", "x.npz", "--labels", "y"],
+        ["confusion", "x.npz", "--predictions", "y", "--data", "camvid"],
+        ["confusion", "--predictions", "y", "--labels", "z"],
+        ["confusion", "--predictions", "y", "--labels", "z", "--root", "w", "--data", "camvid"],
+        ["confusion", "x.npz", "--worst", "-1"],
+        ["confusion", "x.npz", "--picture", "x.jpg"],
+        ["groups", "x.npz", "--threshold", "nan"],
+        ["groups", "x.npz", "--max-groups", "0"],
+        ["predict", "x.npz", "y.png"],
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2 and "usage: confseg" in capsys.readouterr().err
+
+
+# ---- evaluate
+
+
+def test_evaluate_counts_what_predict_segments(place, tmp_path, call, ask):
+    """Two ways to one matrix: evaluate; and predict, its PNGs compared with the labels."""
+    camvid = place / "camvid"
+    scored = ask("evaluate", place / "with.npz", "--root", camvid, "--out", tmp_path / "evaluated.npz")
+    call("predict", place / "with.npz", *sorted((camvid / "val").glob("*.png")), "--out", tmp_path)
+    words = ["confusion", "--predictions", tmp_path / "ids", "--data", "camvid"]
+    assert ask(*words, "--root", camvid)["confusion"] == scored["confusion"]
+    assert ask(*words, "--labels", camvid / "valannot")["confusion"] == scored["confusion"]
+    assert ask("confusion", tmp_path / "evaluated.npz")["confusion"] == scored["confusion"]
+    labels = np.stack([mask for _, mask in datasets.CamVid(camvid, "val")])
+    assert np.sum(scored["confusion"]) == (labels != 255).sum() > 0
+
+
+def test_evaluate_says_data_network_rule_and_who_was_left_out(place, call):
+    shown = call(
+        "evaluate", place / "with.npz", "--data", "camvid", "--root", place / "camvid", "--rule", "product"
+    )
+    assert shown.startswith("Data: CamVid photographs, val: 3 images.\n")
+    assert "resnet18, output stride 16, subnets 0-2 (residual), fused by rule product" in shown
+    assert "official Cityscapes scorer" in shown and "Left out: none. Only predicted, so 0: none." in shown
+    assert all(name in shown for name in CAMVID.classes)
+
+
+def test_rules_fuse_differently(place, ask):
+    camvid = place / "camvid"
+    matrices = [
+        ask("evaluate", place / "with.npz", "--root", camvid, "--rule", r)["confusion"] for r in fusion.RULES
+    ]
+    alone = ask("evaluate", place / "without.npz", "--root", camvid)["confusion"]
+    assert matrices[0] == alone and alone not in matrices[1:]
+
+
+def test_the_folder_may_come_from_the_environment(place, ask, refuse, monkeypatch):
+    monkeypatch.delenv("CAMVID_ROOT", raising=False)
+    assert "--root" in refuse("evaluate", place / "with.npz")
+    monkeypatch.setenv("CAMVID_ROOT", str(place / "camvid"))
+    assert ask("evaluate", place / "without.npz")["data"]["images"] == 3
+
+
+def test_a_network_is_not_scored_on_other_classes(place, tmp_path, refuse):
+    layouts.make_cityscapes(tmp_path)
+    said = refuse("evaluate", place / "with.npz", "--data", "cityscapes", "--root", tmp_path)
+    assert "11 classes of CamVid" in said and "--data camvid" in said
+
+
+def test_a_rule_for_subnets_needs_subnets(place, refuse):
+    said = refuse("evaluate", place / "without.npz", "--root", place / "camvid", "--rule", "sum")
+    assert "without.npz" in said and "subnet 0 alone" in said
+
+
+def test_what_can_not_be_written_is_said_before_the_work(place, tmp_path, refuse):
+    (tmp_path / "file").touch()
+    missing = place / "no-such-checkpoint.npz"  # the place is looked at first
+    assert "can't be made" in refuse("evaluate", missing, "--out", tmp_path / "file" / "matrix.npz")
+    assert "is a folder" in refuse("evaluate", missing, "--out", tmp_path)
+    assert "is a folder" in refuse("export", missing, "--out", tmp_path)
+    assert "can't be made" in refuse("predict", missing, tmp_path / "file", "--out", tmp_path / "file")
+
+
+def test_damaged_data_are_all_named_and_nothing_is_written(place, tmp_path, refuse):
+    root = layouts.make_camvid(tmp_path / "camvid", "val", 3, HEIGHT, WIDTH)
+    for number in (0, 2):
+        file = root / "valannot" / f"frame_{number:03d}.png"
+        file.write_bytes(file.read_bytes()[:-20])
+    said = refuse("evaluate", place / "with.npz", "--root", root, "--out", tmp_path / "matrix.npz")
+    assert "frame_000.png" in said and "frame_002.png" in said and not (tmp_path / "matrix.npz").exists()
+
+
+def test_a_run_folder_in_place_of_a_checkpoint_lists_its_checkpoints(place, tmp_path, refuse):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "base.npz").write_bytes((place / "without.npz").read_bytes())
+    assert str(tmp_path / "checkpoints" / "base.npz") in refuse("evaluate", tmp_path)
+
+
+def test_a_flipped_bit_stops_every_verb_that_loads_a_network(place, tmp_path, refuse):
+    content = bytearray((place / "with.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped.npz").write_bytes(content)
+    picture = layouts.write_png(tmp_path / "picture.png", layouts.picture(0))
+    for words in (
+        ["evaluate"],
+        ["predict", picture, "--out", tmp_path / "p"],
+        ["export", "--out", tmp_path / "net"],
+    ):
+        assert "flipped.npz: is damaged" in refuse(words[0], tmp_path / "flipped.npz", *words[1:])
+
+
+# ---- confusion: files
+
+
+def test_a_run_folder_shows_its_first_arm_and_names_the_others(tmp_path, call, ask):
+    run = fake_run.make(tmp_path / "run", panels=0)
+    shown = call("confusion", run)
+    assert shown.startswith("Data: invented for a test") and "subnet0_ce of " in shown and "all_new" in shown
+    assert "wall & <fence>" in shown
+    for key, counts in fake_run.invented_counts().items():
+        assert ask("confusion", run, "--key", key)["confusion"] == counts.tolist()
+    assert ask("confusion", run)["mean_iou"] == pytest.approx(
+        metrics.mean_of_defined(metrics.iou(fake_run.invented_counts()["subnet0_ce"]))
+    )
+
+
+def test_absent_classes_are_left_out_and_predicted_ones_count_zero(tmp_path, ask, call):
+    counts = confused(11)
+    counts[[2, 4]], counts[:, 2], counts[0, 4] = 0, 0, 7
+    np.savez(tmp_path / "m.npz", counts=counts)
+    found = ask("confusion", tmp_path / "m.npz", "--data", "camvid")
+    assert found["left_out"] == ["Pole"] and found["only_predicted"] == ["Pavement"]
+    assert found["classes"][2]["iou"] is None and found["classes"][4]["iou"] == 0
+    defined = [klass["iou"] for klass in found["classes"] if klass["iou"] is not None]
+    assert len(defined) == 10 and found["mean_iou"] == pytest.approx(np.mean(defined))
+    shown = call("confusion", tmp_path / "m.npz", "--data", "camvid")
+    assert "Left out: Pole. Only predicted, so 0: Pavement." in shown
+
+
+def test_the_worst_pairs_are_those_whose_mending_gains_most(tmp_path, ask):
+    counts = confused(5, [(1, 2)])
+    misses = np.array([0, 0, 400, 0, 0])
+    np.savez(tmp_path / "m.npz", counts=counts, misses=misses)
+    worst = ask("confusion", tmp_path / "m.npz", "--worst", 100)["worst"]
+    assert len(worst) == (counts > 0).sum() - 5 + 1
+    before = metrics.mean_of_defined(metrics.iou(counts, misses))
+    for pair in worst:
+        i = int(pair["truth"].split()[1])
+        mended, missed = counts.copy(), misses.copy()
+        if pair["prediction"] == "(no class)":
+            mended[i, i], missed[i] = mended[i, i] + missed[i], 0
+        else:
+            j = int(pair["prediction"].split()[1])
+            mended[i, i], mended[i, j] = mended[i, i] + mended[i, j], 0
+            assert pair["pixels"] == counts[i, j]
+        assert pair["cost"] == pytest.approx(
+            metrics.mean_of_defined(metrics.iou(mended, missed)) - before, abs=1e-12
+        )
+        assert pair["share"] == pytest.approx(pair["pixels"] / (counts.sum(1) + misses)[i])
+    assert [pair["cost"] for pair in worst] == sorted((pair["cost"] for pair in worst), reverse=True)
+
+
+def test_pairs_can_be_asked_for_by_class(tmp_path, ask, refuse):
+    np.savez(tmp_path / "m.npz", counts=confused(11))
+    words = ["confusion", tmp_path / "m.npz", "--data", "camvid", "--class"]
+    worst = ask(*words, "Car")["worst"]
+    assert len(worst) == 10 and all("Car" in (pair["truth"], pair["prediction"]) for pair in worst)
+    assert "no class 'Lorry'" in refuse(*words, "Lorry") and "Bicyclist" in refuse(*words, "Lorry")
+
+
+def test_files_that_hold_no_matrix_say_what_to_give(place, tmp_path, refuse):
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "shares.npz", shares=np.full((3, 3), 1 / 3))
+    np.savez(tmp_path / "pickled.npz", counts=np.array([[{}]], dtype=object))
+    np.savez(tmp_path / "m.npz", counts=confused(11))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "m.npz").read_bytes()[:-30])
+    for file in ("text.npz", "shares.npz", "pickled.npz", "cut.npz", "nothing.npz"):
+        said = refuse("confusion", tmp_path / file)
+        assert file in said and "confseg evaluate --out" in said
+    assert "holds no confusion matrix" in refuse("groups", place / "with.npz")
+    assert "choose one of counts" in refuse("groups", tmp_path / "m.npz", "--key", "other")
+    assert "not the 19 of Cityscapes" in refuse("groups", tmp_path / "m.npz", "--data", "cityscapes")
+
+
+# ---- confusion: folders
+
+
+def test_raw_ids_and_train_ids_of_the_same_scenes_give_the_same_matrix(tmp_path, ask):
+    raw = np.full(256, 255)
+    raw[list(range(19))] = layouts.RAW_IDS
+    raw[255] = 0  # unlabelled
+    names = [f"town_{n:06d}_000019" for n in range(3)]
+    truth = {name: ids(n, [*range(19), 255]) for n, name in enumerate(names)}
+    answer = {name: ids(n + 9) for n, name in enumerate(names)}
+    brute = metrics.ConfusionMatrix(19)
+    brute.update(np.stack(list(truth.values())), np.stack(list(answer.values())))
+    kinds = {
+        "train": (
+            write_ids(tmp_path / "t", {f"{n}_gtFine_labelTrainIds": a for n, a in truth.items()}),
+            write_ids(tmp_path / "p", {f"{n}_leftImg8bit": a for n, a in answer.items()}),
+        ),
+        "raw": (
+            write_ids(
+                tmp_path / "rt" / "town", {f"{n}_gtFine_labelIds": raw[a] for n, a in truth.items()}
+            ).parent,
+            write_ids(tmp_path / "rp", {n: raw[a] for n, a in answer.items()}),
+        ),
+    }
+    for label_kind, (labels, _) in kinds.items():
+        for kind, (_, predictions) in kinds.items():
+            found = ask("confusion", "--predictions", predictions, "--labels", labels, "--data", "cityscapes")
+            assert found["confusion"] == brute.counts.tolist() and sum(found["misses"]) == 0
+            assert (found["labels_are"], found["predictions_are"]) == (f"{label_kind} ids", f"{kind} ids")
+
+
+def test_pixels_predicted_as_no_class_are_misses(tmp_path, ask, call):
+    truth, answer = ids(0, [*range(11), 11]), ids(1, [*range(11), 255])
+    brute = metrics.ConfusionMatrix(11)
+    brute.update(np.where(truth == 11, 255, truth), answer)
+    labels, predictions = write_ids(tmp_path / "l", {"a": truth}), write_ids(tmp_path / "p", {"a": answer})
+    words = ["confusion", "--predictions", predictions, "--labels", labels, "--data", "camvid"]
+    found = ask(*words, "--out", tmp_path / "m.npz", "--picture", tmp_path / "m.png")
+    assert found["misses"] == brute.misses.tolist() and found["mean_iou"] == pytest.approx(brute.mean_iou())
+    assert ask("confusion", tmp_path / "m.npz")["mean_iou"] == found["mean_iou"]
+    assert "Pedestrian" in call("groups", tmp_path / "m.npz")
+    assert cv2.imread(str(tmp_path / "m.png")) is not None and not list(tmp_path.glob("*.part"))
+
+
+def test_folders_that_do_not_fit_are_refused(tmp_path, refuse):
+    good = {"a": ids(0), "b": ids(1)}
+    labels = write_ids(tmp_path / "labels", good)
+
+    def said(name: str, arrays: dict) -> str:
+        folder = write_ids(tmp_path / name, arrays)
+        return refuse("confusion", "--predictions", folder, "--labels", labels, "--data", "cityscapes")
+
+    unpaired = said("unpaired", {"b": ids(1), "c": ids(2)})
+    assert "a.png has no prediction a.png" in unpaired and "c.png has no label" in unpaired
+    assert "is 5 x 4 pixels" in said("size", {**good, "b": np.zeros((4, 5))})
+    assert "value 77 at row" in said("value", {**good, "b": np.full((HEIGHT, WIDTH), 77)})
+    mixed = said("mixed", {"a": np.full((HEIGHT, WIDTH), 26), "b": np.where(ids(1) > 9, 255, 3)})
+    assert "a.png holds raw Cityscapes ids" in mixed and "b.png train ids" in mixed
+    assert "RGB" in said("colours", {**good, "b": layouts.picture(0, HEIGHT, WIDTH)})
+    write_ids(tmp_path / "twice" / "x", {"a": ids(0)})
+    assert "same name as" in said("twice", good)
+    assert "no such folder" in refuse(
+        "confusion", "--predictions", tmp_path / "none", "--labels", labels, "--data", "voc"
+    )
+
+
+def test_one_scenes_files_have_one_key():
+    stem = "frankfurt_000000_000294"
+    for end in ("", "_leftImg8bit", "_gtFine_labelIds", "_gtFine_labelTrainIds"):
+        assert folders.key_of(Path(f"x/{stem}{end}.png")) == stem
+
+
+# ---- groups
+
+
+def test_planted_groups_are_found_and_compared_with_the_papers(tmp_path, ask, call):
+    paper = [group.classes for group in groups.PAPER["cityscapes"]]
+    np.savez(tmp_path / "m.npz", train=confused(19, paper), other=confused(19, [(0, 1)]))
+    words = ["groups", tmp_path / "m.npz", "--data", "cityscapes"]
+    found = ask(*words, "--picture", tmp_path / "g.png")
+    assert sorted(tuple(group["classes"]) for group in found["groups"]) == sorted(paper)
+    assert [group["overlap"] for group in found["paper"]] == [1.0, 1.0, 1.0]
+    assert found["threshold"] == groups.automatic_threshold(metrics.normalize(confused(19, paper)))
+    assert cv2.imread(str(tmp_path / "g.png")) is not None
+    assert len(ask(*words, "--max-groups", 1)["groups"]) == 1
+    assert ask(*words, "--key", "other")["groups"][0]["names"] == ["road", "sidewalk"]
+    assert "car, truck, bus, train" in call(*words)
+
+
+def test_above_every_edge_there_is_no_group(tmp_path, ask, call):
+    np.savez(tmp_path / "m.npz", counts=confused(11))
+    words = ["groups", tmp_path / "m.npz", "--data", "camvid", "--threshold", "2"]
+    found = ask(*words)
+    assert found["groups"] == [] and found["threshold"] == 2 and found["paper"] == []
+    assert found["in_no_group"] == list(CAMVID.classes) and "No groups" in call(*words)
+
+
+# ---- predict, export, report, doctor
+
+
+def test_pictures_of_any_size_get_ids_and_an_overlay_of_that_size(place, tmp_path, ask):
+    layouts.write_png(tmp_path / "a.png", layouts.picture(0, 33, 47))
+    cv2.imwrite(str(tmp_path / "b.jpg"), layouts.picture(1, 20, 70))
+    found = ask(
+        "predict", place / "with.npz", tmp_path / "a.png", tmp_path / "b.jpg", "--out", tmp_path / "out"
+    )
+    for about, size in zip(found["images"], [(33, 47), (20, 70)]):
+        classes = cv2.imread(about["ids"], cv2.IMREAD_UNCHANGED)
+        assert (
+            classes.shape == size and classes.max() < 11 and cv2.imread(about["overlay"]).shape == (*size, 3)
+        )
+        assert about["shares"] == pytest.approx(np.bincount(classes.ravel(), minlength=11) / classes.size)
+    picture, classes = cv2.imread(str(tmp_path / "a.png")), cv2.imread(found["images"][0]["ids"], 0)
+    blended = 0.4 * picture + 0.6 * CAMVID.colorize(classes)[:, :, ::-1]
+    assert np.abs(cv2.imread(found["images"][0]["overlay"]) - blended).max() <= 1
+
+
+def test_pictures_that_can_not_be_segmented_are_named(place, tmp_path, refuse):
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.jpg").touch()
+    whole = layouts.write_png(tmp_path / "whole.png", layouts.picture(0))
+    (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:-30])
+    (tmp_path / "twin").mkdir()
+    (tmp_path / "twin" / "whole.png").write_bytes(whole.read_bytes())
+
+    def said(*names) -> str:
+        return refuse(
+            "predict", place / "without.npz", *(tmp_path / n for n in names), "--out", tmp_path / "out"
+        )
+
+    assert "text.jpg: can't be read as a picture" in said("text.jpg")
+    assert "empty.jpg: can't be read as a picture" in said("empty.jpg")
+    assert "cut.png: is truncated" in said("cut.png")
+    missing = said("nothing.png", "whole.png", "twin")
+    assert "nothing.png: is not there" in missing and "twin: is a folder" in missing
+    assert "would get the same file" in said("whole.png", "twin/whole.png")
+
+
+@pytest.mark.parametrize("rule", ["sum", "subnet0"])
+def test_the_exported_files_segment_a_picture_as_predict_does(place, tmp_path, ask, rule):
+    words = ["--rule", rule, "--out"]
+    written = ask("export", place / "with.npz", *words, tmp_path / "net")
+    assert written["difference"] <= 1e-5 and len(written["checked_sizes"]) == 3
+    assert {Path(f).name: s for f, s in written["files"].items()} == {
+        file.name: file.stat().st_size for file in tmp_path.glob("net*")
+    }
+    layouts.write_png(tmp_path / "a.png", layouts.picture(0, 50, 71))
+    expected = ask("predict", place / "with.npz", tmp_path / "a.png", *words, tmp_path)["images"][0]["ids"]
+    code = Path(__file__).resolve().parent.parent / "symbols" / "run.py"
+    spec = importlib.util.spec_from_file_location("symbols_run", code)
+    alone = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(alone)
+    about, graph = alone.load(str(tmp_path / "net"), alone.mx.cpu())
+    classes = alone.segment(graph, layouts.picture(0, 50, 71), about)
+    assert np.mean(classes != cv2.imread(expected, 0)) < 0.001  # ties may fall either way
+
+
+def test_report_writes_the_page_again_and_shows_the_table(tmp_path, call, ask, refuse):
+    run = fake_run.make(tmp_path / "run", panels=0)
+    shown = call("report", run)
+    page = run / "report.html"
+    assert page.exists() and shown.rstrip().endswith(f"Report: {page}") and "new CE" in shown
+    page.unlink()
+    assert ask("report", run)["report"] == str(page) and page.exists()
+    (run / "results.json").unlink()
+    assert "results.json" in refuse("report", run)
+
+
+def test_doctor_fails_where_something_is_wrong(monkeypatch, capsys, ask):
+    fine, wrong = doctor.Finding("a", "1"), doctor.Finding("b", "no", problem="b is missing: bring it.")
+    monkeypatch.setattr(doctor, "examine", lambda: [fine])
+    assert ask("doctor") == {"usable": True, "findings": [fine._asdict()]}
+    monkeypatch.setattr(doctor, "examine", lambda: [fine, wrong])
+    assert cli.main(["doctor"]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [fine.line(), wrong.line()] and err.startswith("confseg: 1 of 2 findings")
+
+
+# ---- what goes wrong
+
+
+def test_ctrl_c_is_a_sentence_and_status_130(monkeypatch, refuse):
+    monkeypatch.setattr(doctor, "examine", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert "stopped by Ctrl-C" in refuse("doctor", status=130)
+
+
+@pytest.mark.parametrize(
+    "error, wanted",
+    [
+        (OSError(28, "No space left on device", "/disk/file"), "/disk/file: No space left on device"),
+        (
+            ImportError("No module named 'matplotlib'"),
+            "No module named 'matplotlib'; install what is missing",
+        ),
+        (MemoryError(), "not enough memory"),
+        (ValueError("first line\nlast line"), "unexpected ValueError: last line; set CONFSEG_DEBUG=1"),
+        (KeyError(), "unexpected KeyError: no message"),
+    ],
+)
+def test_any_error_is_one_sentence(error, wanted, monkeypatch, refuse, capsys):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(doctor, "examine", fail)
+    assert wanted in refuse("doctor")
+    monkeypatch.setenv(cli.DEBUG, "1")
+    assert cli.main(["doctor"]) == 1 and "Traceback" in capsys.readouterr().err
