@@ -10,19 +10,20 @@ from gluon_confseg.heads import HeadSettings
 
 CLASSES = 5
 GROUPS = ((0, 1), (4, 2))  # class 3 is in none; the second is not in ascending order
-HEAD = HeadSettings(channels=8, depth=2, dilation=2)
-SUBNET_HEAD = HeadSettings(channels=8, depth=2, dilation=1, stages=(2, 3, 4))
+HEAD = HeadSettings(channels=8, depth=2, dilation=2, stages=(3,))
+SUBNET_HEAD = HeadSettings(channels=8, depth=2, dilation=1, stages=(2, 3))
 
 
 def build(subnets: str = "residual", groups=GROUPS, stride: int = 16, seed: int = 0, **settings):
-    """A narrow ResNet-18 network with initial values that depend on the seed."""
+    """A narrow network on a ResNet-18 without its fourth stage; initial values depend on the seed."""
     runtime.seed(seed)
-    return network.build("resnet18", CLASSES, groups, stride, subnets, HEAD, SUBNET_HEAD, **settings)
+    settings = {"head": HEAD, "subnet_heads": SUBNET_HEAD, "last_stage": 3, **settings}
+    return network.build("resnet18", CLASSES, groups, stride, subnets, **settings)
 
 
-def shaken(subnets: str = "residual", groups=GROUPS, stride: int = 16, seed: int = 0):
+def shaken(subnets: str = "residual", groups=GROUPS, stride: int = 16, seed: int = 0, **settings):
     """The same with no parameter and no running statistic left at a special value."""
-    built = build(subnets, groups, stride, seed)
+    built = build(subnets, groups, stride, seed, **settings)
     draws = np.random.RandomState(seed)
     for name, parameter in sorted(built._collect_params_with_prefix().items()):
         noise = draws.uniform(-1, 1, parameter.shape).astype(np.float32)

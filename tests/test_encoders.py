@@ -16,13 +16,11 @@ STRIDES = encoders.OUTPUT_STRIDES
 RESNETS = tuple(name for name in encoders.NAMES if name != "resnet38")
 
 
-def encoder(output_stride: int, values=None, name: str = "resnet18"):
-    built = encoders.build(name, output_stride)
-    built.initialize(mx.init.Xavier())
-    built(mx.nd.zeros((1, 3, 32, 32)))
+def encoder(output_stride: int, values: dict, last_stage: int = 4):
+    built = encoders.build("resnet18", output_stride, last_stage=last_stage)
+    built.initialize(mx.init.Zero())
     for key, parameter in built._collect_params_with_prefix().items():
-        if values is not None:
-            parameter.set_data(mx.nd.array(values[key]))
+        parameter.set_data(mx.nd.array(values[key]))
     return built
 
 
@@ -55,7 +53,7 @@ def test_features_at_stride_8_are_gluoncvs_own(reference, hybrid):
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("height, width", [(64, 96), (45, 77)])
+@pytest.mark.parametrize("height, width", [(64, 32), (45, 77)])
 def test_features_of_a_finer_stride_hold_those_of_stride_32(reference, output_stride, height, width):
     """Dilation in the place of a stride: every second (fourth) feature is the coarse one."""
     _, values = reference
@@ -80,14 +78,26 @@ def test_shapes_round_up_at_every_stage(reference, output_stride, height, width)
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_all_strides_have_the_same_parameters(name):
-    shapes = [
-        {k: p.shape for k, p in encoder(stride, name=name)._collect_params_with_prefix().items()}
-        for stride in STRIDES
-    ]
+    shapes = []
+    for stride in STRIDES:
+        built = encoders.build(name, stride)
+        built.infer_shape(mx.nd.zeros((1, 3, 32, 32)))
+        shapes.append({k: p.shape for k, p in built._collect_params_with_prefix().items()})
     assert shapes[0] == shapes[1] == shapes[2]
 
 
-@pytest.mark.parametrize("name, blocks", zip(RESNETS, (8, 16, 16, 33, 50)))
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_without_its_last_stage_an_encoder_is_the_same_up_to_there(reference, output_stride):
+    _, values = reference
+    images, whole = small.images(height=45), encoder(output_stride, values)
+    short = encoder(output_stride, values, last_stage=3)
+    assert short.channels == whole.channels[:3] and short.strides == whole.strides[:3]
+    assert not any(name.startswith("layer4") for name in short._collect_params_with_prefix())
+    for features, wanted in zip(short(images), whole(images)[:3]):
+        np.testing.assert_array_equal(features.asnumpy(), wanted.asnumpy())
+
+
+@pytest.mark.parametrize("name, blocks", list(zip(RESNETS, (8, 16, 16, 33, 50))))
 def test_blocks_and_channels_are_those_of_the_name(name, blocks):
     built = encoders.build(name, 16)
     assert sum(len(getattr(built, f"layer{i}")) for i in (1, 2, 3, 4)) == blocks
@@ -98,8 +108,9 @@ def test_blocks_and_channels_are_those_of_the_name(name, blocks):
 @pytest.mark.parametrize("output_stride", STRIDES)
 def test_pretrained_values_arrive_at_every_stride(tmp_path, monkeypatch, output_stride):
     zoo = resnetv1b.resnet18_v1b()
-    zoo.initialize(mx.init.Normal(1))
+    zoo.initialize(mx.init.Uniform(1))
     zoo(mx.nd.zeros((1, 3, 32, 32)))
+    mx.nd.waitall()
     zoo.save_parameters(str(tmp_path / "zoo.params"))
     monkeypatch.setattr(model_store, "get_model_file", lambda name, tag: str(tmp_path / "zoo.params"))
     found = small.values(encoders.build("resnet18", output_stride, pretrained=True))
@@ -124,7 +135,14 @@ def test_building_without_pretrained_weights_asks_no_zoo(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "settings, named", [({"name": "vgg16"}, "resnet101"), ({"name": "resnet18", "output_stride": 4}, "16")]
+    "settings, named",
+    [
+        ({"name": "vgg16"}, "resnet101"),
+        ({"name": "resnet18", "output_stride": 4}, "16"),
+        ({"name": "resnet18", "last_stage": 2}, "stage 4"),
+        ({"name": "resnet18", "output_stride": 32, "last_stage": 3}, "stride 8 or 16"),
+        ({"name": "resnet38", "last_stage": 3}, "v1b"),
+    ],
 )
 def test_unknown_settings_are_answered_with_the_known(settings, named):
     with pytest.raises(ValueError, match=named):

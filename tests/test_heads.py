@@ -5,7 +5,6 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 import pytest
-import small
 from mxnet import autograd
 
 from gluon_confseg import encoders, fusion
@@ -98,7 +97,7 @@ def test_a_residual_head_starts_at_subnet_0_in_training_and_inference(group):
 
 def test_a_residual_head_can_leave_its_start():
     encoder = Encoder(16)
-    head, first = started(ResidualHead(encoder, (0, 1), 5, small.SUBNET_HEAD)), mx.nd.zeros((2, 5, 3, 4))
+    head, first = started(ResidualHead(encoder, (0, 1), 5, HeadSettings(8, 2, 1, (2, 3, 4)))), mx.nd.zeros((2, 5, 3, 4))
     with autograd.record():
         loss = (head(first, *features(encoder, 48, 64)) ** 2).sum()
     loss.backward()
@@ -107,7 +106,7 @@ def test_a_residual_head_can_leave_its_start():
 
 def test_a_residual_head_does_not_care_for_the_scale_of_a_feature():
     encoder, group = Encoder(16), (0, 1)
-    head = started(ResidualHead(encoder, group, 5, small.SUBNET_HEAD))
+    head = started(ResidualHead(encoder, group, 5, HeadSettings(8, 2, 1, (2, 3, 4))))
     head.output.initialize(mx.init.Normal(1), force_reinit=True)
     each, first = features(encoder, 48, 64), mx.nd.zeros((2, 5, 3, 4))
     outcomes = []

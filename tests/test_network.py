@@ -12,15 +12,17 @@ from gluon_confseg.heads import HeadSettings
 
 KINDS = network.SUBNETS
 SIZES = ((32, 64), (33, 65), (47, 101))
+LAST = HeadSettings(channels=4, depth=2, dilation=1, stages=(2, 4))
 
 
 @pytest.fixture(scope="module")
 def networks() -> dict:
-    return {(kind, stride): small.shaken(kind, stride=stride) for kind in KINDS for stride in (8, 16, 32)}
+    last = {"head": LAST, "subnet_heads": LAST, "last_stage": 4}
+    built = {(kind, stride): small.shaken(kind, stride=stride) for kind in KINDS for stride in (8, 16)}
+    return {**built, ("residual", 32): small.shaken("residual", stride=32, **last)}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stride", [8, 16, 32])
+@pytest.mark.parametrize("kind, stride", [*((k, s) for k in KINDS for s in (8, 16)), ("residual", 32)])
 @pytest.mark.parametrize("height, width", SIZES)
 def test_logits_are_subnet_0_first_then_the_groups_in_order_rounded_up(networks, kind, stride, height, width):
     each = networks[kind, stride](small.images(height=height, width=width))
@@ -113,18 +115,19 @@ def test_the_seed_decides_the_initial_values():
 
 
 def test_each_group_may_have_a_head_of_its_own():
-    heads = [HeadSettings(4, 2, 1, (4,)), HeadSettings(6, 3, 1, (1, 4))]
-    built = network.build("resnet18", 5, small.GROUPS, 16, "plain", small.HEAD, heads)
+    heads = [HeadSettings(4, 2, 1, (3,)), HeadSettings(6, 3, 1, (1, 3))]
+    built = small.build("plain", subnet_heads=heads)
     shapes = {k: v.shape for k, v in small.values(built).items()}
-    assert shapes["subnets.0.body.0.weight"] == (4, 512, 3, 3)
-    assert shapes["subnets.1.body.0.weight"] == (6, 64 + 512, 3, 3)
+    assert shapes["subnets.0.body.0.weight"] == (4, 256, 3, 3)
+    assert shapes["subnets.1.body.0.weight"] == (6, 64 + 256, 3, 3)
     assert shapes["subnets.0.output.weight"][0] == shapes["subnets.1.output.weight"][0] == 3
 
 
 def test_groups_may_be_confusing_groups():
     from gluon_confseg.groups import PAPER
 
-    built = network.build("resnet18", 19, PAPER["cityscapes"], 32, head=small.HEAD, subnet_heads=small.SUBNET_HEAD)
+    heads = {"head": small.HEAD, "subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
+    built = network.build("resnet18", 19, PAPER["cityscapes"], 16, **heads)
     assert [x.shape[1] for x in built(small.images())] == [19, 7, 5, 5]
 
 
@@ -140,6 +143,9 @@ def test_groups_may_be_confusing_groups():
         ({"groups": [(3, 5)]}, "outside 0-4"),
         ({"groups": [(-1, 2)]}, "outside 0-4"),
         ({"groups": [(0, 1)], "subnet_heads": [small.HEAD, small.HEAD]}, "2 head settings for 1 groups"),
+        ({"head": HeadSettings(stages=(3, 5))}, "stages 1 to 4"),
+        ({"head": HeadSettings(stages=())}, "stages 1 to 4"),
+        ({"output_stride": 16, "last_stage": 3}, "stages 1 to 3"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(settings, named):
