@@ -33,7 +33,14 @@ setup(
     packages=find_packages(include=["gluon_confseg", "gluon_confseg.*"]),
     include_package_data=True,
     python_requires=">=3.8,<3.12",
-    install_requires=["numpy>=1.17,<1.24", "opencv-python<4.12", "gluoncv>=0.10.5", "matplotlib", "scipy"],
+    install_requires=[
+        "numpy>=1.17,<1.24",
+        "opencv-python<4.12",
+        "gluoncv>=0.10.5",
+        "matplotlib",
+        "pillow",
+        "tqdm",
+    ],
     extras_require={
         "cpu": pins("cpu"),
         "cuda": pins("cuda"),

@@ -23,7 +23,7 @@ COMMON = {
 RECIPES = {
     "quick": Recipe(
         **COMMON,
-        stages=branching_stages(base=10, baseline=2, subnets=2, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=branching_stages(base=10, baseline=2, subnets=3, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
         crop=(180, 240),
         scale=(0.5, 1.0),
         batch_size=4,

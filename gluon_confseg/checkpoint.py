@@ -34,9 +34,14 @@ def save(path, arrays: dict, meta: dict) -> None:
 def load(path) -> tuple:
     """Read what `save` wrote -> (arrays, meta). Raises CheckpointError for a missing, damaged or foreign file."""
     content = _verified(Path(path))
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    return arrays, json.loads(arrays.pop(_META).tobytes().decode())
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return arrays, json.loads(arrays.pop(_META).tobytes().decode())
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: holds no plain arrays with a description ({error}), so gluon-confseg did not write it; use another"
+        ) from error
 
 
 def is_checkpoint(path) -> bool:

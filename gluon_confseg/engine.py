@@ -15,7 +15,7 @@ from mxnet import autograd, gluon
 from .errors import RunError
 from .fusion import Fusion
 from .metrics import ConfusionMatrix
-from .network import enlarge
+from .network import enlarge, enlarge_in_training
 
 MOMENTUM = 0.9  # Section 4
 WEIGHT_DECAY = 0.0005
@@ -52,7 +52,8 @@ class BaselineStep:
         network = self.network
         with autograd.record():
             logits = network.subnet0(*network.encoder(images))
-            loss = self.criterion(enlarge(mx.nd, logits, network.encoder.output_stride, images), labels)
+            large = enlarge_in_training(logits, network.encoder.output_stride, images)
+            loss = self.criterion(large, labels)
         loss.backward()
         return {"subnet0": loss}
 
@@ -84,7 +85,7 @@ class SubnetStep:
         stride, losses = self.network.encoder.output_stride, {}
         with autograd.record():
             for m, logits in enumerate(self.network.further(first, features)):
-                logits = enlarge(mx.nd, logits, stride, images)
+                logits = enlarge_in_training(logits, stride, images)
                 losses[f"subnet{m + 1}"] = self.criteria[m](logits, self._channels[m][labels])
         autograd.backward(list(losses.values()))
         return losses

@@ -83,7 +83,8 @@ class ResidualHead(gluon.HybridBlock):
         self._group, self._num_classes = tuple(group), num_classes
         with self.name_scope():
             self.gather = Gather(encoder, settings.stages)
-            self.standardise = nn.BatchNorm(scale=False, center=False, in_channels=self.gather.channels)
+            # it needs beta: without any gradient of its own, MXNet never moves its running statistics
+            self.standardise = nn.BatchNorm(scale=False, in_channels=self.gather.channels)
             self.body = nn.HybridSequential()
             width = self.gather.channels
             for _ in range(settings.depth - 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import mxnet as mx
+import numpy as np
 from mxnet import gluon
 from mxnet.gluon import nn
 
@@ -68,10 +69,32 @@ def enlarge(F, logits, stride: int, like):
     """Bilinear, by the output stride, cut to the size of `like`: (N, C, h, w) -> (N, C, H, W).
 
     align_corners=False is OpenCV's geometry; the operator's default differs. Training, evaluation and export share
-    this function. A fixed factor and a cut need no size in the graph, so any size runs.
+    this geometry. A fixed factor and a cut need no size in the graph, so any size runs.
     """
     large = F.contrib.BilinearResize2D(logits, scale_height=stride, scale_width=stride, align_corners=False)
     return F.slice_like(large, like, axes=(2, 3))
+
+
+def enlarge_in_training(logits, stride: int, like):
+    """`enlarge` for NDArrays, by two transposed convolutions: the same values and gradients in a fifth of the time.
+
+    The operator's own backward adds up from all threads as they come, and so rounds differently in every run.
+    An exported graph has no place for constants such as these kernels, so evaluation keeps the operator.
+    """
+    channels = logits.shape[1]
+    ramp = 1 - np.abs(np.arange(2 * stride) - (2 * stride - 1) / 2) / stride
+    kernel = mx.nd.array(np.tile(ramp, (channels, 1)), ctx=logits.context).astype(logits.dtype)
+    depthwise = {"num_filter": channels, "num_group": channels, "no_bias": True}
+    cut = stride + stride // 2  # half a kernel, and the edge that is repeated so that borders are not mixed with 0
+    large = mx.nd.pad(logits, mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
+    for axis in (3, 2):
+        size = [1, 1]
+        size[axis - 2] = 2 * stride
+        weight = kernel.reshape((channels, 1, *size))
+        step = tuple(stride if n > 1 else 1 for n in size)
+        pad = tuple(cut if n > 1 else 0 for n in size)
+        large = mx.nd.Deconvolution(large, weight, kernel=tuple(size), stride=step, pad=pad, **depthwise)
+    return mx.nd.slice_like(large, like, axes=(2, 3))
 
 
 def build(

@@ -168,7 +168,8 @@ def set_up(venv: Path, groups: tuple[str, ...]) -> None:
     wheel, reason = choose_wheel(os.environ.get("CONFSEG_MXNET", "").strip(), hardware())
     plan = Plan(wheel, reason, groups)
     keep = is_whole(venv, state) and state["folder"] == str(venv) and state["wheel"] == wheel
-    if keep and state["python"] == current_python() and not changed(state):
+    same_python = state.get("python") == current_python() or not os.environ.get("PYTHON")
+    if keep and same_python and not changed(state):
         return extend(venv, state, plan)
     remove(venv, state)
     create(venv, plan)
@@ -222,7 +223,7 @@ def extend(venv: Path, state: dict, plan: Plan) -> None:
     write_state(venv, {**state, "state": "installing", "folder": str(venv)})
     requirements = [name for name in lacking if name != "package"]
     if requirements:
-        install(venv, requirements)
+        install(venv, requirements, state["python"])
     if "package" in lacking:
         say("installing gluon_confseg itself, as it lies in this folder")
         pip(venv, ["--no-build-isolation", "--editable", str(ROOT)], expected=0)
@@ -238,23 +239,23 @@ def check_space(venv: Path, wheel: str) -> None:
         raise SetupError(f"{venv.parent} has {free:.1f} GB free, and set-up needs {needed}: make room there.")
 
 
-def install(venv: Path, names: list[str]) -> None:
+def install(venv: Path, names: list[str], python: str) -> None:
     """Install the packages of requirement files, exactly as listed."""
     files = [HERE / f"{name}.txt" for name in names]
-    count = sum(applies(line) for file in files for line in file.read_text().splitlines())
+    count = sum(applies(line, python) for file in files for line in file.read_text().splitlines())
     size = ", 3 GB" if "cuda" in names else ", 2 GB" if "torch" in names else ""
     say(f"installing {count} packages{size} ({', '.join(f'requirements/{file.name}' for file in files)})")
     arguments = [word for file in files for word in ("--requirement", str(file))]
     pip(venv, ["--no-compile", "--only-binary", ":all:", *arguments], expected=count)
 
 
-def applies(line: str) -> bool:
-    """Whether a line of a requirement file names a package for this Python; markers are of one form only."""
+def applies(line: str, python: str) -> bool:
+    """Whether a line of a requirement file names a package for a Python, "3.8" say; markers are of one form."""
     requirement, _, marker = line.partition(";")
     if not requirement.strip() or requirement.startswith("#"):
         return False
     bound = re.search(r"python_version < '3\.(\d+)'", marker)
-    return bound is None or sys.version_info[:2] < (3, int(bound.group(1)))
+    return bound is None or int(python.split(".")[1]) < int(bound.group(1))
 
 
 def pip(venv: Path, arguments: list[str], expected: int) -> None:
@@ -279,14 +280,16 @@ def follow(lines, log, expected: int) -> str:
     for line in lines:
         log.write(line)
         if line.startswith("ERROR:") and not complaint:
-            complaint = " ".join(line[len("ERROR:") :].split())[:200]
+            complaint = " ".join(line[len("ERROR:") :].split())
         if line.startswith("Collecting "):
             collected += 1
         if line.startswith(("Collecting ", "Installing ")) and expected and time.monotonic() - last > 3:
             last = time.monotonic()
             what = line.split()[1] if line.startswith("Collecting") else "all fetched, unpacking"
             say(f"  {collected} of {expected}: {what}")
-    return complaint.rstrip(".")
+    if "(from versions: none)" in complaint:
+        complaint += "; can the package index be reached from here?"
+    return re.sub(r" \(from versions: .*?\)", "", complaint).rstrip(".")
 
 
 def main() -> int:

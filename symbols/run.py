@@ -43,8 +43,12 @@ def load(prefix, context):
     for file in wanted:
         if not file.exists():
             sys.exit(f"{file}: no such file; write it with: confseg export CHECKPOINT --out {prefix}")
-    about = json.loads(wanted[0].read_text())
-    return about, mx.gluon.SymbolBlock.imports(str(wanted[1]), ["data"], str(wanted[2]), ctx=context)
+    try:
+        about = json.loads(wanted[0].read_text())
+        return about, mx.gluon.SymbolBlock.imports(str(wanted[1]), ["data"], str(wanted[2]), ctx=context)
+    except (ValueError, mx.MXNetError) as error:
+        reason = str(error).strip().split("\n")[-1][:100]
+        sys.exit(f"{prefix}: the three files can't be loaded ({reason}); export them again with: confseg export")
 
 
 def segment(network, picture, about):
@@ -61,8 +65,16 @@ def write(path, picture, classes, about):
     colours = np.uint8(about["colors"])[classes][:, :, ::-1]
     blended = cv2.addWeighted(picture, 0.4, np.ascontiguousarray(colours), 0.6, 0)
     for file, content in ((path, classes), (path.with_name(f"{path.stem}-colour.png"), blended)):
-        if not cv2.imwrite(str(file), content):
-            sys.exit(f"{file}: can't be written; choose another place with --out")
+        if not is_written(file, content):
+            sys.exit(f"{file}: can't be written; give a .png file in a folder that exists with --out")
+
+
+def is_written(file, content):
+    """Whether OpenCV could write it."""
+    try:
+        return cv2.imwrite(str(file), content)
+    except cv2.error:  # an ending that it does not know
+        return False
 
 
 if __name__ == "__main__":

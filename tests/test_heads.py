@@ -116,5 +116,19 @@ def test_a_residual_head_does_not_care_for_the_scale_of_a_feature():
     np.testing.assert_allclose(outcomes[0], outcomes[1], rtol=1e-2, atol=1e-3)
 
 
+def test_a_residual_head_standardises_in_inference_as_it_learnt_to():
+    encoder = Encoder(16)
+    head = started(ResidualHead(encoder, (0, 1), 5, HeadSettings(8, 2, 1, (2, 3, 4))))
+    each, first = [3 + 2 * x for x in features(encoder, 48, 64)], mx.nd.zeros((2, 5, 3, 4))
+    for _ in range(60):
+        with autograd.record():
+            loss = head(first, *each).sum()
+        loss.backward()
+    gathered = head.gather(*each)
+    with autograd.train_mode():
+        training = head.standardise(gathered).asnumpy()
+    np.testing.assert_allclose(head.standardise(gathered).asnumpy(), training, rtol=0.05, atol=0.05)
+
+
 def test_heads_say_whether_they_read_subnet_0():
     assert ResidualHead.reads_subnet0 and not PlainHead.reads_subnet0

@@ -159,11 +159,34 @@ def test_the_first_complaint_of_pip_is_the_one_that_is_shown(env, tmp_path):
     assert (tmp_path / "log").read_text() == "".join(words)
 
 
-def test_markers_leave_out_packages_of_older_pythons(env):
-    assert env.applies("numpy==1.23.5")
-    assert not env.applies("# numpy")
-    assert not env.applies("zipp==3; python_version < '3.2'")
-    assert env.applies("zipp==3; python_version < '3.99'")
+def test_a_package_index_out_of_reach_is_guessed(env, tmp_path):
+    words = [
+        "ERROR: Could not find a version that satisfies the requirement numpy==1 (from versions: none)\n"
+    ]
+    with open(tmp_path / "log", "w") as log:
+        said = env.follow(words, log, expected=1)
+    assert said.endswith("requirement numpy==1; can the package index be reached from here?")
+
+
+@pytest.mark.parametrize("python, applies", [("3.8", True), ("3.9", True), ("3.10", False), ("3.11", False)])
+def test_markers_leave_out_packages_of_older_pythons(env, python, applies):
+    assert env.applies("zipp==3; python_version < '3.10'", python) is applies
+    assert env.applies("numpy==1.23.5", python)
+    assert not env.applies("# numpy", python)
+
+
+@pytest.mark.parametrize("asked, redone", [(None, False), ("python3.8", True)])
+def test_an_environment_keeps_its_python_unless_another_is_asked_for(env, ready, monkeypatch, asked, redone):
+    done = []
+    monkeypatch.setattr(env, "current_python", lambda: "3.8")
+    monkeypatch.setattr(env, "choose_wheel", lambda asked, machine: ("cpu", "a test"))
+    monkeypatch.setattr(env, "extend", lambda *arguments: done.append("extended"))
+    monkeypatch.setattr(env, "remove", lambda *arguments: done.append("removed"))
+    monkeypatch.setattr(env, "create", lambda *arguments: done.append("created"))
+    if asked:
+        monkeypatch.setenv("PYTHON", asked)
+    env.set_up(ready, ("test",))
+    assert done == (["removed", "created"] if redone else ["extended"])
 
 
 # --- which Python

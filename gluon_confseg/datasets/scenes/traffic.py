@@ -43,7 +43,7 @@ def plan_large(scene: Scene) -> None:
     dice = scene.dice
     if scene.turn(TRAM):
         x = scene.street.rails[0]
-        add_vehicle(scene, coaches.draw_train, x, dice.real(22, 32), 26, x >= -1)
+        add_vehicle(scene, coaches.draw_train, x, dice.real(27, 42), 26, x >= -1)
     for draw, turns in ((coaches.draw_bus, BUS), (vehicles.draw_truck, TRUCK)):
         if scene.turn(turns):
             x, away = dice.pick(scene.street.lanes)
