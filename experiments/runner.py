@@ -20,11 +20,15 @@ from .recipe import Recipe, StagePlan
 def run(recipe: Recipe, root, out, save_every: float = 30.0):
     """Run (the rest of) a recipe on the data set at `root`; returns the run folder."""
     context = runtime.default_context()
-    folder = RunFolder(out, {**dataclasses.asdict(recipe), "root_name": root.name})
     if recipe.draw is not None:
         draw(root, recipe.draw)
+    train_set, val_set = (open_dataset(recipe.data, root, split) for split in ("train", "val"))
+    say(f"Data: {train_set.description} {val_set.description}")
+    if recipe.draw is None and not any(out.glob("checkpoints/*.npz")):
+        look_through(train_set, val_set)
+    folder = RunFolder(out, {**dataclasses.asdict(recipe), "root_name": root.resolve().name})
     began = time.monotonic()
-    experiment = Experiment(recipe, root, folder, context, save_every)
+    experiment = Experiment(recipe, train_set, val_set, folder, context, save_every)
     experiment.train_all()
     experiment.evaluate_all()
     experiment.conclude()
@@ -46,13 +50,14 @@ def draw(root, settings: dict) -> None:
     """Draw the scenes of a recipe, unless they are there."""
     total = settings["train"] + settings["val"]
     with Progress("drawing street scenes", total, "image") as bar:
-        done = [0]
+        scenes.draw(root, progress=lambda done, _: bar.update(done - bar.done), **settings)
 
-        def count(number: int) -> None:
-            bar.update(number - done[0])
-            done[0] = number
 
-        scenes.draw(root, progress=lambda number, _=None: count(number), **settings)
+def look_through(*datasets) -> None:
+    """Read every file once before the first step: a fault in the last one would otherwise show after hours."""
+    for dataset in datasets:
+        with Progress(f"checking {dataset.split}", len(dataset), "image") as bar:
+            dataset.check(thorough=True, progress=lambda done, bar=bar: bar.update(done - bar.done))
 
 
 def say(sentence: str) -> None:
@@ -63,13 +68,11 @@ def say(sentence: str) -> None:
 class Experiment:
     """One run of a recipe: its data, its folder, and what has been computed so far."""
 
-    def __init__(self, recipe: Recipe, root, folder: RunFolder, context, save_every: float = 30.0):
+    def __init__(self, recipe: Recipe, train_set, val_set, folder: RunFolder, context, save_every: float):
         self.recipe, self.folder, self.context, self.save_every = recipe, folder, context, save_every
-        self.train_set = open_dataset(recipe.data, root, "train")
-        self.val_set = open_dataset(recipe.data, root, "val")
+        self.train_set, self.val_set = train_set, val_set
         self.classes = self.train_set.labels.num_classes
         self.matrices = evaluation.Matrices(folder.path / "confusion.npz")
-        say(f"Data: {self.train_set.description} {self.val_set.description}")
 
     # ---- training
 

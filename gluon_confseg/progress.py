@@ -11,7 +11,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-BAR = "{desc}: {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}{unit}, {remaining} left, {rate_fmt}{postfix}"
+BAR = "{desc}: {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left, {rate_fmt}{postfix}"
 
 
 class _Bar(tqdm):
@@ -55,7 +55,7 @@ class Progress:
                 desc=self.name,
                 total=self.total,
                 initial=self.initial,
-                unit=" " + _plural(self.unit, 2),
+                unit=_plural(self.unit, 2),
                 file=self.stream,
                 bar_format=BAR,
                 ncols=_width(self.stream),

@@ -24,8 +24,11 @@ def load(path, context=None) -> Saved:
     Raises CheckpointError for a missing, damaged or foreign file, and for one that a stage still writes to.
     """
     arrays, meta = checkpoint.load(path)
-    if "network" not in meta:
-        raise CheckpointError(f"{path}: is the state of an unfinished stage; wait for its end, or take another stage's")
+    if "network" not in meta or "rule" not in meta:
+        raise CheckpointError(
+            f"{path}: holds no finished network (it is a state or an evaluation of a stage); "
+            "take checkpoints/STAGE.npz of a finished stage"
+        )
     if meta.get("labels") not in SPACES:
         raise CheckpointError(f"{path}: its classes {meta.get('labels')!r} are none of {', '.join(SPACES)}")
     built = network.from_settings(meta["network"], context)

@@ -10,6 +10,7 @@ class id; labels-colour.png the classes' colours over the picture.
 import argparse
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,8 @@ def load(prefix, context):
     for file in wanted:
         if not file.exists():
             sys.exit(f"{file}: no such file; write it with: confseg export CHECKPOINT --out {prefix}")
+    # MXNet wonders aloud about the type of running statistics that it then reads from the file
+    warnings.filterwarnings("ignore", message="Cannot decide type")
     try:
         about = json.loads(wanted[0].read_text())
         return about, mx.gluon.SymbolBlock.imports(str(wanted[1]), ["data"], str(wanted[2]), ctx=context)
