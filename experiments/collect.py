@@ -23,7 +23,9 @@ MARKS = ("<!-- table: python -m experiments.collect -->", "<!-- end of table -->
 
 def main() -> None:
     """Copy, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="*", type=Path)
     try:
         for run in parser.parse_args().runs:

@@ -114,7 +114,9 @@ def _worst_pairs(counts: np.ndarray, groups) -> list:
     """Pairs (truth, prediction) inside the groups by their share of the truth, the groups taking turns."""
     shares = metrics.normalize(counts)
     ranked = [
-        sorted(((i, j) for i in group for j in group if i != j and shares[i, j] > 0), key=lambda p: -shares[p])
+        sorted(
+            ((i, j) for i in group for j in group if i != j and shares[i, j] > 0), key=lambda p: -shares[p]
+        )
         for group in groups
     ]
     longest = max((len(pairs) for pairs in ranked), default=0)
@@ -150,7 +152,9 @@ def _box(changed: np.ndarray, shape: tuple) -> list:
     """[top, left, bottom, right] of 60 % of the image's height and half its width, about the changed pixels."""
     height, width = round(shape[0] * 0.6), round(shape[1] * 0.5)
     rows, columns = np.nonzero(changed)
-    row, column = (int(np.median(v)) if v.size else s // 2 for v, s in ((rows, shape[0]), (columns, shape[1])))
+    row, column = (
+        int(np.median(v)) if v.size else s // 2 for v, s in ((rows, shape[0]), (columns, shape[1]))
+    )
     top = min(max(row - height // 2, 0), shape[0] - height)
     left = min(max(column - width // 2, 0), shape[1] - width)
     return [top, left, top + height, left + width]

@@ -25,7 +25,9 @@ def main() -> None:
     """Write every graph, then the table."""
     rows = [row for tables in (table3, table4, table5) for row in write_table(tables.RECIPES["full"])]
     head = "| graph | network | outputs | parameters |\n|---|---|---|---|\n"
-    lines = [f"| `{name}-symbol.json` | {about} | {outputs} | {size} |" for name, about, outputs, size in rows]
+    lines = [
+        f"| `{name}-symbol.json` | {about} | {outputs} | {size} |" for name, about, outputs, size in rows
+    ]
     replace_between(PROJECT / "symbols" / "README.md", MARKS, head + "\n".join(lines))
     print("\n".join(f"symbols/{row[0]}-symbol.json" for row in rows))
 

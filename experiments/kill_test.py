@@ -26,7 +26,9 @@ DIFFERING = ("timing.json", "log.jsonl", "report.html", "report.md")
 
 def main() -> None:
     """Run once to the end, then once per kill."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--profile", default="smoke")
@@ -59,7 +61,10 @@ def killed_once(profile: str, out: Path, after: float, wanted: dict) -> bool:
     run(profile, out)
     found = fingerprint(out)
     differing = sorted(k for k in set(wanted) | set(found) if wanted.get(k) != found.get(k))
-    print(f"{out.name}: {where}: {'identical' if not differing else 'DIFFERS in ' + ', '.join(differing)}", flush=True)
+    print(
+        f"{out.name}: {where}: {'identical' if not differing else 'DIFFERS in ' + ', '.join(differing)}",
+        flush=True,
+    )
     return not differing
 
 

@@ -100,7 +100,13 @@ def four_arms(paper=(None, None, None, None), last: str = "0-3") -> tuple:
 
 
 def branching_stages(
-    base: int, baseline: int, subnets: int, rate: float, fine_rate: float, subnet_rate: float, warm_up: int = 0
+    base: int,
+    baseline: int,
+    subnets: int,
+    rate: float,
+    fine_rate: float,
+    subnet_rate: float,
+    warm_up: int = 0,
 ) -> tuple:
     """Short budgets: one base, from which each arm goes on for as long as the others, CE or new CE."""
     return (

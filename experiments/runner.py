@@ -8,7 +8,18 @@ import time
 
 import numpy as np
 
-from gluon_confseg import checkpoint, engine, files, groups, losses, metrics, network, runtime, stages, weights
+from gluon_confseg import (
+    checkpoint,
+    engine,
+    files,
+    groups,
+    losses,
+    metrics,
+    network,
+    runtime,
+    stages,
+    weights,
+)
 from gluon_confseg.datasets import Augment, Batches, open_dataset, scenes
 from gluon_confseg.progress import Progress
 from gluon_confseg.runs import RunFolder, read_json
@@ -220,5 +231,3 @@ def evenly(count: int, wanted: int | None) -> list:
     if wanted is None or wanted >= count:
         return list(range(count))
     return [int(i) for i in np.linspace(0, count - 1, wanted).round()]
-
-

@@ -40,7 +40,7 @@ def load(path) -> tuple:
         return arrays, json.loads(arrays.pop(_META).tobytes().decode())
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{path}: holds no plain arrays with a description ({error}), so gluon-confseg did not write it; use another"
+            f"{path}: holds no plain arrays with a description ({error}), so it is not ours; use another"
         ) from error
 
 
@@ -131,11 +131,15 @@ def _verified(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: can't be read ({error.strerror}); is this the checkpoint's path?") from error
+        raise CheckpointError(
+            f"{path}: can't be read ({error.strerror}); is this the checkpoint's path?"
+        ) from error
     body, digest = content[:-64], content[-64:]
     if not body.endswith(_MARK):
         kind = "is cut short or damaged" if content[:2] == b"PK" else "is no gluon-confseg checkpoint"
-        raise CheckpointError(f"{path}: {kind} (its checksum is not where it should be); use another copy of it")
+        raise CheckpointError(
+            f"{path}: {kind} (its checksum is not where it should be); use another copy of it"
+        )
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise CheckpointError(
             f"{path}: is damaged (its bytes do not give its own checksum); use another copy, or delete it "

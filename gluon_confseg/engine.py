@@ -123,7 +123,9 @@ class EpochState:
         return {name: value / max(self.images, 1) for name, value in self.sums.items()}
 
 
-def train_epoch(step, optimiser: Optimiser, batches, state: EpochState, learning_rate, context, after_batch) -> None:
+def train_epoch(
+    step, optimiser: Optimiser, batches, state: EpochState, learning_rate, context, after_batch
+) -> None:
     """Train over `batches` (those that `state` has not seen yet), one SGD step each.
 
     learning_rate   function of the batch's number in the epoch

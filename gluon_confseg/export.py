@@ -42,9 +42,7 @@ def write(network, rule: str, labels, prefix) -> Exported:
         mx.nd.waitall()  # see checkpoint.network_arrays
         fused.export(f"{folder}/graph")
         difference = check(fused, f"{folder}/graph")
-        content = {
-            end: Path(f"{folder}/graph{end}").read_bytes() for end in ("-symbol.json", "-0000.params")
-        }
+        content = {end: Path(f"{folder}/graph{end}").read_bytes() for end in ("-symbol.json", "-0000.params")}
     written = {end: prefix.with_name(prefix.name + end) for end in ("-symbol.json", "-0000.params", ".json")}
     for end, data in content.items():
         files.write_bytes(written[end], data)
@@ -55,14 +53,18 @@ def write(network, rule: str, labels, prefix) -> Exported:
 def check(fused: FusedNetwork, prefix: str) -> float:
     """Largest difference between the exported graph and the live network over `SIZES`; RunError beyond TOLERANCE."""
     context = _context(fused.network)
-    graph = mx.gluon.SymbolBlock.imports(f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params", ctx=context)
+    graph = mx.gluon.SymbolBlock.imports(
+        f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params", ctx=context
+    )
     worst = 0.0
     for number, size in enumerate(SIZES):
         noise = np.random.RandomState(number).normal(size=(1, 3, *size)).astype(np.float32)
         images = mx.nd.array(noise, ctx=context)
         worst = max(worst, float((graph(images) - fused(images)).abs().max().asscalar()))
     if not worst <= TOLERANCE:
-        raise RunError(f"the exported graph's scores differ by {worst:.2g} from the network's: nothing was written")
+        raise RunError(
+            f"the exported graph's scores differ by {worst:.2g} from the network's: nothing was written"
+        )
     return worst
 
 

@@ -78,7 +78,9 @@ class Fusion(gluon.HybridBlock):
     def _residual_product(self, F, first, others):
         total = first
         for logits, group in zip(others, self._groups):
-            delta = F.log_softmax(logits, axis=1) - F.log_softmax(view(first, group, self._num_classes), axis=1)
+            delta = F.log_softmax(logits, axis=1) - F.log_softmax(
+                view(first, group, self._num_classes), axis=1
+            )
             total = total + spread(delta, group, self._num_classes)
         return F.log_softmax(total, axis=1)
 

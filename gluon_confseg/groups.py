@@ -81,7 +81,9 @@ def _checked(normalized) -> np.ndarray:
     if shares.ndim != 2 or shares.shape[0] != shares.shape[1]:
         raise ValueError(f"a confusion matrix is (K, K), got {shares.shape}")
     if not np.isfinite(shares).all() or shares.min(initial=0) < 0 or shares.max(initial=0) > 1 + 1e-6:
-        raise ValueError("a normalised confusion matrix holds shares from 0 to 1: pass metrics.normalize(counts)")
+        raise ValueError(
+            "a normalised confusion matrix holds shares from 0 to 1: pass metrics.normalize(counts)"
+        )
     return shares
 
 

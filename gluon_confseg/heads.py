@@ -30,7 +30,9 @@ class Gather(gluon.HybridBlock):
     def __init__(self, encoder, stages, **kwargs):
         super().__init__(**kwargs)
         if not stages or min(stages) < 1 or max(stages) > len(encoder.channels):
-            raise ValueError(f"a head reads stages 1 to {len(encoder.channels)} of this encoder, got {stages}")
+            raise ValueError(
+                f"a head reads stages 1 to {len(encoder.channels)} of this encoder, got {stages}"
+            )
         self._stages = tuple(stages)
         self.channels = sum(encoder.channels[stage - 1] for stage in stages)
         with self.name_scope():

@@ -85,7 +85,9 @@ def enlarge_in_training(logits, stride: int, like):
     ramp = 1 - np.abs(np.arange(2 * stride) - (2 * stride - 1) / 2) / stride
     kernel = mx.nd.array(np.tile(ramp, (channels, 1)), ctx=logits.context).astype(logits.dtype)
     depthwise = {"num_filter": channels, "num_group": channels, "no_bias": True}
-    cut = stride + stride // 2  # half a kernel, and the edge that is repeated so that borders are not mixed with 0
+    cut = (
+        stride + stride // 2
+    )  # half a kernel, and the edge that is repeated so that borders are not mixed with 0
     large = mx.nd.pad(logits, mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
     for axis in (3, 2):
         size = [1, 1]

@@ -1,4 +1,4 @@
-"""A run folder: frozen configuration, log, checkpoints. What a killed run needs to go on, and a report to be written."""
+"""A run folder: frozen configuration, log, checkpoints; all that a killed run needs to go on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ class RunFolder:
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{path}: can't be made ({error.strerror}); choose another folder with --out") from error
+            raise RunError(
+                f"{path}: can't be made ({error.strerror}); choose another folder with --out"
+            ) from error
         self._freeze(config)
 
     def _freeze(self, config: dict) -> None:

@@ -111,6 +111,11 @@ def _quieten() -> None:
     """Hide the deprecations that MXNet and GluonCV run into: harmless, and nothing that a user can change."""
     for module in (r"mxnet(\.|$)", r"gluoncv(\.|$)"):
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)
+    # heads are handed the features of all stages, and read those of their settings
+    warnings.filterwarnings(
+        "ignore", message=r"The .*-th input to HybridBlock is not used", category=UserWarning
+    )
+    warnings.filterwarnings("ignore", message=r"Cannot decide type for", category=UserWarning)
     warnings.filterwarnings("ignore", message=r"Both `mxnet==.*` and `torch==.*` are", category=UserWarning)
 
 

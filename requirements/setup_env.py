@@ -250,7 +250,7 @@ def install(venv: Path, names: list[str], python: str) -> None:
 
 
 def applies(line: str, python: str) -> bool:
-    """Whether a line of a requirement file names a package for a Python, "3.8" say; markers are of one form."""
+    """Whether a line of a requirement file names a package for this Python ("3.8"); markers have one form."""
     requirement, _, marker = line.partition(";")
     if not requirement.strip() or requirement.startswith("#"):
         return False

@@ -20,7 +20,9 @@ import numpy as np
 
 def main():
     """Parse, segment, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("prefix", help="what stands before -symbol.json")
     parser.add_argument("picture")
     parser.add_argument("--out", default="labels.png", help="PNG of class ids (default: labels.png)")
@@ -51,7 +53,9 @@ def load(prefix, context):
         return about, mx.gluon.SymbolBlock.imports(str(wanted[1]), ["data"], str(wanted[2]), ctx=context)
     except (ValueError, mx.MXNetError) as error:
         reason = str(error).strip().split("\n")[-1][:100]
-        sys.exit(f"{prefix}: the three files can't be loaded ({reason}); export them again with: confseg export")
+        sys.exit(
+            f"{prefix}: the three files can't be loaded ({reason}); export them again with: confseg export"
+        )
 
 
 def segment(network, picture, about):

@@ -50,7 +50,9 @@ def images(seed: int = 0, count: int = 2, height: int = 32, width: int = 64):
     return mx.nd.array(np.random.RandomState(seed).normal(size=(count, 3, height, width)))
 
 
-def labels(seed: int = 0, count: int = 2, height: int = 32, width: int = 64, classes: int = CLASSES) -> np.ndarray:
+def labels(
+    seed: int = 0, count: int = 2, height: int = 32, width: int = 64, classes: int = CLASSES
+) -> np.ndarray:
     """(N, H, W) uint8 classes, a tenth of them ignored."""
     draws = np.random.RandomState(seed)
     drawn = draws.randint(0, classes, (count, height, width)).astype(np.uint8)

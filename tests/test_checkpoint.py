@@ -160,7 +160,11 @@ def test_content_is_on_disk_before_it_has_the_name(monkeypatch, tmp_path):
         own = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, own=own, name=name: (calls.append(name), own(*a))[1])
     files.write_bytes(tmp_path / "file", b"content")
-    assert calls == ["fsync", "replace", "fsync"]  # the file, then its name, then the folder that holds the name
+    assert calls == [
+        "fsync",
+        "replace",
+        "fsync",
+    ]  # the file, then its name, then the folder that holds the name
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

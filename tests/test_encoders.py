@@ -61,9 +61,7 @@ def test_features_of_a_finer_stride_hold_those_of_stride_32(reference, output_st
     fine, coarse = encoder(output_stride, values), encoder(32, values)
     for own, other, stride, coarser in zip(fine(images), coarse(images), fine.strides, coarse.strides):
         step = coarser // stride
-        np.testing.assert_allclose(
-            own[:, :, ::step, ::step].asnumpy(), other.asnumpy(), rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_allclose(own[:, :, ::step, ::step].asnumpy(), other.asnumpy(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("output_stride", STRIDES)

@@ -82,7 +82,7 @@ def test_features_in_training_are_those_of_inference_bit_for_bit(hybrid):
 def test_training_all_subnets_at_once_is_training_each_alone():
     together = small.build()
     train(subnet_step(together), batches(2))
-    for m, group in enumerate(small.GROUPS):
+    for m in range(len(small.GROUPS)):
         alone = small.build()
         only = engine.SubnetStep(alone, [losses.CrossEntropyLoss(3)] * 2)
         keep = {k: p for k, p in only.parameters().items() if k.startswith(f"subnets.{m}.")}
@@ -149,7 +149,13 @@ def test_one_step_is_sgd_with_momentum_and_weight_decay():
         before = small.values(built)
         rate = 0.1 / (number + 1)
         engine.train_epoch(
-            step, optimiser, [batch], engine.EpochState(), lambda _, rate=rate: rate, mx.cpu(), lambda mean: None
+            step,
+            optimiser,
+            [batch],
+            engine.EpochState(),
+            lambda _, rate=rate: rate,
+            mx.cpu(),
+            lambda mean: None,
         )
         for name in ("subnet0.output.weight", "encoder.layer1.0.conv1.weight", "encoder.bn1.beta"):
             gradient = step.parameters()[name].grad().asnumpy() / 2 + 0.0005 * before[name]
@@ -196,7 +202,13 @@ def test_a_loss_that_is_not_finite_names_the_images_and_updates_nothing(value):
 
     with pytest.raises(RunError, match="picture10, picture11.*last checkpoint") as caught:
         engine.train_epoch(
-            broken, optimiser, batches(2)[1:], engine.EpochState(), lambda batch: 0.1, mx.cpu(), lambda mean: None
+            broken,
+            optimiser,
+            batches(2)[1:],
+            engine.EpochState(),
+            lambda batch: 0.1,
+            mx.cpu(),
+            lambda mean: None,
         )
     assert "\n" not in str(caught.value)
     running = ("running_mean", "running_var")  # the subnets' own move in the forward pass

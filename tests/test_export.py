@@ -19,7 +19,9 @@ from gluon_confseg.datasets.transforms import normalize
 from gluon_confseg.errors import RunError
 
 ROOT = Path(__file__).resolve().parents[1]
-SPACE = labels.LabelSpace("five", "Five", tuple("abcde"), np.uint8([[50 * k, 9, 255 - 50 * k] for k in range(5)]))
+SPACE = labels.LabelSpace(
+    "five", "Five", tuple("abcde"), np.uint8([[50 * k, 9, 255 - 50 * k] for k in range(5)])
+)
 SIZES = ((64, 96), (45, 77), (33, 128))
 ALONE = """
 import sys
@@ -65,7 +67,11 @@ def test_mxnet_alone_gives_the_live_scores_at_three_sizes(trained, prefix, tmp_p
 def test_every_rule_and_kind_exports(tmp_path, kind, rule):
     written = export.write(small.shaken(kind), rule, SPACE, tmp_path / "deep" / "net")
     assert written.difference <= 1e-5
-    assert {p.name for p in (tmp_path / "deep").iterdir()} == {"net-symbol.json", "net-0000.params", "net.json"}
+    assert {p.name for p in (tmp_path / "deep").iterdir()} == {
+        "net-symbol.json",
+        "net-0000.params",
+        "net.json",
+    }
 
 
 def test_the_graph_holds_no_size_and_one_input_and_output(prefix):
@@ -73,7 +79,9 @@ def test_the_graph_holds_no_size_and_one_input_and_output(prefix):
     assert len(graph.list_outputs()) == 1
     parameters = mx.nd.load(f"{prefix}-0000.params")
     assert set(graph.list_inputs()) == {"data"} | {name.split(":", 1)[1] for name in parameters}
-    assert not [n for n in json.loads(graph.tojson())["nodes"] if n["op"] in ("Reshape", "Custom", "_CustomFunction")]
+    assert not [
+        n for n in json.loads(graph.tojson())["nodes"] if n["op"] in ("Reshape", "Custom", "_CustomFunction")
+    ]
 
 
 def test_the_description_is_all_that_a_program_needs(trained, prefix):

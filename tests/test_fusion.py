@@ -18,7 +18,10 @@ def draw(channels: int, scale: float = 3.0, seed: int = 0, size=(4, 5)):
 
 
 def logits(scale: float = 3.0, seed: int = 0) -> tuple:
-    return (draw(CLASSES, scale, seed), *(draw(len(g) + 1, scale, seed + 10 * i) for i, g in enumerate(GROUPS)))
+    return (
+        draw(CLASSES, scale, seed),
+        *(draw(len(g) + 1, scale, seed + 10 * i) for i, g in enumerate(GROUPS)),
+    )
 
 
 def fuse(rule: str, *each, groups=GROUPS) -> np.ndarray:

@@ -97,7 +97,10 @@ def test_a_residual_head_starts_at_subnet_0_in_training_and_inference(group):
 
 def test_a_residual_head_can_leave_its_start():
     encoder = Encoder(16)
-    head, first = started(ResidualHead(encoder, (0, 1), 5, HeadSettings(8, 2, 1, (2, 3, 4)))), mx.nd.zeros((2, 5, 3, 4))
+    head, first = (
+        started(ResidualHead(encoder, (0, 1), 5, HeadSettings(8, 2, 1, (2, 3, 4)))),
+        mx.nd.zeros((2, 5, 3, 4)),
+    )
     with autograd.record():
         loss = (head(first, *features(encoder, 48, 64)) ** 2).sum()
     loss.backward()

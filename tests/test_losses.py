@@ -64,7 +64,9 @@ def assert_exact(found, wanted) -> None:
 
 def pixel_by_pixel(logits, labels):
     """Every pixel becomes a sample of its own, so that no small loss hides behind a large one."""
-    return np.ascontiguousarray(logits.transpose(0, 2, 1).reshape(-1, logits.shape[1], 1)), labels.reshape(-1, 1)
+    return np.ascontiguousarray(logits.transpose(0, 2, 1).reshape(-1, logits.shape[1], 1)), labels.reshape(
+        -1, 1
+    )
 
 
 # ---- against the definition
@@ -121,7 +123,8 @@ def test_a_wrong_class_at_probability_1_less_1e_30_is_exact(classes):
     found = run(losses.ConfusionCELoss(weights, 5.0), logits, labels)
     assert_exact(found, reference(logits, labels, weights, 5.0))
     assert_exact(
-        operator_twin(weights, 5.0, logits, labels.astype(np.float32)), reference(logits, labels, weights, 5.0)
+        operator_twin(weights, 5.0, logits, labels.astype(np.float32)),
+        reference(logits, labels, weights, 5.0),
     )
     assert found[0][1] > 69 * (1 + 5 * weights[1, 0])  # -log of 1e-30, twice: neither term is cut off
     assert 0 < found[0][0] < 1e-28
@@ -168,7 +171,9 @@ def test_zero_penalty_is_gluons_cross_entropy_on_the_labelled_pixels():
     logits, labels = logits.reshape(2, 5, 6, 10), labels.reshape(2, 6, 10)
     counted = labels != 255
     for loss in (losses.CrossEntropyLoss(5), losses.ConfusionCELoss(confusion(5) + 1, 0.0)):
-        scale = 1 if isinstance(loss, losses.CrossEntropyLoss) else (np.diag(confusion(5)) + 1).astype(np.float32)
+        scale = (
+            1 if isinstance(loss, losses.CrossEntropyLoss) else (np.diag(confusion(5)) + 1).astype(np.float32)
+        )
         value, gradient = run(loss, logits, labels)
         weight = np.where(counted, np.broadcast_to(scale, 5)[np.where(counted, labels, 0).astype(int)], 0)
         share = weight * (60 / counted.sum((1, 2), keepdims=True))  # gluon divides by all 60 pixels
@@ -262,7 +267,8 @@ def test_the_operator_twin_refuses_the_same_labels():
 
 
 @pytest.mark.parametrize(
-    "logits, labels", [((2, 4, 3, 3), (2, 3, 4)), ((2, 5, 3, 3), (2, 3, 3)), ((2, 4, 9), (2, 3, 3)), ((4,), ())]
+    "logits, labels",
+    [((2, 4, 3, 3), (2, 3, 4)), ((2, 5, 3, 3), (2, 3, 3)), ((2, 4, 9), (2, 3, 3)), ((4,), ())],
 )
 def test_shapes_that_do_not_fit_are_named(logits, labels):
     with pytest.raises(ValueError, match=r"wanted \(N, 4, H, W\) and \(N, H, W\)"):
@@ -415,7 +421,9 @@ def test_arrangement_of_the_pixels_does_not_matter():
     logits, labels = draw(4, 20, count=300, samples=1)
     shuffled = np.random.RandomState(1).permutation(300)
     value, gradient = run(criterion(4), logits, labels)
-    flat = run(criterion(4), logits[:, :, shuffled].reshape(1, 4, 15, 20), labels[:, shuffled].reshape(1, 15, 20))
+    flat = run(
+        criterion(4), logits[:, :, shuffled].reshape(1, 4, 15, 20), labels[:, shuffled].reshape(1, 15, 20)
+    )
     np.testing.assert_allclose(value, flat[0], rtol=1e-6)
     np.testing.assert_allclose(gradient[:, :, shuffled], flat[1].reshape(1, 4, 300), rtol=1e-6, atol=1e-12)
 
@@ -427,7 +435,9 @@ def test_renaming_the_classes_renames_the_gradient():
     weights = losses.confusion_weights(confusion(5))
     value, gradient = run(losses.ConfusionCELoss(weights, 5.0), logits, labels)
     renamed = run(
-        losses.ConfusionCELoss(weights[np.ix_(order, order)], 5.0), logits[:, order], position[labels.astype(int)]
+        losses.ConfusionCELoss(weights[np.ix_(order, order)], 5.0),
+        logits[:, order],
+        position[labels.astype(int)],
     )
     np.testing.assert_allclose(value, renamed[0], rtol=1e-6)
     np.testing.assert_allclose(gradient[:, order], renamed[1], rtol=1e-5, atol=1e-8)
@@ -435,7 +445,9 @@ def test_renaming_the_classes_renames_the_gradient():
 
 def test_a_constant_added_to_all_logits_changes_nothing():
     draws = np.random.RandomState(0)
-    logits = (draws.randint(-800, 800, (2, 4, 100)) / 8).astype(np.float32)  # exact in float32 after the shift
+    logits = (draws.randint(-800, 800, (2, 4, 100)) / 8).astype(
+        np.float32
+    )  # exact in float32 after the shift
     labels = draws.randint(0, 4, (2, 100))
     value, gradient = run(criterion(4), logits, labels)
     moved_value, moved_gradient = run(criterion(4), logits + np.float32(1000), labels)
@@ -469,7 +481,9 @@ def test_the_schemes_known_values():
         found = losses.confusion_weights(shares, scheme=scheme)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, off_diagonal + np.eye(3), rtol=1e-6)
-    np.testing.assert_array_equal(losses.confusion_weights(shares), losses.confusion_weights(shares, "confusion"))
+    np.testing.assert_array_equal(
+        losses.confusion_weights(shares), losses.confusion_weights(shares, "confusion")
+    )
 
 
 def test_a_perfect_or_empty_matrix_gives_cross_entropy():

@@ -25,7 +25,9 @@ CLASSES = 19
 
 def main() -> None:
     """Time both sides in turn and print the medians and the median of the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="3 rounds at 1 x 19 x 256 x 256")
     parser.add_argument("--json", action="store_true")

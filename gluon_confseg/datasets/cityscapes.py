@@ -68,7 +68,7 @@ class Cityscapes(SegmentationDataset):
 
 
 def _look_like_train_ids(values: np.ndarray) -> bool:
-    """Raw ids have no 255, and go on above 18 (vegetation, sky, person, car): train ids read as raw ones are nonsense."""
+    """Raw ids have no 255, and go on above 18 (vegetation, sky, person, car): train ids do neither."""
     if values.max() < 255:
         return False
     classes = values[values < 255]

@@ -1,6 +1,6 @@
 """Improved cross-entropy: Section 3.2, eq. 3, with the sign that its derivative, eq. 4, belongs to.
 
-    L = - c_ii log q_i - lambda * sum over j != i of c_ij log(1 - q_j)
+L = - c_ii log q_i - lambda * sum over j != i of c_ij log(1 - q_j)
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class ConfusionCELoss(gluon.loss.Loss):
     Function there crashes MXNet 1.9.1 in backward.
     """
 
-    def __init__(self, weights, penalty: float = 5.0, ignore_label: int = 255, weight=None, batch_axis=0, **kwargs):
+    def __init__(
+        self, weights, penalty: float = 5.0, ignore_label: int = 255, weight=None, batch_axis=0, **kwargs
+    ):
         super().__init__(weight, batch_axis, **kwargs)
         self._weights = _with_penalty(weights, penalty)
         self._ignore_label = ignore_label
@@ -80,7 +82,9 @@ def _with_penalty(weights, penalty: float) -> np.ndarray:
     if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or len(weights) < 2:
         raise ValueError(f"weights are (K, K) for two classes or more, got {weights.shape}")
     if not np.isfinite(weights).all() or weights.min() < 0 or not np.isfinite(penalty) or penalty < 0:
-        raise ValueError("weights and penalty are finite and not negative: a negative one rewards wrong classes")
+        raise ValueError(
+            "weights and penalty are finite and not negative: a negative one rewards wrong classes"
+        )
     combined = np.float32(penalty) * weights
     np.fill_diagonal(combined, np.diag(weights))
     return combined
@@ -129,7 +133,9 @@ class _OnDevice:
         flat = logits.astype("float32").reshape((0, 0, -1))
         labels = _as_nd(self._labels, context).reshape((logits.shape[0], -1))
         weights = mx.nd.array(self._weights, ctx=context)
-        loss, gradient = operators.value_and_gradient(mx.nd, flat, labels, weights, self._ignore_label, classes)
+        loss, gradient = operators.value_and_gradient(
+            mx.nd, flat, labels, weights, self._ignore_label, classes
+        )
         return loss, gradient.reshape(logits.shape).astype(logits.dtype, copy=False)
 
 

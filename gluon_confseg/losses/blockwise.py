@@ -43,7 +43,9 @@ def value_and_gradient(logits, labels, weights, ignore_label: int, want_gradient
 
     threads = _threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1), os.getpid())
     totals = np.zeros(samples, np.float64)
-    for (n, _), total in zip(jobs, threads.map(run, jobs)):  # in order: the sum does not depend on the threads
+    for (n, _), total in zip(
+        jobs, threads.map(run, jobs)
+    ):  # in order: the sum does not depend on the threads
         totals[n] += total
     return (totals / np.maximum(labelled, 1)).astype(np.float32), gradient
 
@@ -105,7 +107,7 @@ def _two_largest(logits):
 
 
 class _Penalty:
-    """value (B,): sum over j != J of -c_ij log(1 - q_j); pull (K, B): c_ij q_j / (1 - q_j), 0 at J; at_top (B,): c_iJ."""
+    """value (B,): sum over j != J of -c_ij log(1 - q_j); pull (K, B): c_ij q_j / (1 - q_j), 0 at J; at_top: c_iJ."""
 
     def __init__(self, value, pull, at_top):
         self.value, self.pull, self.at_top = value, pull, at_top

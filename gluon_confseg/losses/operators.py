@@ -11,7 +11,9 @@ _LARGEST = 3.4028234e38  # of float32; a difference beyond it would be infinite,
 def value_and_gradient(F, logits, labels, weights, ignore_label: int, num_classes: int):
     """(N, K, P) logits, (N, P) labels, (K, K) weights with the penalty included -> (N,) loss, (N, K, P) gradient."""
     valid = labels != ignore_label
-    true = F.where(valid, labels, F.zeros_like(labels))  # pick() and take() clip: 255 would become class K - 1
+    true = F.where(
+        valid, labels, F.zeros_like(labels)
+    )  # pick() and take() clip: 255 would become class K - 1
     truth = F.one_hot(true, num_classes).transpose((0, 2, 1))
     columns = F.take(weights, true, axis=0).transpose((0, 2, 1))
     own = (columns * truth).sum(axis=1)
