@@ -20,6 +20,8 @@ class RunFolder:
             raise RunError(
                 f"{path}: can't be made ({error.strerror}); choose another folder with --out"
             ) from error
+        for unfinished in self.path.rglob(".*.part"):  # a kill while a file was being written leaves one
+            unfinished.unlink()
         self._freeze(config)
 
     def _freeze(self, config: dict) -> None:

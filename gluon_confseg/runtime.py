@@ -113,7 +113,9 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)
     # heads are handed the features of all stages, and read those of their settings
     warnings.filterwarnings(
-        "ignore", message=r"The .*-th input to HybridBlock is not used", category=UserWarning
+        "ignore",
+        message=r"The .*-th input to HybridBlock is not used|Parameter .* is not used by any",
+        category=UserWarning,
     )
     warnings.filterwarnings("ignore", message=r"Cannot decide type for", category=UserWarning)
     warnings.filterwarnings("ignore", message=r"Both `mxnet==.*` and `torch==.*` are", category=UserWarning)

@@ -26,7 +26,7 @@ def load(path, context=None) -> Saved:
     arrays, meta = checkpoint.load(path)
     if "network" not in meta or "rule" not in meta:
         raise CheckpointError(
-            f"{path}: holds no finished network (it is a state or an evaluation of a stage); "
+            f"{path}: holds no network (it is the state of an unfinished stage, or an evaluation); "
             "take checkpoints/STAGE.npz of a finished stage"
         )
     if meta.get("labels") not in SPACES:
