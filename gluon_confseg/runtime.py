@@ -111,12 +111,9 @@ def _quieten() -> None:
     """Hide the deprecations that MXNet and GluonCV run into: harmless, and nothing that a user can change."""
     for module in (r"mxnet(\.|$)", r"gluoncv(\.|$)"):
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)
-    # heads are handed the features of all stages, and read those of their settings
-    warnings.filterwarnings(
-        "ignore",
-        message=r"The .*-th input to HybridBlock is not used|Parameter .* is not used by any",
-        category=UserWarning,
-    )
+    # heads are handed the features of all stages and read those of their settings; "subnet0" leaves heads out
+    unused = r"(The .*-th input to HybridBlock|Parameter .*) is not used by any"
+    warnings.filterwarnings("ignore", message=unused, category=UserWarning)
     warnings.filterwarnings("ignore", message=r"Cannot decide type for", category=UserWarning)
     warnings.filterwarnings("ignore", message=r"Both `mxnet==.*` and `torch==.*` are", category=UserWarning)
 
