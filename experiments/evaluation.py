@@ -85,18 +85,19 @@ def choose(experiment) -> list:
     """[(image index, (true class, predicted class), whether it got worse)]: at most PANELS, none twice."""
     first, last = experiment.recipe.arms[0], experiment.recipe.arms[-1]
     before, after = experiment.per_image(first), experiment.per_image(last)
-    gain = before - after
+    pairs = _worst_pairs(before.sum(0), experiment.groups())
     chosen, used = [], set()
-    for pair in _worst_pairs(before.sum(0), experiment.groups()):
-        index = _best_unused(gain[:, pair[0], pair[1]], used)
+    for i, j in pairs:
+        index = _best_unused((before - after)[:, i, j], used)
         if index is not None and len(chosen) < PANELS - 1:
-            chosen.append((index, pair, False))
-    loss = [(-gain[:, i, j], (i, j)) for i, j in _worst_pairs(before.sum(0), experiment.groups())]
-    if loss:
-        scores, pair = max(loss, key=lambda item: item[0].max())
-        index = _best_unused(scores, used)
+            chosen.append((index, (i, j), False))
+    if pairs:
+        i, j = max(pairs, key=lambda pair: (after - before)[:, pair[0], pair[1]].max())
+        index = _best_unused((after - before)[:, i, j], used)
         if index is not None:
-            chosen.append((index, pair, True))
+            chosen.append((index, (i, j), True))
+    if pairs and not chosen:  # nothing changed: show where the worst pair is confused most
+        chosen.append((int(before[:, pairs[0][0], pairs[0][1]].argmax()), pairs[0], False))
     return chosen
 
 

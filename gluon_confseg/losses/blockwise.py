@@ -81,12 +81,12 @@ def _block(logits, labels, diagonal, off_diagonal, ignore_label, scale, out):
     q_rest = odds * q_top
 
     own = diagonal[true]
-    loss = own * (log_total + behind)
-    if off_diagonal is None:
-        penalty = None
-    else:
-        penalty = _penalty(shares, q_top, q_rest, off_diagonal[:, true], top, pixel)
-        loss += penalty.value + penalty.at_top * (log_total + gap - np.log(rest))
+    penalty = None
+    with np.errstate(over="ignore"):  # logits further apart than float32 reaches have an infinite loss
+        loss = own * (log_total + (first - logits[true, pixel]))
+        if off_diagonal is not None:
+            penalty = _penalty(shares, q_top, q_rest, off_diagonal[:, true], top, pixel)
+            loss += penalty.value + penalty.at_top * (log_total + gap - np.log(rest))
     if out is not None:
         _gradient(out, shares, q_top, q_rest, own, true, top, pixel, penalty)
         out *= np.where(valid, scale, np.float32(0.0))
