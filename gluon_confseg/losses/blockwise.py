@@ -83,7 +83,7 @@ def _block(logits, labels, diagonal, off_diagonal, ignore_label, scale, out):
     own = diagonal[true]
     penalty = None
     with np.errstate(over="ignore"):  # logits further apart than float32 reaches have an infinite loss
-        loss = own * (log_total + (first - logits[true, pixel]))
+        loss = own * (log_total + behind)
         if off_diagonal is not None:
             penalty = _penalty(shares, q_top, q_rest, off_diagonal[:, true], top, pixel)
             loss += penalty.value + penalty.at_top * (log_total + gap - np.log(rest))
