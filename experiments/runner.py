@@ -21,6 +21,7 @@ from gluon_confseg import (
     weights,
 )
 from gluon_confseg.datasets import Augment, Batches, open_dataset, scenes
+from gluon_confseg.errors import RunError
 from gluon_confseg.progress import Progress
 from gluon_confseg.runs import RunFolder, read_json
 
@@ -184,6 +185,11 @@ class Experiment:
     def groups(self) -> list:
         """The groups that get a subnet."""
         found = groups.PAPER[self.recipe.data] if self.recipe.groups == "paper" else self.discovered()
+        if not found:
+            raise RunError(
+                f"{self.folder.path / 'confusion.npz'}: no classes are confused enough to be a group: there is "
+                "nothing for subnets to mend; train shorter or longer, or use the paper's groups"
+            )
         return [tuple(group) for group in found]
 
     # ---- evaluation

@@ -52,16 +52,9 @@ def discover(normalized, *, threshold: float | None = None, max_groups: int | No
     raises       ValueError for a matrix that is not square, not finite, or not shares
     """
     shares = _checked(normalized)
-    weights = _edge_weights(shares, threshold)
-    order = _canonical_order(weights)
-    partition = _best_partition(weights[np.ix_(order, order)])
-    groups = [
-        _group(shares, order[partition == community])
-        for community in np.unique(partition)
-        if (partition == community).sum() > 1
-    ]
-    groups.sort(key=lambda group: (-group.confusion, group.classes))
-    return groups[:max_groups]
+    symmetric = _symmetrised(shares)
+    cut = _automatic_cut(shares, symmetric) if threshold is None else round(threshold * _MILLIONTHS)
+    return _communities(shares, symmetric, cut)[:max_groups]
 
 
 def overlap(group, others) -> float:
@@ -71,9 +64,32 @@ def overlap(group, others) -> float:
 
 
 def automatic_threshold(normalized) -> float:
-    """The default of `discover`: the mean symmetrised edge over the pairs of classes that have pixels."""
+    """The default of `discover`: the mean symmetrised edge over the pairs of classes that have pixels.
+
+    Where that leaves one group of all classes - a network that calls everything "building" - it is raised until
+    some class is outside: such a group would have no "others".
+    """
     shares = _checked(normalized)
-    return _mean_edge(_symmetrised(shares), shares) / _MILLIONTHS
+    return _automatic_cut(shares, _symmetrised(shares)) / _MILLIONTHS
+
+
+def _automatic_cut(shares: np.ndarray, symmetric: np.ndarray) -> int:
+    present = int((shares.sum(1) > 0).sum())
+    cut = int(symmetric.sum()) // max(present * (present - 1), 1)
+    while any(len(group) == len(shares) for group in _communities(shares, symmetric, cut)):
+        cut += cut // 4 + 1
+    return cut
+
+
+def _communities(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> list:
+    """The groups of the graph of what the edges have above `cut`, the most confused first."""
+    weights = np.maximum(symmetric - cut, 0)
+    np.fill_diagonal(weights, 0)
+    order = _canonical_order(weights)
+    partition = _best_partition(weights[np.ix_(order, order)])
+    members = [order[partition == community] for community in np.unique(partition)]
+    groups = [_group(shares, classes) for classes in members if len(classes) > 1]
+    return sorted(groups, key=lambda group: (-group.confusion, group.classes))
 
 
 def _checked(normalized) -> np.ndarray:
@@ -97,19 +113,6 @@ def _symmetrised(shares: np.ndarray) -> np.ndarray:
     symmetric = np.rint((shares + shares.T) * _MILLIONTHS).astype(np.int64)
     np.fill_diagonal(symmetric, 0)
     return symmetric
-
-
-def _mean_edge(symmetric: np.ndarray, shares: np.ndarray) -> int:
-    present = int((shares.sum(1) > 0).sum())
-    return int(symmetric.sum()) // max(present * (present - 1), 1)
-
-
-def _edge_weights(shares: np.ndarray, threshold: float | None) -> np.ndarray:
-    symmetric = _symmetrised(shares)
-    cut = _mean_edge(symmetric, shares) if threshold is None else round(threshold * _MILLIONTHS)
-    weights = np.maximum(symmetric - cut, 0)
-    np.fill_diagonal(weights, 0)
-    return weights
 
 
 def _canonical_order(weights: np.ndarray) -> np.ndarray:

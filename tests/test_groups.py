@@ -294,3 +294,12 @@ def test_overlap_is_intersection_over_union_with_the_best():
     assert groups.overlap((1, 2, 3), [(1, 2), (2, 3, 4, 5)]) == pytest.approx(2 / 3)
     assert groups.overlap((1, 2), []) == 0.0
     assert groups.overlap(groups.ConfusingGroup((1, 2)), [groups.ConfusingGroup((2, 1))]) == 1.0
+
+
+def test_a_group_never_holds_all_classes_by_default():
+    star = np.zeros((11, 11))
+    star[:, 1] = np.linspace(0.5, 1.0, 11)  # everything is called class 1
+    star[np.arange(11), np.arange(11)] += 1 - star.sum(1)
+    found = groups.discover(star)
+    assert found and all(len(group) < 11 for group in found)
+    assert groups.discover(star, threshold=groups.automatic_threshold(star)) == found
