@@ -95,6 +95,7 @@ class Experiment:
             if not self.folder.finished(plan.name).exists():
                 built = self.build(plan)
                 self.train(plan, built, f"[{number}/{len(self.recipe.stages)}] ")
+            self.folder.drop_progress(plan.name)  # a kill right after the result was written leaves some
             if plan.name == self.recipe.matrix_stage and "train" not in self.matrices:
                 self.measure_training_set(built or self.load(plan))
 

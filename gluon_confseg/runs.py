@@ -75,6 +75,10 @@ class RunFolder:
     def finish(self, stage: str, arrays: dict, meta: dict) -> None:
         """Save a stage's result and drop its intermediate states."""
         checkpoint.save(self.finished(stage), arrays, meta)
+        self.drop_progress(stage)
+
+    def drop_progress(self, stage: str) -> None:
+        """Remove a stage's intermediate states, if there are any."""
         for file in self._progress(stage):
             file.unlink(missing_ok=True)
 

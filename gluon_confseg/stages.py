@@ -50,6 +50,7 @@ def train(run: RunFolder, stage: Stage, network, context=None, save_every: float
     if run.finished(stage.name).exists():
         arrays, _ = checkpoint.load(run.finished(stage.name))
         checkpoint.restore_network(network, arrays, run.finished(stage.name))
+        run.drop_progress(stage.name)  # a kill right after the result was written leaves them
         return
     session = _Session(run, stage, network, save_every, warn)
     with Progress(stage.name, stage.total_steps, prefix=stage.prefix, initial=session.done) as bar:
