@@ -16,7 +16,7 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc \
+.PHONY: help setup setup-test setup-pretrained setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc \
 	test test-torch lint format bench bench-loss notebooks export doctor clean clean-venv
 
 help:  ## this list
@@ -27,11 +27,13 @@ help:  ## this list
 setup:
 	@$(SETUP)
 setup-test:
-	@$(SETUP) test
+	@$(SETUP) test pretrained
+setup-pretrained:
+	@$(SETUP) pretrained
 setup-notebook:
 	@$(SETUP) notebook
 setup-torch:
-	@$(SETUP) --venv .venv-torch test torch
+	@$(SETUP) --venv .venv-torch test pretrained torch
 
 reproduce-cityscapes: setup  ## Table 3 on CITYSCAPES_ROOT, or else on drawn street scenes
 	$(RUN) -m experiments.table3 $(if $(CITYSCAPES_ROOT),--root "$(CITYSCAPES_ROOT)") $(options)
@@ -43,7 +45,7 @@ reproduce-voc: setup  ## Table 5 on PASCAL VOC (VOC_ROOT)
 	$(RUN) -m experiments.table5 $(if $(VOC_ROOT),--root "$(VOC_ROOT)") $(options)
 
 test: setup-test  ## the tests
-	$(RUN) -m pytest -m "not torch" $(ARGS)
+	$(RUN) -m pytest -m "not torch" --numprocesses 2 $(ARGS)
 
 test-torch: setup-torch  ## the comparisons with PyTorch (2 GB more, in .venv-torch)
 	.venv-torch/bin/python -m pytest -m torch $(ARGS)

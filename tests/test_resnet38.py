@@ -13,10 +13,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from gluon_confseg import encoders, network, released, weights
+from gluon_confseg import encoders, network, weights
+from gluon_confseg.encoders.resnet38 import ResNet38Encoder
 from gluon_confseg.errors import WeightsError
 from gluon_confseg.heads import HeadSettings, PlainHead
-from gluon_confseg.resnet38 import ResNet38Encoder
+from gluon_confseg.weights import released
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
 NORM = ("gamma", "beta", "moving_mean", "moving_var")

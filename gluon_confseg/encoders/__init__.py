@@ -6,7 +6,7 @@ from gluoncv.model_zoo import resnetv1b
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from .errors import WeightsError
+from ..errors import WeightsError
 from .resnet38 import ResNet38Encoder
 
 NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet38")

@@ -7,7 +7,7 @@ import dataclasses
 from mxnet import gluon, init
 from mxnet.gluon import nn
 
-from .fusion import view
+from ..fusion import view
 
 
 @dataclasses.dataclass(frozen=True)

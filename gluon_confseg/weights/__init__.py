@@ -6,8 +6,9 @@ import dataclasses
 
 import mxnet as mx
 
-from . import checkpoint, released
-from .errors import WeightsError
+from .. import checkpoint
+from ..errors import WeightsError
+from . import released
 
 
 @dataclasses.dataclass(frozen=True)

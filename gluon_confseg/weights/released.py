@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import WeightsError
+from ..errors import WeightsError
 
 _KINDS = ("arg:", "aux:")
 _NAME = re.compile(r"(?P<layer>\w+?)_(?P<end>weight|bias|gamma|beta|moving_mean|moving_var)")
