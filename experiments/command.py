@@ -35,7 +35,15 @@ def _parser(recipes: dict, default: str, doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--root", type=Path, help="the data set's folder")
     parser.add_argument("--profile", choices=list(recipes), default=None, help=f"default: {default}")
     parser.add_argument("--out", type=Path, help="run folder; an unfinished run in it goes on")
-    parser.add_argument("--weights", help="weights to start from: a checkpoint, or a .params file")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="weights to start from: a checkpoint, .params, .pth or .safetensors"
+    )
+    parser.add_argument(
+        "--list-weights", action="store_true", help="name what that file filled, and what it held in vain"
+    )
+    parser.add_argument(
+        "--packs", type=Path, metavar="FOLDER", help="pack the data there first, and read the packs"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=float, default=30.0, help="seconds between checkpoints")
     return parser
@@ -62,7 +70,7 @@ def _run(arguments, recipes: dict, root_default) -> int:
     else:
         recipe = dataclasses.replace(recipe, draw=None)
     out = arguments.out or PROJECT / "runs" / name_of(recipe, arguments.root)
-    folder = runner.run(recipe, root, out, arguments.save_every)
+    folder = runner.run(recipe, root, out, arguments.save_every, arguments.list_weights, arguments.packs)
     page = report.write(folder.path)
     print(tables.terminal(read_json(folder.path / "results.json")))
     print(f"report: {page}")

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gluon_confseg import engine, files, metrics
-from gluon_confseg.datasets.batches import Batch, in_order
-from gluon_confseg.datasets.transforms import normalize
+from gluon_confseg import engine, files, hardware, metrics
+from gluon_confseg.datasets import normalize, whole_images
 from gluon_confseg.fusion import Fusion
 from gluon_confseg.progress import Progress
 
 PANELS = 6
+FEW = 32  # are read sooner than a process starts
 
 
 class Matrices:
@@ -46,7 +46,7 @@ def run(network, dataset, indices, rules, title: str, context=None) -> dict:
     counted = {rule: [] for rule in rules}
     classes = dataset.labels.num_classes
     with Progress(title, len(indices), "image") as bar:
-        samples = whole(dataset, indices)
+        samples = whole_images(dataset, workers=readers(len(indices), context), indices=indices)
         for _, _, matrices in engine.evaluate(network, samples, rules, classes, context=context):
             for rule in rules:
                 counted[rule].append(matrices[rule].counts)
@@ -54,14 +54,12 @@ def run(network, dataset, indices, rules, title: str, context=None) -> dict:
     return {rule: np.stack(counts) for rule, counts in counted.items()}
 
 
-def whole(dataset, indices):
-    """Batches of one whole image each."""
-
-    def read(index: int) -> Batch:
-        image, mask = dataset[index]
-        return Batch(normalize(image)[None], mask[None], (dataset.names[index],))
-
-    return in_order(((lambda i=i: read(i)) for i in indices), 1, 2)
+def readers(samples: int, context=None) -> int:
+    """Processes that read ahead: on CPUs one, since the network needs the cores; none for a handful of images."""
+    if samples < FEW:
+        return 0
+    on_gpu = context is not None and context.device_type == "gpu"
+    return max(1, min(8, hardware.physical_cores() - 1)) if on_gpu else 1
 
 
 # ---- panels

@@ -40,8 +40,11 @@ class Arm:
 class Recipe:
     """Everything that decides the outcome of an experiment; what a run folder's config.json holds.
 
+    train_split    the split to train on; None: "train"
     draw           settings of `scenes.draw` where the data are drawn
     groups         "paper" (Table 1, Section 4.2) or "discover", from the training matrix
+    max_share      largest share that one class may have of a crop, where that can be had: see `Augment`
+    jitter         vary the colours: `Jitter`, with its limits
     matrix_stage   the stage whose network gives the training matrix: weights C, and groups
     weights        a file that stages without a start begin with; `needs_weights` makes leaving it out an error
     matrix_images  how many training images that matrix counts, evenly spaced; None: all
@@ -68,8 +71,11 @@ class Recipe:
     penalty: float = 5.0
     crop: tuple = (500, 500)
     scale: tuple = (0.7, 1.3)
+    max_share: float = 1.0
+    jitter: bool = False
     batch_size: int = 16
     matrix_images: int | None = None
+    train_split: str | None = None
     draw: dict | None = None
     paper_table: str = "Table 3"
     paper_encoder: str = "ResNet-101"

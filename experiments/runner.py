@@ -20,7 +20,7 @@ from gluon_confseg import (
     stages,
     weights,
 )
-from gluon_confseg.datasets import Augment, Batches, open_dataset, scenes
+from gluon_confseg.datasets import Augment, Batches, Jitter, open_dataset, pack, scenes
 from gluon_confseg.errors import RunError
 from gluon_confseg.progress import Progress
 from gluon_confseg.runs import RunFolder, read_json
@@ -29,18 +29,26 @@ from . import evaluation, results
 from .recipe import Recipe, StagePlan
 
 
-def run(recipe: Recipe, root, out, save_every: float = 30.0):
-    """Run (the rest of) a recipe on the data set at `root`; returns the run folder."""
+def run(recipe: Recipe, root, out, save_every: float = 30.0, list_weights: bool = False, packs=None):
+    """Run (the rest of) a recipe on the data set at `root`; returns the run folder.
+
+    list_weights   name what the recipe's file of weights filled, and did not
+    packs          folder for packs of the data, which training then reads; None: the files are read
+    """
     context = runtime.default_context()
     if recipe.draw is not None:
         draw(root, recipe.draw)
-    train_set, val_set = (open_dataset(recipe.data, root, split) for split in ("train", "val"))
+    train_set, val_set = (
+        open_dataset(recipe.data, root, split) for split in (recipe.train_split or "train", "val")
+    )
     say(f"Data: {train_set.description} {val_set.description}")
     if recipe.draw is None and not any(out.glob("checkpoints/*.npz")):
         look_through(train_set, val_set)
+    if packs is not None:
+        train_set, val_set = (packed(dataset, packs) for dataset in (train_set, val_set))
     folder = RunFolder(out, {**dataclasses.asdict(recipe), "root_name": root.resolve().name})
     began = time.monotonic()
-    experiment = Experiment(recipe, train_set, val_set, folder, context, save_every)
+    experiment = Experiment(recipe, train_set, val_set, folder, context, save_every, list_weights)
     experiment.train_all()
     experiment.evaluate_all()
     experiment.conclude()
@@ -72,6 +80,15 @@ def look_through(*datasets) -> None:
             dataset.check(thorough=True, progress=lambda done, bar=bar: bar.update(done - bar.done))
 
 
+def packed(dataset, packs):
+    """The data set's pack in a folder below `packs`, made or mended where it has to be."""
+    folder = packs / f"{dataset.labels.name}-{dataset.split}"
+    with Progress(f"packing {dataset.split}", len(dataset), "image") as bar:
+        found = pack(dataset, folder, lambda done: bar.update(done - bar.done), say=say)
+        bar.update(len(dataset) - bar.done)
+    return found
+
+
 def say(sentence: str) -> None:
     """One line to the person who waits."""
     print(sentence, file=sys.stderr, flush=True)
@@ -80,8 +97,18 @@ def say(sentence: str) -> None:
 class Experiment:
     """One run of a recipe: its data, its folder, and what has been computed so far."""
 
-    def __init__(self, recipe: Recipe, train_set, val_set, folder: RunFolder, context, save_every: float):
+    def __init__(
+        self,
+        recipe: Recipe,
+        train_set,
+        val_set,
+        folder: RunFolder,
+        context,
+        save_every: float,
+        list_weights=False,
+    ):
         self.recipe, self.folder, self.context, self.save_every = recipe, folder, context, save_every
+        self.list_weights = list_weights
         self.train_set, self.val_set = train_set, val_set
         self.classes = self.train_set.labels.num_classes
         self.matrices = evaluation.Matrices(folder.path / "confusion.npz")
@@ -106,7 +133,10 @@ class Experiment:
             path = self.folder.finished(plan.start)
             checkpoint.restore_part(built, checkpoint.load(path)[0], path)
         elif self.recipe.weights is not None:
-            say(f"{self.recipe.weights}: {weights.load(built, self.recipe.weights)}")
+            loaded = weights.load(built, self.recipe.weights)
+            say(f"{self.recipe.weights}: {loaded}")
+            if self.list_weights:
+                say(loaded.listing())
         return built
 
     def load(self, plan: StagePlan):
@@ -138,10 +168,12 @@ class Experiment:
     def train(self, plan: StagePlan, built, prefix: str) -> None:
         """Train one stage, or the rest of it."""
         recipe = self.recipe
-        augment = Augment(tuple(recipe.crop), tuple(recipe.scale))
+        jitter = Jitter() if recipe.jitter else None
+        augment = Augment(tuple(recipe.crop), tuple(recipe.scale), max_share=recipe.max_share, jitter=jitter)
         # every stage draws its own order and crops; arms that are compared draw the same ones
         seed = recipe.seed * 1000 + {"baseline": 1, "subnets": 2}[plan.trains] + (10 if plan.start else 0)
-        batches = Batches(self.train_set, augment, recipe.batch_size, seed, workers=1)
+        workers = evaluation.readers(plan.epochs * len(self.train_set), self.context)
+        batches = Batches(self.train_set, augment, recipe.batch_size, seed, workers=workers)
         stage = stages.Stage(
             plan.name,
             self.step(plan, built),
@@ -150,9 +182,13 @@ class Experiment:
             plan.learning_rate,
             prefix,
             plan.warm_up,
-            about={"labels": recipe.data, "rule": recipe.rule if plan.trains == "subnets" else "subnet0"},
+            about={
+                "labels": self.train_set.labels.record(),
+                "rule": recipe.rule if plan.trains == "subnets" else "subnet0",
+            },
         )
-        stages.train(self.folder, stage, built, self.context, self.save_every, warn=say)
+        with batches:
+            stages.train(self.folder, stage, built, self.context, self.save_every, warn=say)
 
     def step(self, plan: StagePlan, built):
         """The training step of a stage with its losses."""

@@ -124,18 +124,22 @@ class EpochState:
 
 
 def train_epoch(
-    step, optimiser: Optimiser, batches, state: EpochState, learning_rate, context, after_batch
+    step, optimiser: Optimiser, batches, state: EpochState, learning_rate, context, after_batch, seed=None
 ) -> None:
     """Train over `batches` (those that `state` has not seen yet), one SGD step each.
 
     learning_rate   function of the batch's number in the epoch
     after_batch     called with the batch's mean loss when its step is done
+    seed            function of the batch's number in the epoch, for what a step draws itself (dropout);
+                    None leaves MXNet's random state alone
     Raises RunError, with the batch's images, where a loss is not finite: nothing is updated by it.
     """
     trainer = optimiser.trainer
     for batch in batches:
         trainer.set_learning_rate(learning_rate(state.batch))
-        losses = step(mx.nd.array(batch.images, ctx=context), batch.labels)
+        if seed is not None:
+            mx.random.seed(seed(state.batch))  # MXNet's own state is in no checkpoint
+        losses = step(on_device(batch.images, context), batch.labels)
         mean = state.add(losses)
         if not np.isfinite(mean):
             raise RunError(
@@ -158,7 +162,7 @@ def evaluate(network, samples, rules, num_classes: int, ignore_label: int = 255,
     for block in fusions.values():
         block.hybridize()
     for batch in samples:
-        predictions = predict(network, fusions, mx.nd.array(batch.images, ctx=context or mx.cpu()))
+        predictions = predict(network, fusions, on_device(batch.images, context or mx.cpu()))
         counted = {}
         for rule, predicted in predictions.items():
             counted[rule] = ConfusionMatrix(num_classes, ignore_label)
@@ -175,6 +179,13 @@ def predict(network, fusions: dict, images) -> dict:
     stride = network.encoder.output_stride
     scores = {rule: fuse(*(logits[:1] if rule == "subnet0" else logits)) for rule, fuse in fusions.items()}
     return {rule: largest_class(enlarge(mx.nd, s, stride, images)) for rule, s in scores.items()}
+
+
+def on_device(images: np.ndarray, context):
+    """images as an NDArray on a device; to a GPU through pinned memory, from which it fetches while the CPU goes on."""
+    if context is None or context.device_type != "gpu":
+        return mx.nd.array(images, ctx=context)
+    return mx.nd.array(images, ctx=mx.cpu_pinned(context.device_id)).as_in_context(context)
 
 
 def largest_class(scores) -> np.ndarray:

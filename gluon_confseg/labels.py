@@ -53,10 +53,25 @@ class LabelSpace:
             table[stored] = train_id
         return table
 
+    def record(self) -> str | dict:
+        """What JSON needs to name these classes again, see `restored`: the name of a space of `SPACES`, else all."""
+        known = SPACES.get(self.name)
+        if known is not None and known.classes == self.classes:
+            return self.name
+        raw_ids = None if self.raw_ids is None else sorted([int(k), int(v)] for k, v in self.raw_ids.items())
+        return {
+            "name": self.name,
+            "title": self.title,
+            "classes": list(self.classes),
+            "colors": np.asarray(self.colors).tolist(),
+            "raw_ids": raw_ids,
+        }
+
     def valid_range(self, raw: bool = True) -> str:
         """The values a label file may hold, for people: "0-33"."""
         values = self.raw_ids if raw and self.raw_ids is not None else range(self.num_classes)
-        return f"0-{max(values)}"
+        least, most = (chosen(value for value in values if value >= 0) for chosen in (min, max))
+        return f"{least}-{most}"
 
     def to_train_ids(self, values: np.ndarray, raw: bool = True) -> np.ndarray:
         """Map an integer array of pixel values (any shape; -1 and 255 are the same) to uint8 train ids.
@@ -189,3 +204,37 @@ CAMVID = LabelSpace(
 )
 
 SPACES = {space.name: space for space in (CITYSCAPES, VOC, CAMVID)}
+
+
+def restored(record: str | dict) -> LabelSpace:
+    """The label space of a record that `LabelSpace.record` made, perhaps read from a file that anyone could write.
+
+    Raises DatasetError for an unknown name, and for a record that is none.
+    """
+    if isinstance(record, str) and record in SPACES:
+        return SPACES[record]
+    try:
+        space = _from_record(record)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        what = repr(record)[:60]
+        raise DatasetError(
+            f"{what} is no label space: neither one of {', '.join(SPACES)} nor a record."
+        ) from error
+    return space
+
+
+def _from_record(record: dict) -> LabelSpace:
+    classes = tuple(map(str, record["classes"]))
+    colors = np.array(record["colors"], np.int64)
+    raw_ids = None if record["raw_ids"] is None else {int(k): int(v) for k, v in record["raw_ids"]}
+    known = {*range(len(classes)), IGNORE}
+    if (
+        not 0 < len(classes) < UNKNOWN
+        or colors.shape != (len(classes), 3)
+        or colors.min() < 0
+        or colors.max() > 255
+    ):
+        raise ValueError("classes and colours do not go together")
+    if raw_ids is not None and not (set(raw_ids) <= set(range(-1, 256)) and set(raw_ids.values()) <= known):
+        raise ValueError("the ids of the label files are out of range")
+    return LabelSpace(str(record["name"]), str(record["title"]), classes, _colors(colors), raw_ids=raw_ids)

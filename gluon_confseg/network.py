@@ -9,8 +9,8 @@ import numpy as np
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from . import encoders, fusion
-from .heads import PLAIN, RESIDUAL, HeadSettings, PlainHead, ResidualHead
+from . import encoders, fusion, heads
+from .heads import PLAIN, RESIDUAL, HeadSettings, ResidualHead
 
 SUBNETS = ("plain", "residual")
 
@@ -116,7 +116,7 @@ def build(
     encoder         a name of `encoders.NAMES`
     groups          confusing groups (each an iterable of classes); one further subnet each
     subnets         "plain", the paper's heads, or "residual", heads that correct subnet 0
-    head            settings of subnet 0
+    head            settings of subnet 0: its kind, context, width, stages
     subnet_heads    settings of the further subnets: one for all, or a list with one each
     pretrained      ImageNet weights for the encoder, from GluonCV's model zoo
     last_stage      the encoder's last stage, 4 or 3; heads read stages up to it
@@ -131,7 +131,7 @@ def build(
         _further(subnets, body, group, num_classes, settings, f"subnet{m}_")
         for m, (group, settings) in enumerate(zip(groups, each), 1)
     ]
-    first = PlainHead(body, num_classes, head, prefix="subnet0_")
+    first = heads.build(body, num_classes, head, prefix="subnet0_")
     network = SubnetNetwork(body, first, further, groups, num_classes, subnets, prefix="network_")
     network.settings = {
         "encoder": encoder,
@@ -149,20 +149,16 @@ def build(
 
 def from_settings(settings: dict, context=None) -> SubnetNetwork:
     """Build the network whose `settings` a checkpoint holds, with initial values."""
-    heads = {
-        "head": _head_settings(settings["head"]),
-        "subnet_heads": [_head_settings(s) for s in settings["subnet_heads"]],
+    each = {
+        "head": HeadSettings(**settings["head"]),
+        "subnet_heads": [HeadSettings(**values) for values in settings["subnet_heads"]],
     }
-    return build(**{**settings, **heads}, context=context)
-
-
-def _head_settings(values: dict) -> HeadSettings:
-    return HeadSettings(**{**values, "stages": tuple(values["stages"])})
+    return build(**{**settings, **each}, context=context)
 
 
 def _further(kind: str, encoder, group, num_classes: int, settings: HeadSettings, prefix: str):
     if kind == "plain":
-        return PlainHead(encoder, len(group) + 1, settings, prefix=prefix)
+        return heads.build(encoder, len(group) + 1, settings, prefix=prefix)
     return ResidualHead(encoder, group, num_classes, settings, prefix=prefix)
 
 

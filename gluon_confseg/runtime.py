@@ -27,6 +27,7 @@ REMEDY = "`make clean-venv` and then any make target sets it up again"
 TO_CPU = f"with CONFSEG_MXNET=cpu set, {REMEDY} with the CPU wheel"
 CUDA_WHEEL = "The CUDA wheel of MXNet is installed"
 MAX_SEED = 2**31 - 1
+WORKER = "CONFSEG_LOADER_WORKER"  # set in the data loader's processes, which never import MXNet
 
 # What libmxnet.so of mxnet-cu112 links to, each after what it needs: package, folder in nvidia/, library.
 # cuDNN opens its parts later, and finds them beside itself.
@@ -59,6 +60,8 @@ class _Refusal(importlib.abc.MetaPathFinder):
 
 def prepare() -> str | None:
     """Set the OpenMP threads and load the CUDA libraries, before MXNet is imported. Returns `problem()`."""
+    if os.environ.get(WORKER):
+        return None
     if "mxnet" in sys.modules:
         _warn_of_late_call()
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from . import checkpoint, network
-from .errors import CheckpointError
-from .labels import SPACES, LabelSpace
+from .errors import CheckpointError, DatasetError
+from .labels import LabelSpace, restored
 
 
 @dataclasses.dataclass
@@ -29,8 +29,12 @@ def load(path, context=None) -> Saved:
             f"{path}: holds no network (it is the state of an unfinished stage, or an evaluation); "
             "take checkpoints/STAGE.npz of a finished stage"
         )
-    if meta.get("labels") not in SPACES:
-        raise CheckpointError(f"{path}: its classes {meta.get('labels')!r} are none of {', '.join(SPACES)}")
+    try:
+        labels = restored(meta.get("labels"))
+    except DatasetError as error:
+        raise CheckpointError(
+            f"{path}: does not say which classes it knows ({str(error).rstrip('.')})"
+        ) from error
     built = network.from_settings(meta["network"], context)
     checkpoint.restore_network(built, arrays, path)
-    return Saved(built, meta["rule"], SPACES[meta["labels"]])
+    return Saved(built, meta["rule"], labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import zlib
 
 import mxnet as mx
 
@@ -38,6 +39,10 @@ class Stage:
         """Learning rate of a step: linear decay to 0 (Section 4), after a linear warm-up of `warm_up` steps."""
         decayed = self.learning_rate * (1 - step / self.total_steps)
         return decayed * min(1.0, (step + 1) / self.warm_up) if self.warm_up else decayed
+
+    def draws(self, step: int) -> int:
+        """Seed of what a step draws inside the network (dropout): the same however often the run was interrupted."""
+        return zlib.crc32(f"{getattr(self.batches, 'seed', 0)} {self.name} {step}".encode()) >> 1
 
 
 def train(run: RunFolder, stage: Stage, network, context=None, save_every: float = 30.0, warn=print) -> None:
@@ -112,6 +117,7 @@ class _Session:
             lambda batch: self.stage.rate(first + batch),
             context,
             after_batch,
+            lambda batch: self.stage.draws(first + batch),
         )
         self.run.log(self._record())
         self.epoch, self.state, self.seconds = self.epoch + 1, engine.EpochState(), 0.0

@@ -13,6 +13,8 @@ from layouts import (
     label,
     make_camvid,
     make_cityscapes,
+    make_custom,
+    make_voc,
     picture,
     raw_png,
     write_png,
@@ -154,3 +156,101 @@ def test_camvid_photographs_are_complete_and_sound():
     image, mask = val[50]
     assert image.shape == (360, 480, 3) and mask.shape == (360, 480)
     assert set(np.unique(mask)) <= {*range(11), 255}
+
+
+# --- Cityscapes in its other forms
+
+
+def test_coarse_labels_are_read_for_their_images(tmp_path):
+    make_cityscapes(tmp_path, "train_extra", labels="gtCoarse")
+    make_cityscapes(tmp_path, "train", labels="gtCoarse", seed=50)
+    extra = datasets.open_dataset("cityscapes", tmp_path, "train_extra")
+    coarse = datasets.open_dataset("cityscapes", tmp_path, "train", annotation="coarse")
+    assert (extra.annotation, len(extra), len(coarse)) == ("coarse", 4, 4)
+    assert np.array_equal(coarse[0][1], CITYSCAPES.to_train_ids(label(50, RAW_IDS + (0,))))
+    assert "coarse" in coarse.description and extra.label_paths[0].name.endswith("_gtCoarse_labelIds.png")
+
+
+def test_coarse_train_ids_are_read_too(tmp_path):
+    image, labels = cityscapes_paths(tmp_path, "train_extra", "ulm", 0, "labelTrainIds", "gtCoarse")
+    write_png(image, picture(0))
+    write_png(labels, label(0, [3, 255]))
+    assert np.array_equal(datasets.Cityscapes(tmp_path, "train_extra")[0][1], label(0, [3, 255]))
+
+
+def test_blurred_images_are_found_and_can_be_asked_for(tmp_path):
+    make_cityscapes(tmp_path, images="leftImg8bit_blurred")
+    dataset = datasets.Cityscapes(tmp_path, "val")
+    assert dataset.images == "leftImg8bit_blurred" and "blurred" in dataset.description
+    assert np.array_equal(dataset[0][0], picture(0)) and dataset.names[0] == "aachen_000000_000019"
+    make_cityscapes(tmp_path, seed=70)
+    assert datasets.Cityscapes(tmp_path, "val").images == "leftImg8bit"
+    assert np.array_equal(
+        datasets.Cityscapes(tmp_path, "val", images="leftImg8bit_blurred")[0][0], picture(0)
+    )
+
+
+def test_what_does_not_pair_can_be_left_out_and_is_then_listed(tmp_path):
+    root = make_cityscapes(tmp_path)
+    cityscapes_paths(root, "val", "aachen", 1)[1].unlink()
+    dataset = datasets.Cityscapes(root, "val", strict=False)
+    assert len(dataset) == 3 and len(dataset.alone) == 1 and "aachen_000001" in dataset.alone[0]
+
+
+# --- others' tools
+
+
+@pytest.fixture(params=["cityscapes", "camvid", "voc", "custom"])
+def any_dataset(request, tmp_path):
+    make = {"cityscapes": make_cityscapes, "camvid": make_camvid, "voc": make_voc, "custom": make_custom}
+    make[request.param](tmp_path)
+    split = "val" if request.param == "cityscapes" else "train"
+    return datasets.open_dataset(request.param, tmp_path, split)
+
+
+def test_items_are_uint8_pictures_and_masks_of_one_size(any_dataset):
+    for image, mask in any_dataset:
+        assert image.dtype == mask.dtype == np.uint8
+        assert image.shape == (*mask.shape, 3)
+        assert set(np.unique(mask)) <= {*range(any_dataset.num_class), 255}
+
+
+def test_gluoncvs_metric_and_loader_give_what_ours_give(any_dataset):
+    import mxnet as mx
+    from gluoncv.data.segbase import ms_batchify_fn
+    from gluoncv.utils.metrics import SegmentationMetric
+
+    from gluon_confseg.metrics import ConfusionMatrix
+
+    count, view = any_dataset.num_class, any_dataset.for_gluoncv()
+    theirs, ours = SegmentationMetric(view.num_class), ConfusionMatrix(count)
+    loader = mx.gluon.data.DataLoader(view, 2, batchify_fn=ms_batchify_fn, last_batch="keep")
+    seen = 0
+    for images, masks in loader:
+        for image, mask in zip(images, masks):
+            scores = np.random.RandomState(seen).rand(1, count, *mask.shape)
+            theirs.update([mask.expand_dims(0)], [mx.nd.array(scores)])
+            ours.update(any_dataset[seen][1][None], scores.argmax(1))
+            assert image.shape == (*mask.shape, 3) and mask.dtype == np.int32
+            seen += 1
+    assert seen == len(any_dataset)
+    assert theirs.get()[0] == pytest.approx(np.trace(ours.counts) / ours.counts.sum())
+    iou = np.nan_to_num(ours.iou())  # theirs counts a class that occurs nowhere as 0
+    assert theirs.get()[1] == pytest.approx(iou.mean())
+
+
+def test_mxnets_loader_takes_the_data_set_as_it_is(tmp_path):
+    import mxnet as mx
+
+    loader = mx.gluon.data.DataLoader(datasets.CamVid(make_camvid(tmp_path, count=4)), 2)
+    batches = [(images.shape, masks.shape) for images, masks in loader]
+    assert batches == [((2, 8, 16, 3), (2, 8, 16))] * 2
+
+
+def test_gluoncvs_view_transforms_images_and_names_what_has_no_label(tmp_path):
+    make_cityscapes(tmp_path, split="test")
+    for path in tmp_path.glob("gtFine/test/*/*"):
+        path.unlink()
+    view = datasets.Cityscapes(tmp_path, "test").for_gluoncv(transform=lambda image: image.shape)
+    assert view[0] == ((8, 16, 3), "aachen_000000_000019")
+    assert (view.mode, view.NUM_CLASS, view.classes) == ("test", 19, CITYSCAPES.classes)

@@ -1,32 +1,18 @@
-"""Subnet heads: what they read, how they start."""
+"""Subnet heads: what they read, how they start, which settings belong to them."""
 
 from __future__ import annotations
+
+import dataclasses
+import json
 
 import mxnet as mx
 import numpy as np
 import pytest
+from grids import Encoder, features
 from mxnet import autograd
 
 from gluon_confseg import encoders, fusion
 from gluon_confseg.heads import PLAIN, RESIDUAL, Gather, HeadSettings, PlainHead, ResidualHead
-
-
-class Encoder:
-    """Only what a head asks of an encoder."""
-
-    channels = (3, 4, 5, 6)
-
-    def __init__(self, output_stride: int):
-        self.output_stride = output_stride
-        self.strides = tuple(min(s, output_stride) for s in (4, 8, 16, 32))
-
-
-def features(encoder, height: int, width: int, seed: int = 0) -> tuple:
-    draws = np.random.RandomState(seed)
-    return tuple(
-        mx.nd.array(draws.normal(size=(2, channels, -(-height // stride), -(-width // stride))))
-        for channels, stride in zip(encoder.channels, encoder.strides)
-    )
 
 
 def started(head):
@@ -135,3 +121,72 @@ def test_a_residual_head_standardises_in_inference_as_it_learnt_to():
 
 def test_heads_say_whether_they_read_subnet_0():
     assert ResidualHead.reads_subnet0 and not PlainHead.reads_subnet0
+
+
+# ---- settings
+
+
+def test_settings_left_out_are_the_published_ones_of_their_kind():
+    assert HeadSettings() == HeadSettings(512, 2, 12, (4,))
+    assert HeadSettings(kind="aspp_v3").channels == 256
+    assert HeadSettings(kind="gcn").kernel == 15
+    after = HeadSettings(context="gcn")
+    assert (after.channels, after.depth, after.dilation, after.kernel) == (512, 2, 12, 15)
+
+
+EVERY = (
+    PLAIN,
+    RESIDUAL,
+    HeadSettings(kind="aspp_v2"),
+    HeadSettings(kind="aspp_v2", rates=(1, 2)),
+    HeadSettings(kind="aspp_v3", channels=8, rates=[3]),
+    HeadSettings(kind="gcn", stages=(2, 4), kernel=7),
+    HeadSettings(context="aspp", rates=(1, 2)),
+    HeadSettings(context="gcn", depth=1),
+)
+
+
+@pytest.mark.parametrize("settings", EVERY)
+def test_settings_survive_json(settings):
+    again = HeadSettings(**json.loads(json.dumps(dataclasses.asdict(settings))))
+    assert again == settings and hash(again) == hash(settings)
+
+
+def test_settings_of_older_checkpoints_are_those_of_a_plain_head():
+    older = {"channels": 64, "depth": 3, "dilation": 2, "stages": [2, 3]}
+    assert HeadSettings(**older) == HeadSettings(64, 3, 2, (2, 3), kind="plain", context=None)
+
+
+@pytest.mark.parametrize(
+    "settings, named",
+    [
+        ({"kind": "psp"}, "no head 'psp': choose one of plain, aspp_v2, aspp_v3, gcn"),
+        ({"context": "psp"}, "no context 'psp': choose None or one of aspp, gcn"),
+        ({"kind": "gcn", "context": "aspp"}, "before plain heads, not before 'gcn'"),
+        ({"kind": "gcn", "depth": 2}, "a gcn head has no depth: its settings are stages, kernel"),
+        ({"kind": "gcn", "channels": 512}, "no channels"),
+        ({"kind": "gcn", "rates": (6,)}, "no rates"),
+        ({"kind": "aspp_v2", "channels": 8}, "aspp_v2 head has no channels"),
+        ({"kind": "aspp_v3", "dilation": 1}, "no dilation"),
+        ({"kind": "aspp_v3", "kernel": 15}, "no kernel"),
+        ({"kernel": 15}, "a plain head has no kernel"),
+        ({"rates": (6, 12)}, "a plain head has no rates"),
+        ({"context": "gcn", "rates": (6,)}, "a plain head after gcn has no rates"),
+        ({"kind": "gcn", "kernel": 14}, "odd.*14"),
+        ({"kind": "aspp_v2", "rates": ()}, "rates"),
+        ({"kind": "aspp_v2", "rates": (6, 0)}, "rates.*from 1"),
+        ({"kind": "aspp_v2", "rates": (1.5,)}, "rates.*whole"),
+        ({"depth": 0}, "depth.*from 1"),
+        ({"channels": -4}, "channels.*from 1"),
+        ({"dilation": 0}, "dilation.*from 1"),
+    ],
+)
+def test_settings_that_would_do_nothing_or_make_no_sense_are_refused(settings, named):
+    with pytest.raises(ValueError, match=named):
+        HeadSettings(**settings)
+
+
+@pytest.mark.parametrize("kind", ["aspp_v2", "aspp_v3", "gcn"])
+def test_residual_heads_are_plain_ones(kind):
+    with pytest.raises(ValueError, match=f"plain heads, got '{kind}'"):
+        ResidualHead(Encoder(8), (0, 1), 5, HeadSettings(kind=kind))

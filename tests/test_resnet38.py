@@ -201,6 +201,39 @@ def test_dilation_gives_the_features_that_strides_give_and_those_between(output_
         np.testing.assert_allclose(fine[:, :, ::step, ::step].asnumpy(), coarse.asnumpy(), atol=1e-5)
 
 
+def dilations(encoder) -> dict:
+    """Structural name -> dilation of every 3x3 convolution that looks further than its neighbours."""
+    names = {p.name: n.rpartition(".")[0] for n, p in encoder._collect_params_with_prefix().items()}
+    nodes, found = json.loads(mx.sym.Group(list(encoder(mx.sym.var("data")))).tojson())["nodes"], {}
+    for node in nodes:
+        if node["op"] == "Convolution" and node["attrs"]["dilate"] != "(1, 1)":
+            assert node["attrs"]["pad"] == node["attrs"]["dilate"] and node["attrs"]["kernel"] == "(3, 3)"
+            found[names[nodes[node["inputs"][1][0]]["name"]]] = int(node["attrs"]["dilate"].strip("()")[0])
+    return found
+
+
+@pytest.mark.parametrize("output_stride, scale", [(8, 2), (16, 1), (32, 0)])
+def test_dilation_rises_inside_the_blocks_that_give_up_their_strides(output_stride, scale):
+    """5a: 1, then 2; the 3x3 of 6a: 4 already."""
+    after5 = {f"level5.blocks.{b}.conv{i}": 2 for b in range(3) for i in (1, 2) if (b, i) != (0, 1)}
+    after6 = {f"level{level}.blocks.0.conv2": 2**scale for level in (6, 7)}
+    wanted = {**(after5 if scale == 2 else {}), **(after6 if scale else {})}
+    assert dilations(ResNet38Encoder(output_stride, THIN)) == wanted
+
+
+def test_features_are_exact_where_variances_are_as_small_as_epsilon():
+    """With the usual 1e-5 they would be off by 5 in 10,000."""
+    encoder, images = thin_encoder(), noise(1, 3, 16, 16)
+    norm = encoder.stem.norm
+    norm.running_var.set_data(mx.nd.full(norm.running_var.shape, 1e-6))
+    raw = encoder.stem.blocks(images).asnumpy().astype(np.float64)
+    found = encoder.stem(images).asnumpy()
+    np.testing.assert_allclose(found, np.maximum(raw, 0) / np.sqrt(1e-6 + 1.001e-5), rtol=2e-6, atol=1e-6)
+    every = []
+    encoder.apply(lambda b: every.append(b._kwargs) if isinstance(b, mx.gluon.nn.BatchNorm) else None)
+    assert len(every) == 37 and {(k["eps"], k["fix_gamma"]) for k in every} == {(1.001e-5, False)}
+
+
 def test_hybridizing_changes_no_feature():
     encoder, images = thin_encoder(), noise(1, 3, 37, 50)
     before = [x.asnumpy() for x in encoder(images)]

@@ -7,12 +7,14 @@ import random
 import subprocess
 import sys
 
+import mxnet as mx
 import pytest
 import small
 
 from experiments import kill_test
 from gluon_confseg import checkpoint, engine, losses, stages
 from gluon_confseg.datasets.batches import Batch
+from gluon_confseg.heads import HeadSettings
 from gluon_confseg.runs import RunFolder
 
 SCRIPT = """
@@ -67,6 +69,9 @@ def test_resumed_equals_uninterrupted(command, uninterrupted, tmp_path, moment):
 # ---- every moment of one stage, in this process: three batches an epoch, a state saved after each
 
 KINDS = ("baseline", "subnets")
+DROPPING = HeadSettings(
+    channels=8, stages=(3,), kind="aspp_v3"
+)  # its dropout draws from MXNet's own random state
 
 
 class Batches:
@@ -87,9 +92,9 @@ class Kill(BaseException):
 
 def train(folder, kind: str, seed: int = 0, warn=print) -> dict:
     """Train the stage (on): its final values. Another seed has other initial values, which a resumed run replaces."""
-    built = small.build(seed=seed)
+    built = small.build(seed=seed, **({"head": DROPPING} if kind == "dropout" else {}))
     engine.freeze_shapes(built)
-    if kind == "baseline":
+    if kind != "subnets":
         step = engine.BaselineStep(built, losses.CrossEntropyLoss(small.CLASSES))
     else:
         step = engine.SubnetStep(built, [losses.CrossEntropyLoss(len(group) + 1) for group in built.groups])
@@ -108,7 +113,7 @@ def outcome(folder, kind: str):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     found = {}
-    for kind in KINDS:
+    for kind in (*KINDS, "dropout"):
         train(tmp_path_factory.mktemp(kind) / "run", kind)
         found[kind] = outcome(tmp_path_factory.getbasetemp() / f"{kind}0" / "run", kind)
     return found
@@ -156,6 +161,13 @@ def test_killed_again_and_again_a_stage_ends_bit_identically(monkeypatch, tmp_pa
         killed_at(monkeypatch, tmp_path / "run", "subnets", sync)
     train(tmp_path / "run", "subnets")
     assert_same(outcome(tmp_path / "run", "subnets"), whole["subnets"])
+
+
+def test_a_resumed_stage_drops_what_it_would_have_dropped(monkeypatch, tmp_path, whole):
+    killed_at(monkeypatch, tmp_path / "run", "dropout", 7)
+    mx.random.seed(99)
+    train(tmp_path / "run", "dropout")
+    assert_same(outcome(tmp_path / "run", "dropout"), whole["dropout"])
 
 
 def test_a_damaged_state_costs_a_step_and_no_bit(monkeypatch, tmp_path, whole):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from layouts import label, picture
 
 from gluon_confseg.datasets import transforms
-from gluon_confseg.datasets.transforms import MEAN, STD, Augment, normalize, rng
+from gluon_confseg.datasets.transforms import MEAN, MEAN_ONLY, STD, Augment, Jitter, normalize, rng
 from gluon_confseg.errors import RunError
 
 STILL = {"scale": (1.0, 1.0), "flip": False}
@@ -190,15 +191,128 @@ def test_scales_fill_their_range():
     assert 95 < np.mean(sides) < 105
 
 
-def test_scale_comes_before_crop_and_crop_before_flip():
-    augment = plain((20, 24), scale=(1.3, 1.3))
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.3])
+def test_a_scaled_crop_is_its_window_resized(factor):
+    """A window of round(h / f) x round(w / f) pixels becomes the crop; nothing outside it is read."""
+    augment = plain((10, 12), scale=(factor, factor))
     for index in range(10):
         _, top, left, flip = rng(0, 0, index).random(4)
-        image, mask = transforms.resize(*sample(), 1.3)
-        y, x = int(top * (mask.shape[0] - 20 + 1)), int(left * (mask.shape[1] - 24 + 1))
-        window, labels = image[y : y + 20, x : x + 24], mask[y : y + 20, x : x + 24]
-        if flip < 0.5:
-            window, labels = window[:, ::-1], labels[:, ::-1]
-        images, masks = augment(*sample(), rng(0, 0, index))
-        assert np.array_equal(masks, labels)
+        image, mask = sample()
+        height, width = round(10 / factor), round(12 / factor)
+        y, x = int(top * (30 - height + 1)), int(left * (40 - width + 1))
+        inside = np.zeros(mask.shape, bool)
+        inside[y : y + height, x : x + width] = True
+        window = cv2.resize(image[y : y + height, x : x + width], (12, 10))
+        image[~inside], mask[~inside] = 0, 77
+        images, masks = augment(image, mask, rng(0, 0, index))
+        window = window[:, ::-1] if flip < 0.5 else window
         np.testing.assert_allclose(images, window.transpose(2, 0, 1), atol=1e-4)
+        assert not (masks == 77).any()
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.85, 1.2])
+def test_a_scaled_crop_is_a_crop_of_the_scaled_image_but_for_a_pixel(factor):
+    image, mask = (
+        np.kron(part, np.ones((8, 8) + (1,) * (part.ndim - 2))).astype(np.uint8) for part in sample(12, 16)
+    )
+    augment = plain((30, 40), scale=(factor, factor), flip=False)
+    whole = transforms.resize(image, mask, factor)[1]
+    for index in range(5):
+        labels = augment(image, mask, rng(0, 0, index))[1]
+        shares = [
+            (whole[y : y + 30, x : x + 40] == labels).mean()
+            for y in range(whole.shape[0] - 29)
+            for x in range(whole.shape[1] - 39)
+        ]
+        assert max(shares) > 0.75
+
+
+def test_an_image_smaller_than_its_window_is_scaled_all_the_same():
+    image, mask = sample(20, 100)
+    images, masks = plain((60, 50), scale=(2.0, 2.0), flip=False)(image, mask, rng(0, 0, 0))
+    assert (masks[:40] != 255).all() and (masks[40:] == 255).all() and (images[:, 40:] == 0).all()
+
+
+def test_the_mean_alone_is_subtracted_on_the_scale_of_the_pixels():
+    image = picture(0)
+    expected = (image - 255.0 * np.array(MEAN)).transpose(2, 0, 1)
+    np.testing.assert_allclose(normalize(image, std=MEAN_ONLY), expected, rtol=0, atol=1e-5)
+
+
+# ---- crops in which one class is not nearly everything
+
+
+def lopsided():
+    """Class 1 everywhere but in a quarter, where there is noise."""
+    image, mask = sample(40, 40)
+    mask[:, :30] = 1
+    return image, mask
+
+
+def test_a_crop_with_enough_classes_is_chosen_where_there_is_one():
+    free, choosing = plain((10, 10), **STILL), plain((10, 10), max_share=0.75, **STILL)
+    shares = [
+        [transforms.largest_share(augment(*lopsided(), rng(0, 0, index))[1]) for index in range(60)]
+        for augment in (free, choosing)
+    ]
+    assert np.mean(np.array(shares[0]) > 0.75) > 0.5
+    assert np.mean(np.array(shares[1]) > 0.75) < 0.1
+    for index in range(60):  # a first place that is good enough is kept
+        if shares[0][index] <= 0.75:
+            same = [augment(*lopsided(), rng(0, 0, index)) for augment in (free, choosing)]
+            assert np.array_equal(same[0][0], same[1][0])
+
+
+def test_where_no_crop_has_enough_classes_the_best_is_taken():
+    image, mask = sample(40, 40)
+    mask[:] = 255
+    mask[:5, :5] = 3
+    assert plain((10, 10), max_share=0.5)(image, mask, rng(0, 0, 0))[1].shape == (10, 10)
+
+
+def test_ignored_pixels_do_not_count_in_a_share():
+    mask = np.full((4, 4), 255, np.uint8)
+    assert transforms.largest_share(mask) == 1
+    mask[0] = 2
+    mask[1, :2] = 5
+    assert transforms.largest_share(mask) == pytest.approx(4 / 6)
+
+
+# ---- colours
+
+
+def test_colours_are_varied_and_geometry_and_labels_are_not():
+    still, varied = plain((20, 24)), plain((20, 24), jitter=Jitter())
+    for index in range(5):
+        first, second = (augment(*sample(), rng(0, 0, index)) for augment in (still, varied))
+        assert np.array_equal(first[1], second[1]) and not np.array_equal(first[0], second[0])
+
+
+def test_colours_vary_by_no_more_than_the_limits():
+    gray = np.full((4, 4, 3), 100, np.uint8)
+    bright = Jitter(brightness=0.1, contrast=0, saturation=0, hue=0)
+    assert np.array_equal(bright(gray, (1, 1, 1, 1))[0, 0], [126] * 3)
+    assert np.array_equal(bright(gray, (0, 0, 0, 0))[0, 0], [74] * 3)
+    assert np.array_equal(bright(gray, (0.5, 0, 0, 0)), gray)
+    assert np.array_equal(Jitter(0, 0.5, 0, 0)(gray, (0, 1, 0, 0))[0, 0], [150] * 3)
+    assert np.array_equal(
+        Jitter(0, 0, 0.5, 0.5)(gray, (1, 1, 1, 1)), gray
+    )  # gray has neither hue nor saturation
+    red = np.zeros((4, 4, 3), np.uint8)
+    red[..., 0] = 200
+    assert np.array_equal(
+        Jitter(0, 0, 0, 1 / 1.5)(red, (0, 0, 0, 1))[0, 0], [0, 200, 0]
+    )  # a third of a circle
+    assert np.array_equal(Jitter(0, 0, 1, 0)(red, (0, 0, 0, 0))[0, 0], [200] * 3)
+
+
+def test_no_limits_change_nothing():
+    assert np.array_equal(Jitter(0, 0, 0, 0)(picture(0), (0.1, 0.9, 0.3, 0.8)), picture(0))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"crop": (0, 5)}, {"scale": (0, 1)}, {"scale": (2, 1)}, {"max_share": 0}]
+)
+def test_settings_that_can_not_be_used_are_said_at_once(settings):
+    with pytest.raises(RunError):
+        Augment(**{"crop": (4, 4), **settings})

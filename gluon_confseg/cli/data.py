@@ -10,7 +10,7 @@ from gluon_confseg.errors import DatasetError
 
 
 def labelled(name: str, root: Path | None, split: str) -> SegmentationDataset:
-    """A split with labels. root: None takes CITYSCAPES_ROOT or CAMVID_ROOT from the environment.
+    """A split with labels. root: None takes NAME_ROOT (CITYSCAPES_ROOT, say) from the environment.
 
     Raises DatasetError without a folder, for one that is not the layout, and for a split without labels.
     """

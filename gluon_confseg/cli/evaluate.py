@@ -32,6 +32,11 @@ def open_labelled(arguments, labels) -> SegmentationDataset:
             f"{labels.title}, which --data {name} has not; evaluate it with --data {labels.name}"
         )
     dataset = data.labelled(name, arguments.root, arguments.split)
+    if dataset.classes != labels.classes:
+        raise DatasetError(
+            f"{dataset.root}: its classes ({', '.join(dataset.classes)}) are not those that {arguments.checkpoint} was "
+            f"trained for ({', '.join(labels.classes)}), in this order; evaluate it on data with the same classes"
+        )
     dataset.check()
     return dataset
 

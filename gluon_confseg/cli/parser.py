@@ -9,7 +9,7 @@ from gluon_confseg import __version__
 
 # names that live in modules too heavy for --help; a test holds them to `fusion`, `datasets` and `labels`
 RULES = ("subnet0", "sum", "product", "residual_product")
-DATASETS = ("cityscapes", "camvid")
+DATASETS = ("cityscapes", "voc", "camvid", "custom")
 SPACES = ("cityscapes", "voc", "camvid")
 
 CHECKPOINT = "a finished stage's network, RUN/checkpoints/STAGE.npz"
@@ -43,7 +43,11 @@ def _evaluate(verb) -> None:
     verb.add_argument(
         "--data", choices=DATASETS, help="data set (default: the one whose classes the network has)"
     )
-    verb.add_argument("--root", type=Path, help="its folder (default: CITYSCAPES_ROOT or CAMVID_ROOT)")
+    verb.add_argument(
+        "--root",
+        type=Path,
+        help="its folder (default: $CITYSCAPES_ROOT, $VOC_ROOT, ...)",
+    )
     verb.add_argument("--split", default="val", help="train, val (default) or test")
     verb.add_argument("--rule", choices=RULES, help=RULE)
     verb.add_argument("--out", type=Path, metavar="FILE.npz", help="write the confusion matrix here")

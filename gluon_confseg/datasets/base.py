@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gluon_confseg.datasets import png
-from gluon_confseg.datasets.pairing import Pair, listed
+from gluon_confseg.datasets import pictures, png
+from gluon_confseg.datasets.faults import Fault
+from gluon_confseg.datasets.pairing import Pairing, listed
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import UNKNOWN, LabelSpace
 
@@ -23,19 +24,44 @@ class SegmentationDataset:
     names           file names less what they share, in the order of the items
     image_paths     of the items
     label_paths     of the items; None where the split has no labels: the mask is then 255 everywhere
+    alone           what does not pair, a sentence each; empty unless opened with strict=False
+    raw             label files hold the label space's own ids, not train ids
     description     one sentence: which data this is
     drawn           True for street scenes that this package drew
     Raises DatasetError with file and remedy when an item is damaged or does not fit.
     """
 
+    SPLITS: tuple[str, ...] = ("train", "val", "test")
+    COUNTS: dict[str, int] = {}  # images of each split as published; empty where nobody published any
+    NESTED: tuple[frozenset[str], ...] = ()  # splits that share images by definition
+    ONE_SIZE = False  # whether all images are of one size as published
     drawn = False
 
-    def __init__(self, root: Path, split: str, labels: LabelSpace, pairs: Sequence[Pair], raw: bool = True):
+    def __init__(
+        self,
+        root: Path,
+        split: str,
+        labels: LabelSpace,
+        pairing: Pairing,
+        raw: bool = True,
+        strict: bool = True,
+    ):
+        if pairing.alone and strict:
+            raise Fault(
+                "unpaired",
+                f"{root}: {listed(pairing.alone)}; add what is missing, or remove what is left alone.",
+            )
         self.root, self.split, self.labels, self.raw = root, split, labels, raw
-        self.names: list[str] = [pair.name for pair in pairs]
-        self.image_paths: list[Path] = [pair.image for pair in pairs]
-        self.label_paths: list[Path | None] = [pair.label for pair in pairs]
+        self.alone = tuple(pairing.alone)
+        self.names: list[str] = [pair.name for pair in pairing.pairs]
+        self.image_paths: list[Path] = [pair.image for pair in pairing.pairs]
+        self.label_paths: list[Path | None] = [pair.label for pair in pairing.pairs]
         self._table = labels.table(raw)
+
+    @classmethod
+    def splits_in(cls, root: Path) -> list[str]:
+        """The splits that a check of the whole data set reads: those that must be there, and others that are."""
+        raise NotImplementedError
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -61,14 +87,57 @@ class SegmentationDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image = png.read_image(self.image_paths[index])
-        label_path = self.label_paths[index]
-        if label_path is None:
+        image = self.read_image(index)
+        values = self.read_values(index)
+        if values is None:
             return image, np.full(image.shape[:2], self.labels.ignore_label, np.uint8)
-        values = png.read_label(label_path)
-        if values.shape != image.shape[:2]:
-            raise _other_size(label_path, values.shape, image.shape)
-        return image, self._train_ids(label_path, values)
+        self.check_size(index, values.shape, image.shape)
+        return image, self.train_ids(index, values)
+
+    def read_image(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        return pictures.read_image(self.image_paths[index])
+
+    def read_values(self, index: int) -> np.ndarray | None:
+        """What the label file holds, (H, W) uint8 indices; None where there is no label."""
+        path = self.label_paths[index]
+        return None if path is None else png.read_label(path)
+
+    def peek_label(self, index: int) -> Sequence[int]:
+        """(H, W) of a label file, from its first and last bytes; what these tell against it is a DatasetError."""
+        header = png.peek(self.label_paths[index])
+        png.check_label_kind(self.label_paths[index], header)
+        return header.height, header.width
+
+    def check_size(self, index: int, label: Sequence[int], image: Sequence[int]) -> None:
+        """DatasetError unless both (H, W, ...) are of one size."""
+        if tuple(label[:2]) != tuple(image[:2]):
+            raise Fault(
+                "size",
+                f"{self.label_paths[index]}: the label is {label[1]} x {label[0]} pixels, its image "
+                f"{image[1]} x {image[0]}; they must be of one size: use the label made for this image, or resize "
+                f"it by nearest neighbour.",
+            )
+
+    def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
+        """(H, W) values of the label file -> (H, W) uint8 train ids; DatasetError for a value that means nothing."""
+        mask = cv2.LUT(values, self._table)
+        unknown = mask == UNKNOWN
+        if unknown.any():
+            row, column = np.unravel_index(int(unknown.argmax()), mask.shape)
+            kind, suspicion = self._suspicion(values)
+            raise Fault(
+                kind,
+                f"{self.label_paths[index]}: value {values[row, column]} at row {row}, column {column} is no "
+                f"{self._value_name()} ({self.labels.valid_range(self.raw)}); {suspicion}",
+            )
+        return mask
+
+    def for_gluoncv(self, transform: Callable | None = None):
+        """The same items as GluonCV's own data sets give them, for its scripts and metrics: see `GluonCVView`."""
+        from gluon_confseg.datasets.gluoncv_view import GluonCVView
+
+        return GluonCVView(self, transform)
 
     def check(self, thorough: bool = False, progress: Callable[[int], None] | None = None) -> None:
         """Check every file; ONE DatasetError names all faults.
@@ -91,38 +160,15 @@ class SegmentationDataset:
             raise DatasetError(f"{len(faults)} of {len(self)} items are faulty: {listed(faults)}.")
 
     def _peek(self, index: int) -> None:
-        image = png.peek(self.image_paths[index])
-        label_path = self.label_paths[index]
-        if label_path is None:
-            return
-        label = png.peek(label_path)
-        png.check_label_kind(label_path, label)
-        if (label.height, label.width) != (image.height, image.width):
-            raise _other_size(label_path, (label.height, label.width), (image.height, image.width))
-
-    def _train_ids(self, path: Path, values: np.ndarray) -> np.ndarray:
-        mask = cv2.LUT(values, self._table)
-        unknown = mask == UNKNOWN
-        if unknown.any():
-            row, column = np.unravel_index(int(unknown.argmax()), mask.shape)
-            raise DatasetError(
-                f"{path}: value {values[row, column]} at row {row}, column {column} is no {self._value_name()} "
-                f"({self.labels.valid_range(self.raw)}); {self._suspicion(values)}"
-            )
-        return mask
+        image = pictures.peek(self.image_paths[index])
+        if self.label_paths[index] is not None:
+            self.check_size(index, self.peek_label(index), (image.height, image.width))
 
     def _value_name(self) -> str:
         return f"{self.labels.title} class"
 
-    def _suspicion(self, values: np.ndarray) -> str:
-        """What the file may be instead, and what to do."""
+    def _suspicion(self, values: np.ndarray) -> tuple[str, str]:
+        """(kind of the fault, what the file may be instead, and what to do)."""
         if values[values != 255].max(initial=0) <= 33:
-            return "is this a raw Cityscapes label?"
-        return "correct the label, or use the file that holds class indices."
-
-
-def _other_size(path: Path, label: Sequence[int], image: Sequence[int]) -> DatasetError:
-    return DatasetError(
-        f"{path}: the label is {label[1]} x {label[0]} pixels, its image {image[1]} x {image[0]}; they must be of one "
-        f"size: use the label made for this image, or resize it by nearest neighbour."
-    )
+            return "raw_ids", "is this a raw Cityscapes label?"
+        return "value", "correct the label, or use the file that holds class indices."

@@ -1,26 +1,25 @@
-"""Batches in an order, and with draws, that depend on (seed, epoch) alone; prepared ahead by threads.
-
-Threads, not processes: OpenCV, zlib and NumPy release the GIL while they decode, resize and normalise, nothing is
-copied between processes, no random state is shared, and an error arrives where the batch is asked for.
-"""
+"""Batches in an order, and with draws, that depend on (seed, epoch) alone; prepared ahead by worker processes."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gluon_confseg.datasets.base import SegmentationDataset
-from gluon_confseg.datasets.transforms import ORDER, Augment, normalize, rng
-from gluon_confseg.errors import DatasetError
+from gluon_confseg.datasets.colour import MEAN, STD, normalize
+from gluon_confseg.datasets.loader import Workers
+from gluon_confseg.datasets.memory import Slots
+from gluon_confseg.datasets.transforms import ORDER, Augment, rng
+from gluon_confseg.errors import DatasetError, RunError
 
 
 class Batch(NamedTuple):
-    """images (N, 3, h, w) float32; labels (N, h, w) uint8 train ids, 255 ignored; names of the N samples."""
+    """images (N, 3, h, w) float32; labels (N, h, w) uint8 train ids, 255 ignored; names of the N samples.
+
+    The arrays stay as they are for as long as they are held; what is let go is used for a later batch.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -33,12 +32,13 @@ def order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 class Batches:
-    """Training batches of a data set.
+    """Training batches of a data set, packed or not.
 
     batch_size      samples per batch; the rest of an epoch is left out, unless the epoch is smaller than a batch
     seed            with the epoch it decides order and draws
-    prefetch        batches that are prepared while the caller works on one
-    workers         threads that prepare them; 0: none, all in the caller's thread
+    prefetch        batches that are prepared while the caller works on one; at least one per worker
+    workers         processes that prepare them, from the first epoch on until `close` or until the object is let go;
+                    0: none, all in the caller's thread
     """
 
     def __init__(
@@ -54,72 +54,156 @@ class Batches:
             raise DatasetError("The data set has no images to train on; choose a split that has some.")
         if batch_size < 1:
             raise DatasetError(f"A batch of {batch_size} samples can't be made; choose 1 or more.")
+        if workers < 0 or prefetch < 0:
+            raise RunError(
+                f"{workers} workers and a prefetch of {prefetch} can't be had; choose 0 or more of each."
+            )
         rng(seed, 0, 0)  # a seed that can't be used is said here, not in the first epoch
         self.dataset, self.augment, self.batch_size, self.seed = dataset, augment, batch_size, seed
-        self.prefetch, self.workers = prefetch, workers
+        self._prepared = Prepared(Crops(dataset, augment, seed), workers, prefetch)
 
     def __len__(self) -> int:
         """Batches per epoch."""
         return max(1, len(self.dataset) // self.batch_size)
 
+    def __enter__(self) -> Batches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from batch `start` on: the same bytes for any `start`, `workers`, `prefetch`.
 
-        Raises the error of a sample that can't be read when its batch is asked for.
+        Raises the error of a sample that can't be read when its batch is asked for, and RunError where a worker died.
         """
         permutation = order(self.seed, epoch, len(self.dataset))
-        jobs = (
-            partial(self._batch, epoch, self._indices(permutation, batch))
-            for batch in range(start, len(self))
-        )
-        return in_order(jobs, self.workers, self.prefetch)
+        jobs = ((epoch, self._indices(permutation, batch)) for batch in range(start, len(self)))
+        return self._prepared.batches(jobs)
+
+    def close(self) -> None:
+        """End the worker processes; the next epoch starts new ones."""
+        self._prepared.close()
+
+    @property
+    def processes(self) -> list[int]:
+        """Ids of the worker processes that run now."""
+        return self._prepared.processes
 
     def _indices(self, permutation: np.ndarray, batch: int) -> list[int]:
         return [int(i) for i in permutation[batch * self.batch_size : (batch + 1) * self.batch_size]]
 
-    def _batch(self, epoch: int, indices: list[int]) -> Batch:
-        samples = [self.augment(*self.dataset[index], rng(self.seed, epoch, index)) for index in indices]
-        names = tuple(self.dataset.names[index] for index in indices)
-        for name, (_, mask) in zip(names, samples):
-            if mask.shape != samples[0][1].shape:
-                raise DatasetError(
-                    f"{name} is {mask.shape[1]} x {mask.shape[0]} pixels, {names[0]} in the same batch "
-                    f"{samples[0][1].shape[1]} x {samples[0][1].shape[0]}; set a crop, or batches of 1."
-                )
-        images, masks = zip(*samples)
-        return Batch(np.stack(images), np.stack(masks), names)
 
-
-def whole_images(dataset: SegmentationDataset, prefetch: int = 2, workers: int = 2) -> Iterator[Batch]:
-    """Every image at its own size and in the data set's order, as batches of one, for evaluation."""
-
-    def read(index: int) -> Batch:
-        image, mask = dataset[index]
-        return Batch(normalize(image)[None], mask[None], (dataset.names[index],))
-
-    return in_order((partial(read, index) for index in range(len(dataset))), workers, prefetch)
-
-
-def in_order(jobs: Iterable[Callable], workers: int, prefetch: int) -> Iterator:
-    """Results of `jobs` in their order, while threads work on the next `prefetch` (at least one per thread) of them.
-
-    When the caller stops early, or a job fails, the rest is cancelled.
-    """
-    if workers == 0:
-        for job in jobs:
-            yield job()
-        return
-    pool, pending = ThreadPoolExecutor(workers, thread_name_prefix="batches"), deque()
+def whole_images(
+    dataset: SegmentationDataset,
+    prefetch: int = 2,
+    workers: int = 2,
+    indices: Sequence[int] | None = None,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+) -> Iterator[Batch]:
+    """Images at their own size as batches of one, for evaluation: all in their order, or those of `indices`."""
+    chosen = [int(index) for index in (range(len(dataset)) if indices is None else indices)]
+    prepared = Prepared(Whole(dataset, tuple(mean), tuple(std)), min(workers, len(chosen)), prefetch)
     try:
-        for job in jobs:
-            pending.append(pool.submit(job))
-            if len(pending) > max(prefetch, workers):
-                yield pending[0].result()
-                pending.popleft()
-        while pending:
-            yield pending[0].result()
-            pending.popleft()
+        yield from prepared.batches(chosen)
     finally:
-        for future in pending:
-            future.cancel()
-        pool.shutdown(wait=True)
+        prepared.close()
+
+
+class Prepared:
+    """Batches that `task` fills, by worker processes or in the caller's thread."""
+
+    def __init__(self, task: Callable, workers: int, prefetch: int):
+        self._task, self._count, self._ahead = task, workers, max(workers, prefetch)
+        self._slots, self._workers = Slots(), None
+
+    def batches(self, jobs: Iterable) -> Iterator[Batch]:
+        """The batch of each job, in order."""
+        for (images, labels), names in (
+            self._workers_results(jobs) if self._count else self._own_results(jobs)
+        ):
+            yield Batch(images, labels, names)
+            del images, labels  # or this frame would keep the batch after the caller has let it go
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._workers is not None:
+            self._workers.close()
+        self._workers = None
+
+    @property
+    def processes(self) -> list[int]:
+        """Ids of the processes that run now."""
+        return [] if self._workers is None else self._workers.processes
+
+    def _workers_results(self, jobs: Iterable) -> Iterator[tuple]:
+        if not self.processes:
+            self._workers = Workers(self._task, self._count)
+        return self._workers.run(jobs, self._ahead)
+
+    def _own_results(self, jobs: Iterable) -> Iterator[tuple]:
+        for job in jobs:
+            memory, lent = self._slots.take(), []
+            try:
+                names = self._task(
+                    job, lambda layout, m=memory, lent=lent: lent.append(layout) or m.arrays(layout)
+                )
+            except BaseException:
+                self._slots.give(memory)
+                raise
+            yield self._slots.lend(memory, lent[0]), names
+
+
+class Crops:
+    """Fills batches of training crops. A job: (epoch, indices of the samples)."""
+
+    def __init__(self, dataset: SegmentationDataset, augment: Augment, seed: int):
+        self.dataset, self.augment, self.seed = dataset, augment, seed
+
+    def names(self, job) -> tuple[str, ...]:
+        return tuple(self.dataset.names[index] for index in job[1])
+
+    def __call__(self, job, allocate: Callable) -> tuple[str, ...]:
+        (epoch, indices), names = job, self.names(job)
+        images = None
+        for position, index in enumerate(indices):
+            image, mask = _read(self.dataset, index)
+            place = self.augment.place(mask, rng(self.seed, epoch, index))
+            size = self.augment.size(place)
+            if images is None:
+                images, labels = allocate(_layout(len(indices), size))
+            if labels.shape[1:] != size:
+                raise DatasetError(
+                    f"{names[position]} is {size[1]} x {size[0]} pixels, {names[0]} in the same batch "
+                    f"{labels.shape[2]} x {labels.shape[1]}; set a crop, or batches of 1."
+                )
+            self.augment.write(image, mask, place, images[position], labels[position])
+        return names
+
+
+class Whole:
+    """Fills batches of one whole image. A job: its index."""
+
+    def __init__(self, dataset: SegmentationDataset, mean: tuple[float, ...], std: tuple[float, ...]):
+        self.dataset, self.mean, self.std = dataset, mean, std
+
+    def names(self, job: int) -> tuple[str, ...]:
+        return (self.dataset.names[job],)
+
+    def __call__(self, job: int, allocate: Callable) -> tuple[str, ...]:
+        image, mask = _read(self.dataset, job)
+        images, labels = allocate(_layout(1, mask.shape))
+        normalize(image, self.mean, self.std, out=images[0])
+        labels[0] = mask
+        return self.names(job)
+
+
+def _read(dataset: SegmentationDataset, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """A sample; of a packed one only what is looked at is read."""
+    view = getattr(dataset, "view", None)
+    return dataset[index] if view is None else view(index)
+
+
+def _layout(count: int, size: tuple[int, ...]) -> list:
+    return [((count, 3, *size), "float32"), ((count, *size), "uint8")]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from gluon_confseg.datasets.base import SegmentationDataset
-from gluon_confseg.datasets.pairing import existing_root, files_by_name, nearby, pair
+from gluon_confseg.datasets.pairing import check_choice, existing_root, files_by_name, nearby, pair
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import CAMVID
 
-SPLITS = ("train", "val", "test")
 _WANTED = "train/, trainannot/, val/ and valannot/"
 
 
@@ -18,22 +17,29 @@ class CamVid(SegmentationDataset):
 
     root        folder of train/, trainannot/, ...
     split       "train", "val" or "test"
+    strict      False: what does not pair is left out, and listed in `alone`
     Raises DatasetError: no such folder, another layout, images and labels that do not pair (all at once).
     """
 
-    def __init__(self, root, split: str = "train"):
+    COUNTS = {"train": 367, "val": 101, "test": 233}
+    ONE_SIZE = True
+
+    def __init__(self, root, split: str = "train", *, strict: bool = True):
         root = existing_root(root, "CAMVID_ROOT", _WANTED)
-        if split not in SPLITS:
-            raise DatasetError(f"CamVid has no split {split!r}; choose one of {', '.join(SPLITS)}.")
+        check_choice("CamVid", "split", split, self.SPLITS)
         images, labels = _files(root, split, split), _files(root, split, f"{split}annot")
-        pairs = pair(
+        pairing = pair(
             root,
             images,
             labels,
             lambda key: root / split / f"{key}.png",
             lambda key: root / f"{split}annot" / f"{key}.png",
         )
-        super().__init__(root, split, CAMVID, pairs)
+        super().__init__(root, split, CAMVID, pairing, strict=strict)
+
+    @classmethod
+    def splits_in(cls, root: Path) -> list[str]:
+        return ["train", "val"] + (["test"] if (root / "test").is_dir() else [])
 
     @property
     def description(self) -> str:
@@ -48,7 +54,7 @@ def _files(root: Path, split: str, folder: str) -> dict[str, Path]:
     looked = f"{reason} (looked for {split}/NAME.png and {split}annot/NAME.png)"
     others = [
         name
-        for name in SPLITS
+        for name in CamVid.SPLITS
         if name != split and (root / name).is_dir() and (root / f"{name}annot").is_dir()
     ]
     if others:

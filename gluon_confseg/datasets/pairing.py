@@ -19,6 +19,13 @@ class Pair(NamedTuple):
     label: Path | None
 
 
+class Pairing(NamedTuple):
+    """pairs: what pairs, in order; alone: a sentence without its full stop for whatever does not."""
+
+    pairs: Sequence[Pair]
+    alone: Sequence[str]
+
+
 def files_by_name(folder: Path, suffix: str, nested: bool = False) -> dict[str, Path]:
     """{key: path} of the files in `folder` that end in `suffix`; hidden files do not count.
 
@@ -37,23 +44,27 @@ def pair(
     labels: dict[str, Path],
     image_path: Callable[[str], Path],
     label_path: Callable[[str], Path],
-) -> list[Pair]:
-    """Pairs in the order of their keys; ONE DatasetError names all images without label and labels without image.
+) -> Pairing:
+    """Pairs in the order of their keys, and all images without label and labels without image.
 
     images, labels              {key: path}, as `files_by_name` gives them
     image_path, label_path      where the partner of a key is expected, for the message
     """
-    faults = [
+    alone = [
         _alone(root, "image", images[key], "label", label_path(key))
         for key in sorted(images.keys() - labels.keys())
     ]
-    faults += [
+    alone += [
         _alone(root, "label", labels[key], "image", image_path(key))
         for key in sorted(labels.keys() - images.keys())
     ]
-    if faults:
-        raise DatasetError(f"{root}: {listed(faults)}; add what is missing, or remove what is left alone.")
-    return [Pair(Path(key).name, images[key], labels[key]) for key in sorted(images)]
+    both = sorted(images.keys() & labels.keys())
+    return Pairing([Pair(Path(key).name, images[key], labels[key]) for key in both], alone)
+
+
+def unlabelled(images: dict[str, Path]) -> Pairing:
+    """The images of a split that has no labels."""
+    return Pairing([Pair(Path(key).name, images[key], None) for key in sorted(images)], [])
 
 
 def listed(faults: Sequence[str]) -> str:
@@ -64,7 +75,11 @@ def listed(faults: Sequence[str]) -> str:
 
 
 def _alone(root: Path, kind: str, path: Path, partner_kind: str, partner: Path) -> str:
-    return f"{kind} {path.relative_to(root)} has no {partner_kind} {partner.relative_to(root)}"
+    return f"{kind} {_below(root, path)} has no {partner_kind} {_below(root, partner)}"
+
+
+def _below(root: Path, path: Path) -> Path:
+    return path.relative_to(root) if root in path.parents else path
 
 
 def existing_root(root, variable: str, wanted: str) -> Path:
@@ -79,6 +94,12 @@ def existing_root(root, variable: str, wanted: str) -> Path:
             f"{root}: is a file, not a folder; unpack it and set {variable} to the folder that holds {wanted}."
         )
     return root
+
+
+def check_choice(data_set: str, what: str, got: str, known: Sequence[str]) -> None:
+    """DatasetError unless `got` is one of `known`, which it lists."""
+    if got not in known:
+        raise DatasetError(f"{data_set} has no {what} {got!r}; choose one of {', '.join(known)}.")
 
 
 def nearby(root: Path, marker: str) -> str:

@@ -6,7 +6,6 @@ that costs about 1 % of decoding.
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,6 +15,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from gluon_confseg.datasets import contents
+from gluon_confseg.datasets.contents import AGAIN
+from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.errors import DatasetError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -23,7 +25,6 @@ _HEADER_BYTES = 33  # signature (8) and IHDR: length, type, 13 bytes, CRC
 _TRAILER = b"\0\0\0\0IEND\xaeB`\x82"
 _GRAY, _PALETTE = 0, 3
 _COLOR_TYPES = {0: "gray", 2: "RGB colours", 3: "palette indices", 4: "gray with alpha", 6: "RGBA colours"}
-_AGAIN = "copy or download this file again"
 
 
 class Header(NamedTuple):
@@ -41,7 +42,7 @@ class Header(NamedTuple):
 
 def read_image(path: Path) -> np.ndarray:
     """A PNG file as (H, W, 3) uint8 RGB, whatever its depth and colour type; alpha is dropped."""
-    data = _read(path)
+    data = contents.read(path)
     verify(path, data)
     # OpenCV would turn the picture by its EXIF orientation, and the label stays as it is
     image = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -50,7 +51,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_label(path: Path) -> np.ndarray:
     """A PNG file of class indices, gray or palette with at most 8 bits, as (H, W) uint8 of the values stored."""
-    data = _read(path)
+    data = contents.read(path)
     header = verify(path, data)
     check_label_kind(path, header)
     if header.color_type == _PALETTE:
@@ -64,14 +65,16 @@ def read_label(path: Path) -> np.ndarray:
 def check_label_kind(path: Path, header: Header) -> None:
     """Raise DatasetError unless the header is that of a picture of 8-bit indices."""
     if header.color_type not in (_GRAY, _PALETTE):
-        raise DatasetError(
+        raise Fault(
+            "rgb",
             f"{path}: its pixels are {_COLOR_TYPES[header.color_type]}, where a label must be one 8-bit channel of "
-            f"class indices; convert the colours to indices, or use the label file that holds them."
+            f"class indices; convert the colours to indices, or use the label file that holds them.",
         )
     if header.depth > 8:
-        raise DatasetError(
+        raise Fault(
+            "mode",
             f"{path}: holds {header.depth}-bit values, where a label must be one 8-bit channel of class indices; "
-            f"is this a file of instance ids?"
+            f"is this a file of instance ids?",
         )
 
 
@@ -80,17 +83,10 @@ def peek(path: Path) -> Header:
 
     Cheap enough for every file of a data set before a run; flipped bits in between are left to `verify`.
     """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_HEADER_BYTES)
-            file.seek(0, io.SEEK_END)
-            file.seek(max(0, file.tell() - len(_TRAILER)))
-            tail = file.read()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    head, tail = contents.ends(path, _HEADER_BYTES, len(_TRAILER))
     if tail == _TRAILER:
         return _header(path, head)
-    return verify(path, _read(path))  # it says what is wrong; bytes after the end are allowed
+    return verify(path, contents.read(path))  # it says what is wrong; bytes after the end are allowed
 
 
 def verify(path: Path, data: bytes) -> Header:
@@ -107,17 +103,17 @@ def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, int, int]]:
     while kind != b"IEND":
         if start + 12 > len(data):
             raise DatasetError(
-                f"{path}: is truncated, its {len(data)} bytes end before the picture does; {_AGAIN}."
+                f"{path}: is truncated, its {len(data)} bytes end before the picture does; {AGAIN}."
             )
         length, kind = struct.unpack_from(">I4s", data, start)
         end = start + 12 + length
         if end > len(data):
             raise DatasetError(
-                f"{path}: is truncated, {end - len(data)} bytes are missing after the {len(data)} it has; {_AGAIN}."
+                f"{path}: is truncated, {end - len(data)} bytes are missing after the {len(data)} it has; {AGAIN}."
             )
         if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise DatasetError(
-                f"{path}: is damaged, the checksum of its bytes {start} to {end} is wrong; {_AGAIN}."
+                f"{path}: is damaged, the checksum of its bytes {start} to {end} is wrong; {AGAIN}."
             )
         yield kind, start, end
         start = end
@@ -132,31 +128,18 @@ def _palette_as_gray(path: Path, data: bytes) -> bytes:
 
 def _header(path: Path, data: bytes) -> Header:
     if not data:
-        raise DatasetError(f"{path}: is empty (0 bytes), where a PNG picture was expected; {_AGAIN}.")
+        raise DatasetError(f"{path}: is empty (0 bytes), where a PNG picture was expected; {AGAIN}.")
     if data[:8] != _SIGNATURE[: len(data)]:
         raise DatasetError(
             f"{path}: is no PNG file, whatever its name says (it begins with {bytes(data[:8])!r}); "
-            f"convert it without loss, or {_AGAIN}."
+            f"convert it without loss, or {AGAIN}."
         )
     if len(data) < _HEADER_BYTES:
-        raise DatasetError(f"{path}: is truncated, its {len(data)} bytes end inside the header; {_AGAIN}.")
+        raise DatasetError(f"{path}: is truncated, its {len(data)} bytes end inside the header; {AGAIN}.")
     header = Header(*struct.unpack_from(">IIBB", data, 16))
     if data[12:16] != b"IHDR" or header.color_type not in _COLOR_TYPES or 0 in header[:3]:
-        raise DatasetError(f"{path}: is damaged, its header is that of no PNG file; {_AGAIN}.")
+        raise DatasetError(f"{path}: is damaged, its header is that of no PNG file; {AGAIN}.")
     return header
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> DatasetError:
-    return DatasetError(
-        f"{path}: can't be read ({error.strerror or error}); check the file and its permissions."
-    )
 
 
 def _decode(path: Path, data: bytes, flags: int) -> np.ndarray:
@@ -170,4 +153,4 @@ def _decode(path: Path, data: bytes, flags: int) -> np.ndarray:
 
 
 def _undecodable(path: Path) -> DatasetError:
-    return DatasetError(f"{path}: the picture data in this PNG file can't be decoded; {_AGAIN}.")
+    return DatasetError(f"{path}: the picture data in this PNG file can't be decoded; {AGAIN}.")

@@ -1,26 +1,24 @@
-"""Training transforms: scale, crop, flip, mean subtraction, the same geometry for image and mask: Section 4.
+"""Training transforms: scale, crop, flip, colours, the same geometry for image and mask: Section 4.
 
 Each draw is a pure function of (seed, epoch, index), so neither workers nor a resumed run can change it.
-OpenCV's thread pool is one per process and belongs to the program, not to this module: with several workers,
-`cv2.setNumThreads(1)` in the program avoids threads times threads. The results are the same either way.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from gluon_confseg.datasets.colour import MEAN, MEAN_ONLY, STD, Jitter, normalize
 from gluon_confseg.errors import RunError
 from gluon_confseg.labels import IGNORE
 
-# ImageNet, RGB, shares of 255: what GluonCV's encoders were trained with
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+__all__ = ["MEAN", "MEAN_ONLY", "STD", "Augment", "Jitter", "Place", "normalize", "resize", "rng"]
 
 SAMPLES, ORDER = 0, 1  # purposes: no stream is drawn from twice
+CHOICES = 10  # places of a crop that are tried for one with enough classes
 
 
 def rng(seed: int, epoch: int, index: int, purpose: int = SAMPLES) -> np.random.Generator:
@@ -36,34 +34,39 @@ def rng(seed: int, epoch: int, index: int, purpose: int = SAMPLES) -> np.random.
     return np.random.Generator(np.random.Philox(key=int(seed), counter=counter))
 
 
-def normalize(
-    image: np.ndarray,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """(H, W, 3) uint8 RGB -> (3, H, W) float32, (value / 255 - mean) / std; written to `out` where given."""
-    if out is None:
-        out = np.empty((3,) + image.shape[:2], np.float32)
-    for channel in range(3):
-        factor = np.float32(1 / (255 * std[channel]))
-        np.multiply(image[:, :, channel], factor, out=out[channel], dtype=np.float32)
-        out[channel] -= np.float32(mean[channel] / std[channel])
-    return out
+class Place(NamedTuple):
+    """Where a crop comes from, and what it becomes.
+
+    rows, columns   the window of the picture that is read
+    size            (height, width) that the window is resized to
+    mirrored        left to right
+    colours         four numbers from 0 to 1, for Jitter
+    """
+
+    rows: slice
+    columns: slice
+    size: tuple[int, int]
+    mirrored: bool
+    colours: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Scale, then crop, then flip, then normalise.
+    """Scale and crop at once, then flip, then vary the colours, then normalise.
 
     crop        (height, width) of the result; None keeps each image's own (scaled) size
     scale       smallest and largest factor, drawn evenly
     flip        mirror every other sample, left to right
-    mean, std   as in `normalize`
+    mean, std   as in `normalize`; `std=MEAN_ONLY` subtracts the mean and leaves values on their scale of 0..255
+    max_share   1, or the largest share that one class may have of a crop's labelled pixels: up to CHOICES places are
+                tried, and the one with the smallest such share is taken where none is below it
+    jitter      None, or how far brightness, contrast, saturation and hue are varied
 
-    What lies right of or below a scaled image that is smaller than the crop is the mean colour (0 after
-    normalisation) and 255 in the mask. Every sample draws four numbers - scale, top, left, flip - whatever is
-    switched on, so that switching one off leaves the others.
+    A crop of h x w at factor f is a window of round(h / f) x round(w / f) pixels, resized to h x w. So only the
+    window is ever read, and a crop is the same whether it comes from a decoded file or from a pack.
+    What lies right of or below an image that is smaller than its window is the mean colour (0 after normalisation) and
+    255 in the mask. Every sample draws eight numbers - scale, top, left, flip, four colours - whatever is switched on,
+    so that switching one off leaves the others; further places come after these.
     """
 
     crop: tuple[int, int] | None
@@ -71,6 +74,22 @@ class Augment:
     flip: bool = True
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
+    max_share: float = 1.0
+    jitter: Jitter | None = None
+
+    def __post_init__(self):
+        if self.crop is not None and min(self.crop) < 1:
+            raise RunError(
+                f"A crop of {self.crop} pixels can't be cut; choose a height and width of 1 or more."
+            )
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise RunError(
+                f"The scale range {self.scale} can't be drawn from; give its smaller factor first, above 0."
+            )
+        if not 0 < self.max_share <= 1:
+            raise RunError(
+                f"One class can't have at most {self.max_share} of a crop; choose a share above 0, up to 1."
+            )
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, draws: np.random.Generator
@@ -79,22 +98,59 @@ class Augment:
 
         returns (3, h, w) float32 and (h, w) uint8
         """
-        scale, top, left, flip = (float(draws.random()) for _ in range(4))
-        image, mask = resize(image, mask, self.scale[0] + scale * (self.scale[1] - self.scale[0]))
-        height, width = self.crop or mask.shape
-        rows = _window(top, mask.shape[0], height)
-        columns = _window(left, mask.shape[1], width)
-        image, mask = image[rows, columns], mask[rows, columns]
-        return self._place(image, mask, (height, width), mirrored=self.flip and flip < 0.5)
+        place = self.place(mask, draws)
+        size = self.size(place)
+        return self.write(image, mask, place, np.empty((3, *size), np.float32), np.empty(size, np.uint8))
 
-    def _place(self, image, mask, size: tuple[int, int], mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The window at the top left of an empty result of `size`, normalised and, where asked, mirrored as a whole."""
-        images, masks = np.zeros((3, *size), np.float32), np.full(size, IGNORE, np.uint8)
-        height, width = mask.shape
-        columns = slice(0, width)
-        if mirrored:
-            image, mask = image[:, ::-1], mask[:, ::-1]
-            columns = slice(size[1] - width, size[1])
+    def place(self, mask: np.ndarray, draws: np.random.Generator) -> Place:
+        """Draw where the crop of a (H, W) mask and its image lies; `draws` as in a call."""
+        scale, top, left, flip, *colours = (float(number) for number in draws.random(8))
+        factor = self.scale[0] + scale * (self.scale[1] - self.scale[0])
+        mirrored = self.flip and flip < 0.5
+        if self.crop is None:
+            rows, columns = (slice(0, side) for side in mask.shape)
+            return Place(rows, columns, _scaled(mask.shape, factor), mirrored, tuple(colours))
+        wanted = [max(1, round(side / factor)) for side in self.crop]
+        rows, columns = self._window(mask, wanted, (top, left), draws)
+        read = (rows.stop - rows.start, columns.stop - columns.start)
+        size = tuple(
+            side if have == want else max(1, min(side, round(have * side / want)))
+            for side, have, want in zip(self.crop, read, wanted)
+        )
+        return Place(rows, columns, size, mirrored, tuple(colours))
+
+    def _window(self, mask, wanted, first: tuple[float, float], draws) -> tuple[slice, slice]:
+        """The first drawn window in which no class has more than `max_share`, or else the best of CHOICES."""
+        best, least = None, 2.0
+        for choice in range(CHOICES):
+            place = draws.random(2) if choice else first
+            rows, columns = (_span(draw, *sides) for draw, *sides in zip(place, mask.shape, wanted))
+            share = largest_share(mask[rows, columns]) if self.max_share < 1 else 0.0
+            if share < least:
+                best, least = (rows, columns), share
+            if least <= self.max_share:
+                break
+        return best
+
+    def size(self, place: Place) -> tuple[int, int]:
+        """(height, width) of the result."""
+        return place.size if self.crop is None else self.crop
+
+    def write(
+        self, image: np.ndarray, mask: np.ndarray, place: Place, images: np.ndarray, masks: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Write the crop at `place` to images (3, h, w) float32 and masks (h, w) uint8; returns the two."""
+        image, mask = _resized(image[place.rows, place.columns], mask[place.rows, place.columns], place.size)
+        if place.mirrored:
+            image, mask = cv2.flip(image, 1), cv2.flip(mask, 1)
+        if self.jitter is not None:
+            image = self.jitter(image, place.colours)
+        height, width = place.size
+        if masks.shape != place.size:
+            images.fill(0)
+            masks.fill(IGNORE)
+        # mirrored as a whole, so that what is outside is then on the left
+        columns = slice(masks.shape[1] - width, None) if place.mirrored else slice(0, width)
         normalize(image, self.mean, self.std, out=images[:, :height, columns])
         masks[:height, columns] = mask
         return images, masks
@@ -102,15 +158,30 @@ class Augment:
 
 def resize(image: np.ndarray, mask: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """Image by bilinear interpolation, mask by nearest neighbour, pixel centres at the same places in both."""
-    height, width = (max(1, round(side * factor)) for side in mask.shape)
-    if (height, width) == mask.shape:
+    return _resized(image, mask, _scaled(mask.shape, factor))
+
+
+def largest_share(mask: np.ndarray) -> float:
+    """The largest share that one class has of a mask's labelled pixels; 1 where none is labelled."""
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()[:IGNORE]
+    labelled = counts.sum()
+    return float(counts.max() / labelled) if labelled else 1.0
+
+
+def _scaled(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
+    height, width = (max(1, round(side * factor)) for side in shape)
+    return height, width
+
+
+def _resized(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    if size == mask.shape:
         return image, mask
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
     # plain INTER_NEAREST takes the upper left corner of a pixel for its centre: up to half a pixel beside the image
-    return image, cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return image, cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _window(draw: float, have: int, want: int) -> slice:
+def _span(draw: float, have: int, want: int) -> slice:
     """`want` of `have` pixels at a drawn place; all of them where there are fewer."""
     start = int(draw * (max(0, have - want) + 1))
     return slice(start, start + min(have, want))

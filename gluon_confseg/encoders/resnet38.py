@@ -10,6 +10,12 @@ from typing import NamedTuple
 from mxnet import gluon
 from mxnet.gluon import nn
 
+from ..errors import WeightsError
+from .dilation import dilate, strides
+
+NAMES = ("resnet38",)
+LAST_STAGES = (4,)
+
 
 class Plan(NamedTuple):
     """A level: how many blocks, their convolutions, and whether the first block halves the grid."""
@@ -31,6 +37,7 @@ LEVELS = {
     6: Plan(1, (1, 3, 1), (512, 1024, 2048), dropout=0.3),
     7: Plan(1, (1, 3, 1), (1024, 2048, 4096), halves=False, dropout=0.5),
 }
+REACHED = (2, 4, 8, 16, 32, 32)  # the strides of their features, where none is dilated
 STAGES = (3, 4, 5, 7)  # the levels whose features heads read as stages 1 to 4
 
 
@@ -48,15 +55,16 @@ class ResNet38Encoder(gluon.HybridBlock):
         super().__init__(**kwargs)
         self.output_stride = output_stride
         self.channels = tuple(LEVELS[level].channels[-1] // thin for level in STAGES)
-        self.strides = tuple(min(stride, output_stride) for stride in (4, 8, 16, 32))
+        self.strides = strides(output_stride)
         width = STEM_CHANNELS // thin
         with self.name_scope():
             self.stem = Level([_conv(3, width, 3)], width, prefix="stem_")
-            for level, (stride, dilations) in _geometry(output_stride).items():
-                plan = LEVELS[level]._replace(channels=tuple(c // thin for c in LEVELS[level].channels))
-                blocks = _blocks(width, plan, stride, dilations)
+            for level, plan in LEVELS.items():
+                plan = plan._replace(channels=tuple(c // thin for c in plan.channels))
+                blocks = _blocks(width, plan)
                 width = plan.channels[-1]
                 setattr(self, f"level{level}", Level(blocks, width, prefix=f"level{level}_"))
+        dilate([getattr(self, f"level{level}") for level in LEVELS], output_stride, REACHED)
 
     def hybrid_forward(self, F, images):
         """Return the tuple of the four stages' features."""
@@ -87,20 +95,21 @@ class Block(gluon.HybridBlock):
     """A residual block, each activation before its convolution.
 
     A level's first block `projects` its input, which is activated already (`Level`); the others add it raw.
-    dilations: of the first convolution, which holds the stride, and of those after it.
+    The stride is that of its first convolution and of the projection.
     """
 
-    def __init__(self, width: int, plan: Plan, stride: int, dilations: tuple, projects: bool, **kwargs):
+    def __init__(self, width: int, plan: Plan, projects: bool, **kwargs):
         super().__init__(**kwargs)
+        stride = 2 if projects and plan.halves else 1
         self._count = len(plan.channels)
         with self.name_scope():
             self.projection = _conv(width, plan.channels[-1], 1, stride) if projects else None
             self.bn1 = None if projects else _norm(width)
-            self.conv1 = _conv(width, plan.channels[0], plan.kernels[0], stride, dilations[0])
+            self.conv1 = _conv(width, plan.channels[0], plan.kernels[0], stride)
             for i in range(1, self._count):
                 before, after = plan.channels[i - 1 : i + 1]
                 setattr(self, f"bn{i + 1}", _norm(before))
-                setattr(self, f"conv{i + 1}", _conv(before, after, plan.kernels[i], 1, dilations[1]))
+                setattr(self, f"conv{i + 1}", _conv(before, after, plan.kernels[i]))
             self.dropout = nn.Dropout(plan.dropout) if plan.dropout else None
 
     def hybrid_forward(self, F, x):
@@ -115,32 +124,23 @@ class Block(gluon.HybridBlock):
         return x + shortcut
 
 
-def _geometry(output_stride: int) -> dict:
-    """level -> (stride of its first block, that block's two dilations).
-
-    The convolution that gives up its stride keeps the dilation it meets; all after it see twice as far.
-    """
-    geometry, reached, dilation = {}, 1, 1
-    for level, plan in LEVELS.items():
-        stride = 2 if plan.halves and reached < output_stride else 1
-        after = dilation * (2 if plan.halves and stride == 1 else 1)
-        geometry[level] = stride, (dilation, after)
-        reached, dilation = reached * stride, after
-    return geometry
+def build(name: str, output_stride: int, last_stage: int, pretrained: bool) -> ResNet38Encoder:
+    """Build the encoder; see `encoders.build`."""
+    if pretrained:
+        raise WeightsError(
+            "GluonCV's model zoo has no ResNet-38: pass its authors' .params file with --weights, "
+            "or train without pretrained weights"
+        )
+    return ResNet38Encoder(output_stride, prefix="encoder_")
 
 
-def _blocks(width: int, plan: Plan, stride: int, dilations: tuple) -> list:
-    first = Block(width, plan, stride, dilations, projects=True)
-    after = (dilations[1], dilations[1])
-    return [first] + [
-        Block(plan.channels[-1], plan, 1, after, projects=False) for _ in range(plan.blocks - 1)
-    ]
+def _blocks(width: int, plan: Plan) -> list:
+    first = Block(width, plan, projects=True)
+    return [first] + [Block(plan.channels[-1], plan, projects=False) for _ in range(plan.blocks - 1)]
 
 
-def _conv(width: int, channels: int, kernel: int, stride: int = 1, dilation: int = 1):
-    reach = dilation if kernel > 1 else 1
-    padding = reach * (kernel // 2)
-    return nn.Conv2D(channels, kernel, stride, padding, dilation=reach, use_bias=False, in_channels=width)
+def _conv(width: int, channels: int, kernel: int, stride: int = 1):
+    return nn.Conv2D(channels, kernel, stride, kernel // 2, use_bias=False, in_channels=width)
 
 
 def _norm(channels: int):

@@ -5,66 +5,100 @@ from __future__ import annotations
 import dataclasses
 
 import mxnet as mx
+import numpy as np
 
-from .. import checkpoint
 from ..errors import WeightsError
-from . import released
+from . import fitting, formats, names
+from .stored import plain
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """Names that were loaded, that were left at their values, and that the file held in vain."""
+    """What became of a load.
+
+    loaded   the network's parameters that have the file's values now
+    left     those that the file holds nothing for: they keep their values
+    unused   names in the file that this network has no place for
+    """
 
     loaded: list
     left: list
     unused: list
 
     def __str__(self) -> str:
-        counts = len(self.loaded), len(self.left), len(self.unused)
-        return "{} loaded, {} left as they were, {} in the file not used".format(*counts)
+        return (
+            f"{len(self.loaded)} of the network's parameters loaded, {len(self.left)} left as they were, "
+            f"{_arrays(len(self.unused))} in the file not used"
+        )
+
+    def listing(self) -> str:
+        """The names under three headings, for people."""
+        headings = (
+            ("Loaded", self.loaded),
+            ("Left as they were", self.left),
+            ("In the file, not used", self.unused),
+        )
+        return "\n".join(
+            line
+            for heading, listed in headings
+            for line in (f"{heading} ({len(listed)}):", *(f"  {plain(name)}" for name in listed or ["-"]))
+        )
 
 
 def load(network, file) -> Loaded:
-    """Load a file: our own checkpoint, a released ResNet-38, or GluonCV's `.params` into the encoder.
+    """Load a file into a `SubnetNetwork`, a bare encoder or a classifier. All of it fits, or nothing changes.
 
-    Nothing changes unless all that is in both fits.
-    Raises WeightsError, or CheckpointError for a damaged checkpoint.
+    Read are, without PyTorch and without running anything in the file: MXNet's `.params` (GluonCV's, and those of
+    ResNet-38's authors), `.pth` of torchvision, timm and `efficientnet_lite_pytorch`, in the zip format and the older
+    one, `.safetensors`, and our own checkpoints. Containers and prefixes around the names (`state_dict`, `module.`,
+    `backbone.`) are found by themselves; of averaged and plain weights in one file, the averaged ones are taken.
+
+    The encoder, each subnet and a classifier are filled as a whole or not at all, so a checkpoint may have fewer
+    subnets than the network, or more. An encoder that was cut takes a whole one's file, less the stages that it lacks.
+    A file that would fill a part in part, or has more blocks in a stage, is another network's: an error.
+    Numbers are converted to the network's type and have to be finite. What the block had not initialised yet, it is.
+
+    Raises WeightsError, or CheckpointError for a damaged checkpoint of ours.
     """
-    named = network._collect_params_with_prefix()
-    stored = _own(file) if checkpoint.is_checkpoint(file) else _mxnet(file)
-    part = {name: array for name, array in stored.items() if name in named}
-    if not part:
+    parameters = network._collect_params_with_prefix()
+    own_names = names.in_one_form(parameters)
+    stored = formats.read(file)
+    match = names.match(stored, own_names, file)
+    shapes = {place: parameters[own].shape for place, own in own_names.items()}
+    fitting.check(match, shapes, stored, file)
+    values = {
+        own_names[place]: _value(stored[name], name, parameters[own_names[place]].dtype, file)
+        for place, name in match.places.items()
+    }
+    loaded = sorted(values)
+    for name in loaded:
+        _set(parameters[name], values.pop(name))
+    return Loaded(loaded, sorted(set(parameters) - set(loaded)), sorted(match.foreign))
+
+
+def _value(array, name: str, dtype, file) -> np.ndarray:
+    """The array in the parameter's type."""
+    if not array.is_floating:
         raise WeightsError(
-            f"{file}: holds nothing of this network (it has {next(iter(stored), 'no arrays')}, ...)"
+            f"{file}: {plain(name)} holds numbers of type {array.dtype}, and weights are floating-point numbers; "
+            "save the network before it is quantised"
         )
-    for name, array in part.items():
-        got, wanted = tuple(array.shape), tuple(named[name].shape)
-        if got != wanted:
-            raise WeightsError(
-                f"{file}: {name} has shape {got}, this network wants {wanted}; "
-                "build the network that the file was written for"
-            )
-    for name, array in part.items():
-        named[name].set_data(array)
-    return Loaded(sorted(part), sorted(set(named) - set(part)), sorted(set(stored) - set(part)))
-
-
-def _own(file) -> dict:
-    arrays, _ = checkpoint.load(file)
-    start = "parameter:"
-    return {k[len(start) :]: mx.nd.array(v, dtype=v.dtype) for k, v in arrays.items() if k.startswith(start)}
-
-
-def _mxnet(file) -> dict:
-    try:
-        stored = mx.nd.load(str(file))
-    except (mx.MXNetError, OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[-1][:100]
+    with np.errstate(over="ignore"):
+        value = array.read().astype(dtype, copy=False)
+    if not np.isfinite(value).all():
         raise WeightsError(
-            f"{file}: is neither a checkpoint of ours nor an MXNet .params file ({reason})"
-        ) from error
-    if not isinstance(stored, dict):
-        raise WeightsError(f"{file}: holds arrays without names; export them with save_parameters()")
-    if released.is_released(stored):
-        return released.renamed(stored, file)
-    return {f"encoder.{name}": array for name, array in stored.items()}
+            f"{file}: {plain(name)} holds values that are not finite; take a checkpoint from before training diverged"
+        )
+    return value
+
+
+def _set(parameter, value: np.ndarray) -> None:
+    array = mx.nd.array(value, dtype=value.dtype)
+    if parameter._data is None and not parameter._deferred_init:
+        parameter.shape = value.shape
+        parameter.initialize(mx.init.Zero())
+    parameter.set_data(array)
+
+
+def _arrays(count: int) -> str:
+    return f"{count} array{'' if count == 1 else 's'}"

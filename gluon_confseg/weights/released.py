@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import re
 
-from ..errors import WeightsError
-
-_KINDS = ("arg:", "aux:")
+_KINDS = ("arg:", "aux:")  # MXNet's Module puts one of them before every name
 _NAME = re.compile(r"(?P<layer>\w+?)_(?P<end>weight|bias|gamma|beta|moving_mean|moving_var)")
 _LAYER = re.compile(r"(?P<op>res|bn)(?P<level>[2-7])(?:a|b(?P<block>\d+))_branch(?:1|2a|2b(?P<further>\d))")
 _ENDS = {"moving_mean": "running_mean", "moving_var": "running_var"}
 
 
-def is_released(stored: dict) -> bool:
-    """Whether every name in the file has the `arg:` or `aux:` that MXNet's Module puts before it."""
-    return bool(stored) and all(key.startswith(_KINDS) for key in stored)
-
-
-def renamed(stored: dict, file) -> dict:
-    """The same arrays under our structural names; a name that we don't know keeps its own.
+def naming(names):
+    """name -> ours, or None, for the names of a released file.
 
     Files for any number of classes are read (`linear19`, `linear21`).
     Without `conv6a` there is no segmentation head, and a classifier stays unknown.
-    Raises WeightsError where two names mean the same parameter.
     """
-    has_head = "arg:conv6a_weight" in stored
-    ours, origin = {}, {}
-    for key, array in stored.items():
-        name = structural_name(key[4:])
-        if name is None or (name.startswith("subnet0.") and not has_head):
-            name = key
-        if name in ours:
-            raise WeightsError(
-                f"{file}: {origin[name]} and {key} are both {name}; keep one of them in the file"
-            )
-        ours[name], origin[name] = array, key
+    has_head = "arg:conv6a_weight" in names
+
+    def ours(name: str):
+        called = structural_name(name[4:]) if name.startswith(_KINDS) else None
+        return None if called and called.startswith("subnet0.") and not has_head else called
+
     return ours
 
 

@@ -1,0 +1,91 @@
+"""Checks across splits: the same image in two of them, and classes that occur in none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from gluon_confseg.datasets import contents
+from gluon_confseg.datasets.base import SegmentationDataset
+from gluon_confseg.errors import DatasetError
+
+from .findings import Finding
+from .items import Item
+from .report import SplitReport
+
+
+def same_images(datasets: list[SegmentationDataset], items: list[list[Item]]) -> Iterator[Finding]:
+    """Images with the same bytes, or where they were decoded the same pixels, in splits that should share none."""
+    found = {}
+    for group in (*_same_bytes(datasets), *_same_pixels(datasets, items)):
+        for first, second in zip(group, group[1:]):
+            found.setdefault((first[1], second[1]), (first[0], second[0]))
+    for (path, other), (dataset, beside) in found.items():
+        if dataset.split == beside.split:
+            where, kind = f"and twice in split {dataset.split}", "twice"
+            remedy = "remove one of them, or leave both if it is to count twice"
+        elif frozenset((dataset.split, beside.split)) in dataset.NESTED:
+            continue
+        else:
+            where, kind = f"in split {dataset.split}, and in split {beside.split}", "shared"
+            remedy = "remove it from one of them, or scores will be of images that were trained on"
+        message = f"{other}: is the same image as {path}, {where}; {remedy}."
+        yield Finding(kind, beside.split, message, str(other))
+
+
+def _same_bytes(datasets: list[SegmentationDataset]) -> Iterator[list]:
+    """Files with the same content. Only those of one length are read, which are few."""
+    by_length = defaultdict(list)
+    for dataset in datasets:
+        for path in dataset.image_paths:
+            try:
+                by_length[path.stat().st_size].append((dataset, path))
+            except OSError:
+                continue  # told where the item was looked at
+    for group in by_length.values():
+        if len(group) > 1:
+            yield from _grouped((_digest(path), dataset, path) for dataset, path in group)
+
+
+def _same_pixels(datasets: list[SegmentationDataset], items: list[list[Item]]) -> Iterator[list]:
+    yield from _grouped(
+        (item.pixels, dataset, path)
+        for dataset, examined in zip(datasets, items)
+        for path, item in zip(dataset.image_paths, examined)
+    )
+
+
+def _grouped(digested) -> Iterator[list]:
+    groups = defaultdict(list)
+    for digest, dataset, path in digested:
+        if digest is not None:
+            groups[digest].append((dataset, path))
+    yield from (group for group in groups.values() if len(group) > 1)
+
+
+def _digest(path: Path) -> bytes | None:
+    try:
+        data = contents.read(path)
+    except DatasetError:
+        return None  # told where the item was looked at
+    return hashlib.sha256(data).digest() if data else None
+
+
+def unused_classes(splits: list[SplitReport]) -> Iterator[Finding]:
+    """Classes without a pixel in any split, judged where all labels were decoded."""
+    labelled = [split for split in splits if split.labels]
+    if not labelled or any(split.decoded < split.images for split in labelled):
+        return
+    totals = np.sum([split.pixels for split in labelled], axis=0)
+    names = ", ".join(split.split for split in labelled)
+    for name in (name for name, pixels in zip(labelled[0].classes, totals) if pixels == 0):
+        yield Finding(
+            "unused",
+            names,
+            f"class {name} has no pixel in {names}: no network can learn it, and its IoU is not defined; check "
+            f"the values of the labels, or expect no score for it.",
+        )

@@ -1,0 +1,107 @@
+"""What a check of a data set says: for people as text, for programs as a record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from gluon_confseg.datasets.faults import KINDS
+
+from .findings import Finding
+
+
+@dataclasses.dataclass
+class SplitReport:
+    """One split. decoded: items read pixel by pixel; pixels: of each class in those; ignored: pixels of none."""
+
+    split: str
+    description: str
+    images: int
+    expected: int | None
+    labels: int
+    decoded: int
+    sizes: list[tuple[str, int]]
+    classes: Sequence[str]
+    pixels: list[int]
+    ignored: int
+    findings: list[Finding]
+
+    def line(self) -> str:
+        """One line: counts, sizes, and how much was read."""
+        expected = "" if self.expected is None else f" of {self.expected:,}"
+        sizes = ", ".join(f"{size} ({count})" for size, count in self.sizes[:2]) or "none readable"
+        more = f" and {len(self.sizes) - 2} more sizes" if len(self.sizes) > 2 else ""
+        read = "all" if self.decoded == self.images else f"{self.decoded:,}"
+        return (
+            f"{self.split}: {self.images:,}{expected} images, {self.labels:,} labels, {sizes}{more}; "
+            f"every pixel of {read} read"
+        )
+
+
+@dataclasses.dataclass
+class Report:
+    """A whole data set: `ok` when nothing must be mended; `findings`, errors first, in the order of their kinds."""
+
+    name: str
+    root: str
+    deep: bool
+    splits: list[SplitReport]
+    findings: list[Finding]
+
+    def __post_init__(self):
+        order = list(KINDS)
+        once = {(found.kind, found.message): found for found in reversed(self.findings)}
+        self.findings = sorted(
+            reversed(list(once.values())), key=lambda found: (found.severity, order.index(found.kind))
+        )
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "warning"]
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors
+
+    def record(self) -> dict:
+        """For JSON."""
+        splits = [dataclasses.asdict(split) for split in self.splits]
+        for split in splits:
+            del split["findings"]
+        return {
+            "name": self.name,
+            "root": self.root,
+            "deep": self.deep,
+            "ok": self.ok,
+            "splits": splits,
+            "findings": [finding.record() for finding in self.findings],
+        }
+
+    def text(self) -> str:
+        """Every split and every finding."""
+        lines = [f"{self.name} in {self.root}", *(f"  {split.line()}" for split in self.splits)]
+        for severity, found in (("Error", self.errors), ("Warning", self.warnings)):
+            for kind in dict.fromkeys(finding.kind for finding in found):
+                same = [finding for finding in found if finding.kind == kind]
+                lines += [
+                    "",
+                    f"{severity}: {KINDS[kind]} ({len(same)})",
+                    *(f"  {each.message}" for each in same),
+                ]
+        return "\n".join([*lines, "", self._verdict()])
+
+    def _verdict(self) -> str:
+        counts = f"{_counted(len(self.errors), 'error')}, {_counted(len(self.warnings), 'warning')}."
+        if not self.findings:
+            counts = "Nothing is wrong."
+        sampled = any(split.decoded < split.images for split in self.splits)
+        hint = " Of some files, only headers and ends were read: --deep reads every pixel."
+        return counts + (hint if sampled else "")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

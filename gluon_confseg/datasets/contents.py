@@ -1,0 +1,48 @@
+"""Bytes of files as they are, or one DatasetError: missing, no permission, a folder, a pipe, a loop of links."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+
+from gluon_confseg.errors import DatasetError
+
+AGAIN = "copy or download this file again"
+
+
+def read(path: Path) -> bytes:
+    """The whole file."""
+    try:
+        with _open(path) as file:
+            return file.read()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def ends(path: Path, first: int, last: int) -> tuple[bytes, bytes]:
+    """Its first and its last bytes, so many of each or fewer."""
+    try:
+        with _open(path) as file:
+            head = file.read(first)
+            file.seek(0, io.SEEK_END)
+            file.seek(max(0, file.tell() - last))
+            return head, file.read()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _open(path: Path):
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):  # a pipe would be waited for, for ever
+        os.close(descriptor)
+        raise OSError(0, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
+    return open(descriptor, "rb")
+
+
+def unreadable(path: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"{path}: can't be read ({error.strerror or error}); check the file and its permissions."
+    )

@@ -1,0 +1,171 @@
+"""Your own data: a folder of images, a folder of labels, and a small file of class names and colours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gluon_confseg.datasets import class_list, png
+from gluon_confseg.datasets.base import SegmentationDataset
+from gluon_confseg.datasets.faults import Fault
+from gluon_confseg.datasets.pairing import Pairing, existing_root, pair, unlabelled
+from gluon_confseg.datasets.pictures import FORMATS
+from gluon_confseg.errors import DatasetError
+
+_WANTED = "images/, labels/ and classes.csv"
+
+
+class Custom(SegmentationDataset):
+    """Your own images and labels, paired by name. Ten lines, from folders to a trained class map:
+
+        # street/classes.csv             street/images/train/a.jpg    street/labels/train/a.png
+        # name,r,g,b                     street/images/val/b.jpg      street/labels/val/b.png
+        # road,128,64,128
+        # car,0,0,142
+        # ignore,0,0,0
+        from gluon_confseg.datasets import Custom
+
+        train = Custom("street", "train")
+        image, mask = train[0]          # (H, W, 3) uint8 RGB; (H, W) uint8: 0 road, 1 car, 255 ignored
+        print(train.description, train.classes)
+
+    root        folder of images/, labels/ and classes.csv (or .yaml); each may also be given by itself
+    split       images/SPLIT/ and labels/SPLIT/; where these folders have no such subfolders, all is one split, "train"
+    images      folder of .png, .jpg or .jpeg files
+    labels      folder of .png files of the same names: one channel (gray or palette) of indices, or RGB colours,
+                file by file; a palette's indices count, its colours do not
+    classes     see `class_list`: names and colours, and perhaps values and what to ignore
+    strict      False: what does not pair is left out, and listed in `alone`
+    Raises DatasetError: no such folder or file, a fault in the list of classes, images and labels that do not pair.
+    """
+
+    def __init__(
+        self, root=None, split: str = "train", *, images=None, labels=None, classes=None, strict: bool = True
+    ):
+        if root is not None or None in (images, labels, classes):
+            root = existing_root(root, "CUSTOM_ROOT", _WANTED)
+        given = images is not None
+        images = _folder(root, images, "images", split, given)
+        labels = _folder(root, labels, "labels", split, given)
+        base = Path(os.path.commonpath([images.absolute(), labels.absolute()])) if root is None else root
+        listed = class_list.read(_class_file(root, classes), base.absolute().name or "own data")
+        self._packed = np.array(sorted(listed.colors), np.int32)
+        self._ids = np.array([listed.colors[color] for color in self._packed.tolist()], np.uint8)
+        super().__init__(base, split, listed.space, _pairs(base, split, images, labels), strict=strict)
+
+    @classmethod
+    def splits_in(cls, root: Path) -> list[str]:
+        folders = _subfolders(root / "images")
+        usual = [split for split in cls.SPLITS if split in folders]
+        return usual + [name for name in folders if name not in usual] or ["train"]
+
+    def read_values(self, index: int) -> np.ndarray | None:
+        """(H, W) uint8 indices, or (H, W, 3) uint8 colours."""
+        path = self.label_paths[index]
+        if path is not None and _holds_colors(png.peek(path)):
+            return png.read_image(path)
+        return super().read_values(index)
+
+    def peek_label(self, index: int) -> Sequence[int]:
+        header = png.peek(self.label_paths[index])
+        if _holds_colors(header):
+            return header.height, header.width
+        return super().peek_label(index)
+
+    def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
+        return super().train_ids(index, values) if values.ndim == 2 else self._by_color(index, values)
+
+    def _by_color(self, index: int, values: np.ndarray) -> np.ndarray:
+        wanted = class_list.packed(*np.moveaxis(values.astype(np.int32), 2, 0))
+        nearest = np.minimum(np.searchsorted(self._packed, wanted), len(self._packed) - 1)
+        known = self._packed[nearest] == wanted
+        if known.all():
+            return self._ids[nearest]
+        row, column = np.unravel_index(int(np.argmin(known)), known.shape)
+        color = ", ".join(map(str, values[row, column]))
+        raise Fault(
+            "value",
+            f"{self.label_paths[index]}: colour ({color}) at row {row}, column {column} is that of no class; correct "
+            f"the label, or add the colour to the list of classes (a row named ignore, if it is to be ignored).",
+        )
+
+    def _suspicion(self, values: np.ndarray) -> tuple[str, str]:
+        return "value", "correct the label, or give the classes their values in the list of classes."
+
+
+def _holds_colors(header: png.Header) -> bool:
+    return header.color_type in (2, 6) and header.depth == 8
+
+
+def _subfolders(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    except OSError:
+        return []
+
+
+def _folder(root: Path | None, given, name: str, split: str, named: bool) -> Path:
+    """The folder of a split's images or labels. named: the caller named the folders, so they may be of any split."""
+    folder = root / name if given is None else Path(given).expanduser()
+    if (folder / split).is_dir():
+        return folder / split
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: there is no such folder; it should hold the {name} of your own data.")
+    there = _subfolders(folder)
+    if name == "labels" and split == "test" and not named:
+        return folder / split  # a test split may have no labels
+    if (there or split != "train") and not named:
+        known = ", ".join(there) or "train: all that is in it"
+        raise DatasetError(
+            f"{folder}: has no split {split!r}; make the folder {split} there, or use one of {known}."
+        )
+    return folder
+
+
+def _class_file(root: Path | None, given) -> Path:
+    if given is not None:
+        return Path(given).expanduser()
+    found = [root / name for name in class_list.FILES if (root / name).is_file()]
+    if len(found) != 1:
+        what = f"{len(found)} lists of classes" if found else "no list of classes"
+        raise DatasetError(f"{root}: holds {what}; put one of {', '.join(class_list.FILES)} there.")
+    return found[0]
+
+
+def _pairs(root: Path, split: str, images: Path, labels: Path) -> Pairing:
+    found = _files(images, FORMATS)
+    masks = _files(labels, (".png",))
+    if not found:
+        raise DatasetError(
+            f"{images}: holds no images ({', '.join(FORMATS)}); put the images of {split} there."
+        )
+    if not masks and split == "test":
+        return unlabelled(found)
+    return pair(
+        root.absolute() if images.is_absolute() else root,
+        found,
+        masks,
+        lambda key: images / f"{key}.png",
+        lambda key: labels / f"{key}.png",
+    )
+
+
+def _files(folder: Path, suffixes) -> dict[str, Path]:
+    """{name with subfolders, less the suffix: path}; links to folders are not followed, so that no loop is."""
+    found: dict[str, Path] = {}
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.suffix.lower() not in suffixes or name[0] == ".":
+                continue
+            key = path.relative_to(folder).with_suffix("").as_posix()
+            if key in found:
+                raise DatasetError(
+                    f"{path}: has the same name as {found[key]}; rename one, labels pair by name."
+                )
+            found[key] = path
+    return found

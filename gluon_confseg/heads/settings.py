@@ -1,0 +1,82 @@
+"""What a head is made of: its kind, a context module before it, and the settings that belong to these."""
+
+from __future__ import annotations
+
+import dataclasses
+
+# kind or context -> its settings and their defaults; None: the published value for the output stride
+KINDS = {
+    "plain": {"channels": 512, "depth": 2, "dilation": 12},
+    "aspp_v2": {"rates": None},
+    "aspp_v3": {"channels": 256, "rates": None},
+    "gcn": {"kernel": 15},
+}
+CONTEXTS = {"aspp": {"rates": None}, "gcn": {"kernel": 15}}
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSettings:
+    """Settings of one head; those left out take the default of its kind.
+
+    channels    width of the hidden layers, and of the context module's output (plain 512, aspp_v3 256)
+    depth       convolutions of a plain head (2)
+    dilation    of a plain head's convolutions (12)
+    stages      which of the encoder's stages 1 to 4 it reads, the last one last
+    kind        "plain"; "aspp_v2" (DeepLabV2), "aspp_v3" (DeepLabV3); "gcn" (Peng et al. 2017)
+    context     None, or "aspp" or "gcn": a module between the features and a plain head
+    rates       dilations of ASPP's 3x3 convolutions; None: those published (`aspp.published_rates`)
+    kernel      size of GCN's large kernel, odd (15)
+
+    Raises ValueError for an unknown kind or context, for a setting that the kind does not have and so would do
+    nothing, and for numbers below 1.
+    """
+
+    channels: int | None = None
+    depth: int | None = None
+    dilation: int | None = None
+    stages: tuple = (4,)
+    kind: str = "plain"
+    context: str | None = None
+    rates: tuple | None = None
+    kernel: int | None = None
+
+    def __post_init__(self):
+        for name in ("stages", "rates"):  # JSON turns tuples into lists
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        defaults = self._defaults()
+        for name in ("channels", "depth", "dilation", "rates", "kernel"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, defaults.get(name))
+            elif name not in defaults:
+                raise ValueError(
+                    f"{self._what()} has no {name}: its settings are stages, {', '.join(defaults) or 'no more'}"
+                )
+            else:
+                _check(name, getattr(self, name))
+
+    def _defaults(self) -> dict:
+        if self.kind not in KINDS:
+            raise ValueError(f"no head {self.kind!r}: choose one of {', '.join(KINDS)}")
+        if self.context is None:
+            return KINDS[self.kind]
+        if self.context not in CONTEXTS:
+            raise ValueError(f"no context {self.context!r}: choose None or one of {', '.join(CONTEXTS)}")
+        if self.kind != "plain":
+            raise ValueError(f"a context stands before plain heads, not before {self.kind!r}")
+        return {**KINDS[self.kind], **CONTEXTS[self.context]}
+
+    def _what(self) -> str:
+        return f"a {self.kind} head" + (f" after {self.context}" if self.context else "")
+
+
+def _check(name: str, value) -> None:
+    values = value if isinstance(value, tuple) else (value,)
+    if not values or min(values) < 1 or any(v != int(v) for v in values):
+        raise ValueError(f"a head's {name} is made of whole numbers from 1, got {value}")
+    if name == "kernel" and value % 2 == 0:
+        raise ValueError(f"a head's kernel is odd, so that the grid stays as it is, got {value}")
+
+
+PLAIN = HeadSettings()
+RESIDUAL = HeadSettings(channels=256, dilation=1, stages=(2, 3, 4))

@@ -1,0 +1,116 @@
+"""Arrays that still lie in their file: where, of what type and shape. All readers answer with these."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import WeightsError
+
+BFLOAT16 = "bfloat16"  # NumPy has none: the upper half of a float32
+_LONGEST_NAME = 512
+_MOST_AXES = 32  # of a NumPy array
+
+
+class Stored(NamedTuple):
+    """An array in a file. Nothing is read, or allocated, before `read`.
+
+    file, start   path, and the offset of the first element in bytes
+    dtype         NumPy's name of the elements' type ("<f4"), or BFLOAT16
+    strides       in elements; None where rows follow one another
+    """
+
+    file: str
+    start: int
+    dtype: str
+    shape: tuple
+    strides: tuple | None = None
+
+    def read(self) -> np.ndarray:
+        """The array, in its own type; bfloat16 becomes float32. Raises WeightsError where the file has changed."""
+        try:
+            with open(self.file, "rb") as stream:
+                stream.seek(self.start)
+                flat = np.fromfile(stream, _on_disk(self.dtype), self.span())
+        except (OSError, MemoryError) as error:
+            raise WeightsError(f"{self.file}: can't be read ({error})") from error
+        if len(flat) < self.span():
+            raise WeightsError(f"{self.file}: became shorter while it was read; load it again")
+        if self.dtype == BFLOAT16:
+            flat = (flat.astype(np.uint32) << 16).view(np.float32)
+        if self.strides is None:
+            return flat.reshape(self.shape)
+        steps = tuple(stride * flat.itemsize for stride in self.strides)
+        return np.lib.stride_tricks.as_strided(flat, self.shape, steps).copy()
+
+    def span(self) -> int:
+        """Number of elements from the first to the last, those in between included."""
+        return span(self.shape, self.strides)
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether it may be a weight."""
+        return self.dtype == BFLOAT16 or self.dtype[1:] in ("f2", "f4", "f8")
+
+
+class Held(NamedTuple):
+    """The same for an array that is in memory already."""
+
+    array: np.ndarray
+
+    @property
+    def shape(self) -> tuple:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.array.dtype.str
+
+    @property
+    def is_floating(self) -> bool:
+        return self.array.dtype.kind == "f"
+
+    def read(self) -> np.ndarray:
+        return self.array
+
+
+def span(shape: tuple, strides: tuple | None = None) -> int:
+    """Elements from the first to the last of an array; in whole numbers, which no shape overflows."""
+    if strides is None:
+        count = 1
+        for size in shape:
+            count *= size
+        return count
+    return 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
+
+
+def item_size(dtype: str) -> int:
+    """Bytes of one element."""
+    return np.dtype(_on_disk(dtype)).itemsize
+
+
+def checked_shape(sizes, what: str) -> tuple:
+    """A shape that an array can have, or ValueError."""
+    shape = tuple(sizes)
+    if len(shape) > _MOST_AXES or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+        raise ValueError(f"{what} is of no possible shape")
+    return shape
+
+
+def checked_name(name: str) -> str:
+    """A name that a parameter can have, or ValueError."""
+    if not 0 < len(name) <= _LONGEST_NAME:
+        raise ValueError(f"a name has {len(name)} characters")
+    return name
+
+
+def plain(name) -> str:
+    """A name out of a file, fit to be printed: short, on one line, without the terminal's control codes."""
+    text = str(name)
+    text = text if len(text) <= 120 else f"{text[:117]}..."
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _on_disk(dtype: str) -> str:
+    return "<u2" if dtype == BFLOAT16 else dtype

@@ -1,0 +1,267 @@
+"""Your own data: lists of classes, index and colour labels, and networks that remember the classes."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import small
+from layouts import (
+    CLASS_FILE,
+    CUSTOM_COLORS,
+    label,
+    make_custom,
+    picture,
+    raw_png,
+    write_jpeg,
+    write_png,
+)
+from test_bad_input import sentence
+
+from gluon_confseg import checkpoint, datasets, labels, saved
+from gluon_confseg.datasets import class_list
+from gluon_confseg.errors import CheckpointError
+
+YAML = """
+classes:
+  - {name: road, color: [128, 64, 128]}
+  - {name: car, color: [0, 0, 142]}
+  - {name: sky, color: [70, 130, 180]}
+  - {name: ignore, color: [0, 0, 0]}
+"""
+
+
+def with_list(root, text, name="classes.csv"):
+    (root / "classes.csv").unlink()
+    (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return root
+
+
+def test_index_labels_are_the_positions_in_the_list(tmp_path):
+    dataset = datasets.open_dataset("custom", make_custom(tmp_path), "train")
+    image, mask = dataset[1]
+    assert (dataset.classes, dataset.num_class, dataset.mode) == (("road", "car", "sky"), 3, "train")
+    assert dataset.labels.colors.tolist() == CUSTOM_COLORS[:3].tolist()
+    assert image.shape == (8, 16, 3) and np.array_equal(mask, label(1, range(3)))
+
+
+def test_colour_labels_give_the_same_classes_and_what_is_to_be_ignored(tmp_path):
+    dataset = datasets.Custom(make_custom(tmp_path, colors=True))
+    values = label(2, range(4))
+    assert np.array_equal(dataset[2][1], np.where(values == 3, 255, values))
+    dataset.check()
+    dataset.check(thorough=True)
+
+
+def test_index_and_colour_labels_may_be_mixed_and_alpha_does_not_count(tmp_path):
+    root, values = make_custom(tmp_path), label(7, range(3))
+    alpha = np.full((8, 16, 1), 9, np.uint8)
+    write_png(root / "labels/train/photo 0.png", CUSTOM_COLORS[values])
+    write_png(root / "labels/train/photo 1.png", np.concatenate([alpha, CUSTOM_COLORS[values]], axis=2))
+    (root / "labels/train/photo 2.png").write_bytes(raw_png(values, 2, 3, bytes(12)))
+    assert all(np.array_equal(mask, values) for _, mask in datasets.Custom(root))
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("classes.csv", CLASS_FILE),
+        ("classes.csv", CLASS_FILE.replace(",", ";").replace("\n", "\r\n")),
+        ("classes.csv", b"\xef\xbb\xbf" + CLASS_FILE.encode()),
+        ("classes.csv", "r, g, b, Name\n128,64,128,road\n0,0,142,car\n\n70,130,180, sky\n0,0,0,ignore\n"),
+        ("classes.yaml", YAML),
+        ("classes.yml", YAML.replace("classes:", "")),
+    ],
+)
+def test_every_way_to_write_the_list_says_the_same(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    read = class_list.read(path, "own")
+    assert read.space.classes == ("road", "car", "sky")
+    assert read.space.colors.tolist() == CUSTOM_COLORS[:3].tolist()
+    assert read.colors == {0x804080: 0, 0x8E: 1, 0x4682B4: 2, 0: 255}
+
+
+def test_values_of_the_list_count_where_it_gives_some(tmp_path):
+    text = "name,r,g,b,value\nroad,1,0,0,7\ncar,2,0,0,26\nignore,3,0,0,0\nignore,4,0,0,\n"
+    root = with_list(make_custom(tmp_path), text)
+    for path in (root / "labels/train").iterdir():
+        write_png(path, label(0, [7, 26, 0, 255]))
+    values = label(0, [7, 26, 0, 255])
+    expected = np.select([values == 7, values == 26], [0, 1], 255)
+    assert np.array_equal(datasets.Custom(root)[0][1], expected)
+
+
+def test_folders_can_be_named_one_by_one(tmp_path):
+    root = make_custom(tmp_path / "a")
+    (root / "labels").rename(tmp_path / "masks")
+    (root / "classes.csv").rename(tmp_path / "names.csv")
+    named = {"images": root / "images", "labels": tmp_path / "masks", "classes": tmp_path / "names.csv"}
+    assert len(datasets.Custom(**named, split="train")) == 3
+    flat = {"images": root / "images" / "train", "labels": tmp_path / "masks" / "train"}
+    assert len(datasets.Custom(**{**named, **flat}, split="val")) == 3
+
+
+def test_folders_without_splits_are_one_split(tmp_path):
+    root = make_custom(tmp_path)
+    for kind in ("images", "labels"):
+        for path in list((root / kind / "train").iterdir()):
+            path.rename(root / kind / path.name)
+        (root / kind / "train").rmdir()
+    assert len(datasets.Custom(root, "train")) == 3
+    assert "no split 'val'" in sentence(lambda: datasets.Custom(root, "val"))
+
+
+def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
+    root = make_custom(make_custom(tmp_path, "train"), "night")
+    assert "night, train" in sentence(lambda: datasets.Custom(root, "val"))
+
+
+def test_nested_folders_and_png_photographs_pair_by_their_path(tmp_path):
+    root = make_custom(tmp_path, count=1)
+    write_png(root / "images/train/ulm/photo 0.png", picture(5))
+    write_png(root / "labels/train/ulm/photo 0.png", label(5, range(3)))
+    dataset = datasets.Custom(root)
+    assert len(dataset) == 2 and np.array_equal(dataset[1][0], picture(5))
+
+
+def test_a_test_split_without_labels_is_ignored_everywhere(tmp_path):
+    root = make_custom(tmp_path)
+    write_jpeg(root / "images/test/x.JPG", picture(0))
+    dataset = datasets.Custom(root, "test")
+    assert dataset.label_paths == [None] and (dataset[0][1] == 255).all()
+
+
+def test_a_colour_of_no_class_is_told_with_its_place(tmp_path):
+    root = make_custom(tmp_path, colors=True)
+    colors = np.full((8, 16, 3), CUSTOM_COLORS[0])
+    colors[3:, 5:] = (1, 2, 3)
+    path = write_png(root / "labels/train/photo 1.png", colors)
+    message = sentence(lambda: datasets.Custom(root)[1])
+    assert message.startswith(f"{path}: colour (1, 2, 3) at row 3, column 5 is that of no class")
+
+
+def test_a_value_of_no_class_is_told_with_its_place(tmp_path):
+    root = make_custom(tmp_path)
+    path = write_png(root / "labels/train/photo 1.png", np.full((8, 16), 3, np.uint8))
+    message = sentence(lambda: datasets.Custom(root)[1])
+    assert message.startswith(f"{path}: value 3 at row 0, column 0 is no") and "(0-2)" in message
+
+
+FAULTY_LISTS = {
+    "empty": ("", "name,r,g,b"),
+    "no header": ("road,1,2,3\n", "name,r,g,b"),
+    "one class": ("name,r,g,b\nroad,1,2,3\n", "1 classes"),
+    "too many": (
+        "name,r,g,b\n" + "".join(f"c{i},{i % 256},{i // 256},0\n" for i in range(254)),
+        "254 classes",
+    ),
+    "no name": ("name,r,g,b\nroad,1,2,3\n,4,5,6\n", "row 3"),
+    "a short row": ("name,r,g,b\nroad,1,2,3\ncar,4,5\n", "row 3"),
+    "a fraction": ("name,r,g,b\nroad,1,2,3\ncar,4,5,6.5\n", "row 3"),
+    "out of range": ("name,r,g,b\nroad,1,2,3\ncar,4,5,256\n", "row 3"),
+    "a name twice": ("name,r,g,b\nroad,1,2,3\nroad,4,5,6\n", "the same name road"),
+    "a colour twice": ("name,r,g,b\nroad,1,2,3\nignore,1,2,3\ncar,7,7,7\n", "row 2 and row 3"),
+    "a value twice": ("name,r,g,b,value\nroad,1,2,3,7\ncar,4,5,6,7\n", "the same value 7"),
+    "some values": ("name,r,g,b,value\nroad,1,2,3,7\ncar,4,5,6,\n", "car has no value"),
+    "255": ("name,r,g,b,value\nroad,1,2,3,7\ncar,4,5,6,255\n", "always ignored"),
+    "a value that is none": ("name,r,g,b,value\nroad,1,2,3,x\ncar,4,5,6,1\n", "the value of road"),
+    "no text": (b"\xff\xfe\x00\x01", "UTF-8"),
+}
+FAULTY_YAML = {
+    "no yaml": ("{", "is no YAML"),
+    "a word": ("road", "no list"),
+    "an object": ("!!python/object/apply:os.system [ls]", "is no YAML"),
+    "only names": ("[road, car]", "entry 1"),
+    "a colour of two": ("[{name: road, color: [1, 2]}]", "red, green and blue"),
+    "no colour": ("[{name: road}]", "red, green and blue"),
+    "nested deep": ("[" * 1500, "is no YAML"),
+}
+
+
+@pytest.mark.parametrize("text, words", FAULTY_LISTS.values(), ids=FAULTY_LISTS)
+def test_a_faulty_csv_is_one_sentence_with_the_row(tmp_path, text, words):
+    root = with_list(make_custom(tmp_path), text)
+    message = sentence(lambda: datasets.Custom(root))
+    assert str(root / "classes.csv") in message and words in message
+
+
+@pytest.mark.parametrize("text, words", FAULTY_YAML.values(), ids=FAULTY_YAML)
+def test_a_faulty_yaml_is_one_sentence_with_the_entry(tmp_path, text, words):
+    root = with_list(make_custom(tmp_path), text, "classes.yaml")
+    message = sentence(lambda: datasets.Custom(root))
+    assert str(root / "classes.yaml") in message and words in message
+
+
+def test_what_is_missing_is_said(tmp_path):
+    root = make_custom(tmp_path / "own")
+    assert "CUSTOM_ROOT" in sentence(lambda: datasets.Custom(tmp_path / "none"))
+    (root / "classes.yaml").write_text(YAML)
+    assert "2 lists of classes" in sentence(lambda: datasets.Custom(root))
+    (root / "classes.yaml").unlink()
+    (root / "classes.csv").unlink()
+    assert "no list of classes" in sentence(lambda: datasets.Custom(root))
+    assert str(tmp_path / "x.csv") in sentence(lambda: datasets.Custom(root, classes=tmp_path / "x.csv"))
+
+
+def test_what_does_not_pair_is_told_at_once(tmp_path):
+    root = make_custom(tmp_path)
+    (root / "labels/train/photo 1.png").unlink()
+    (root / "images/train/photo 2.jpg").unlink()
+    message = sentence(lambda: datasets.Custom(root))
+    assert "labels/train/photo 1.png" in message and "labels/train/photo 2.png" in message
+    write_png(root / "images/train/photo 0.png", picture(0))
+    assert "same name" in sentence(lambda: datasets.Custom(root))
+
+
+def test_it_survives_pickling(tmp_path):
+    dataset = datasets.Custom(make_custom(tmp_path, colors=True))
+    assert np.array_equal(pickle.loads(pickle.dumps(dataset))[0][1], dataset[0][1])
+
+
+# --- networks remember the classes
+
+
+def write_checkpoint(path, record):
+    built = small.build(groups=())
+    meta = {"labels": record, "rule": "subnet0", "network": built.settings}
+    checkpoint.save(path, checkpoint.network_arrays(built), meta)
+    return path
+
+
+@pytest.mark.parametrize("name", labels.SPACES)
+def test_a_known_label_space_is_recorded_by_its_name(name):
+    assert labels.SPACES[name].record() == name and labels.restored(name) is labels.SPACES[name]
+
+
+def test_a_checkpoint_names_the_classes_of_your_own_data(tmp_path):
+    space = datasets.Custom(make_custom(tmp_path / "own")).labels
+    loaded = saved.load(write_checkpoint(tmp_path / "a.npz", space.record())).labels
+    assert (loaded.name, loaded.title, loaded.classes) == ("custom", "own", ("road", "car", "sky"))
+    assert np.array_equal(loaded.colors, space.colors) and np.array_equal(loaded.table(), space.table())
+
+
+RECORD = {
+    "name": "custom",
+    "title": "t",
+    "classes": ["a", "b"],
+    "colors": [[0, 0, 0], [1, 1, 1]],
+    "raw_ids": None,
+}
+FAULTY_RECORDS = [
+    {"colors": [[0, 0, 0]]},
+    {"colors": [[0, 0, 0], [1, 1, 300]]},
+    {"raw_ids": [[0, 9]]},
+    {"raw_ids": [[999, 0]]},
+    {"classes": []},
+]
+
+
+@pytest.mark.parametrize(
+    "record", [None, "ade20k", [], 3, {}, {"classes": ["a"]}, *({**RECORD, **bad} for bad in FAULTY_RECORDS)]
+)
+def test_a_checkpoint_with_any_other_record_is_one_error(tmp_path, record):
+    path = write_checkpoint(tmp_path / "a.npz", record)
+    with pytest.raises(CheckpointError, match="which classes"):
+        saved.load(path)
