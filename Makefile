@@ -17,7 +17,7 @@ options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(AR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-pretrained setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc \
-	test test-torch lint format bench bench-loss notebooks export doctor clean clean-venv
+	test test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
@@ -64,6 +64,18 @@ bench: setup  ## every benchmark of experiments/benchmarks/
 
 bench-loss: setup  ## the loss against MXNet's softmax cross-entropy
 	$(RUN) -m experiments.benchmarks.bench_loss $(ARGS)
+
+bench-data: setup  ## the loader against GluonCV's, packed and unpacked
+	$(RUN) -m experiments.benchmarks.bench_data $(ARGS)
+
+bench-memory: setup  ## what recomputation and in-place batch norm save in training
+	$(RUN) -m experiments.benchmarks.bench_memory $(ARGS)
+
+encoder-table: setup-pretrained  ## the table of docs/encoders.md; ARGS=--measure measures anew
+	$(RUN) -m experiments.encoder_table $(ARGS)
+
+check-data: setup  ## look a data set through: ARGS="cityscapes ROOT --deep"
+	$(RUN) data/prepare.py $(ARGS)
 
 notebooks: setup-notebook  ## execute experiments/notebooks/
 	$(RUN) -m experiments.run_notebooks $(ARGS)

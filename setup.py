@@ -39,6 +39,7 @@ setup(
         "gluoncv>=0.10.5",
         "matplotlib",
         "pillow",
+        "pyyaml",
         "safetensors",
         "tqdm",
     ],

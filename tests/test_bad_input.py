@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import zlib
 from pathlib import Path
 
 import cv2
+import layouts
 import numpy as np
 import pytest
 from layouts import cityscapes_paths, label, make_camvid, make_cityscapes, picture, raw_png, write_png
 
 from gluon_confseg import datasets
-from gluon_confseg.datasets import png
+from gluon_confseg.datasets import mat, png
 from gluon_confseg.errors import ConfSegError, DatasetError
 
 
@@ -345,3 +347,102 @@ def test_255_alone_does_not_make_a_raw_label_suspect(tmp_path, values):
     root = make_cityscapes(tmp_path, cities=("ulm",), per_city=1)
     write_png(cityscapes_paths(root, "val", "ulm", 0)[1], label(0, values))
     assert set(np.unique(datasets.Cityscapes(root, "val")[0][1])) <= {13, 255}
+
+
+# --- two hundred damaged inputs: 50 of each data set, drawn from a seed
+
+
+def cut(path, random):
+    path.write_bytes(path.read_bytes()[: random.randint(len(path.read_bytes()))])
+
+
+def flip_any_bit(path, random):
+    data = bytearray(path.read_bytes())
+    start = 130 if path.suffix == ".mat" else 0  # a MATLAB file begins with 124 bytes of free text
+    bit = random.randint(8 * start, 8 * len(data))
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(bytes(data))
+
+
+def noise(path, random):
+    path.write_bytes(random.bytes(random.randint(1, 400)))
+
+
+def link_to_itself(path, random):
+    path.unlink()
+    path.symlink_to(path)
+
+
+def link_to_nowhere(path, random):
+    path.unlink()
+    path.symlink_to(path.with_name("nowhere"))
+
+
+def pipe(path, random):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def write_label(path, values):
+    layouts.write_mat(path, values) if path.suffix == ".mat" else write_png(path, values)
+
+
+def wrong_size(path, random):
+    write_label(path, label(0, [1], 3 + random.randint(5), 5))
+
+
+def value_out_of_range(path, random):
+    old = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.suffix == ".png" else mat.read_label(path)
+    values = np.ones(old.shape, np.uint8)
+    values[random.randint(len(values)), random.randint(5)] = random.randint(34, 255)
+    write_label(path, values)
+
+
+def wrong_mode(path, random):
+    if path.suffix == ".mat":
+        path.write_bytes(layouts.raw_png(np.zeros((8, 16), np.uint8), 8, 0))
+    else:
+        assert cv2.imwrite(str(path), random.randint(300, 900, (8, 16)).astype(np.uint16))
+
+
+ANY_FILE = [
+    cut,
+    flip_any_bit,
+    noise,
+    link_to_itself,
+    link_to_nowhere,
+    pipe,
+    lambda path, random: as_folder(path),
+    lambda path, random: path.write_bytes(b""),
+    lambda path, random: path.unlink(),
+]
+LABELS_ONLY = [wrong_size, value_out_of_range, wrong_mode]
+MAKE = {
+    "cityscapes": lambda root: make_cityscapes(root, "train"),
+    "camvid": make_camvid,
+    "voc": lambda root: layouts.make_voc(root / "VOC2012", root / "benchmark_RELEASE" / "dataset"),
+    "custom": lambda root: layouts.make_custom(root, colors=True),
+}
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_fifty_damaged_inputs_are_fifty_errors_that_name_the_file(tmp_path, name, capfd):
+    random, options = np.random.RandomState(list(MAKE).index(name)), {}
+    MAKE[name](tmp_path / "good")
+    for number in range(50):
+        root = tmp_path / str(number)
+        shutil.copytree(tmp_path / "good", root)
+        if name == "voc":
+            options = {"complete": False}
+        split = "train_aug" if name == "voc" else "train"
+        dataset = datasets.open_dataset(name, root, split, **options)
+        index, of_label = random.randint(len(dataset)), random.randint(2)
+        path = (dataset.label_paths if of_label else dataset.image_paths)[index]
+        damages = [*ANY_FILE, *LABELS_ONLY] if of_label else ANY_FILE
+        # JPEG has no checksums: a flipped bit may be another picture
+        damages = [damage for damage in damages if damage is not flip_any_bit or path.suffix != ".jpg"]
+        damages[random.randint(len(damages))](path, random)
+        assert str(path) in sentence(lambda i=index, d=dataset: d[i])
+        assert str(path) in sentence(lambda d=dataset: d.check(thorough=True))
+        shutil.rmtree(root)
+    assert "Corrupt" not in capfd.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from gluon_confseg import checkpoint, datasets, labels, saved
 from gluon_confseg.datasets import class_list
 from gluon_confseg.errors import CheckpointError
 
+PROJECT = Path(__file__).resolve().parent.parent
 YAML = """
 classes:
   - {name: road, color: [128, 64, 128]}
@@ -265,3 +268,13 @@ def test_a_checkpoint_with_any_other_record_is_one_error(tmp_path, record):
     path = write_checkpoint(tmp_path / "a.npz", record)
     with pytest.raises(CheckpointError, match="which classes"):
         saved.load(path)
+
+
+def test_the_example_of_the_readme_runs(tmp_path):
+    readme = (PROJECT / "data" / "custom" / "README.md").read_text()
+    block = readme.split("from folders to batches:\n\n")[1].split("\nCheck it")[0]
+    code = textwrap.dedent(block).replace('"FOLDER"', repr(str(make_custom(tmp_path))))
+    lines = [line for line in code.splitlines() if line.strip() and not line.startswith("#")]
+    values: dict = {}
+    exec(code, values)
+    assert len(lines) <= 10 and values["batch"].images.shape[1:] == (3, 320, 480)

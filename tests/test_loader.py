@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loader_task import Task
 
 from gluon_confseg.datasets import loader
 from gluon_confseg.datasets.loader import Workers
@@ -19,36 +20,6 @@ from gluon_confseg.datasets.memory import Memory, Slots
 from gluon_confseg.errors import DatasetError, RunError
 
 TESTS = Path(__file__).resolve().parent
-
-
-class Task:
-    """Fills an array with its job; some jobs do something else."""
-
-    def names(self, job) -> tuple:
-        return (f"sample {job}", f"neighbour of {job}")
-
-    def __call__(self, job, allocate):
-        if job == "exit":
-            os._exit(3)
-        if job == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if job == "sleep":
-            time.sleep(60)
-        if job == "raise":
-            raise DatasetError("street.png: is damaged; copy it again.")
-        if job == "odd error":
-            raise Odd(lambda: 1)
-        if job == "modules":
-            return allocate([((1,), "uint8")]) and "mxnet" in sys.modules
-        if job == "id":
-            return allocate([((1,), "uint8")]) and os.getpid()
-        numbers, more = allocate([((3, 2), "float32"), ((job,), "uint8")])
-        numbers[:], more[:] = job, job
-        return f"number {job}"
-
-
-class Odd(Exception):
-    """Can't be pickled."""
 
 
 def gone(process: int, seconds: float = 30.0) -> bool:
@@ -95,7 +66,7 @@ def test_an_error_arrives_with_its_job_and_says_where_it_was_raised(workers):
     next(found)
     with pytest.raises(DatasetError, match=r"street\.png: is damaged") as raised:
         next(found)
-    assert "test_loader.py" in str(raised.value.__cause__)
+    assert "loader_task.py" in str(raised.value.__cause__)
     assert [said for _, said in workers.run([7], 1)] == ["number 7"]  # the workers live on
 
 
@@ -146,7 +117,7 @@ def test_no_process_is_left_behind(end):
 PROGRAM = """
 import sys
 sys.path[:0] = [{tests!r}, {project!r}]
-from test_loader import Task
+from loader_task import Task
 from gluon_confseg.datasets.loader import Workers
 workers = Workers(Task(), 2)
 found = workers.run([1, 2, "id", "id", {last!r}], 2)

@@ -329,6 +329,15 @@ def test_an_image_and_its_label_are_judged_each_for_itself(tmp_path):
     assert [kind for kind, _ in found("camvid", root)] == ["unreadable", "value"]
 
 
+def test_a_class_that_occurs_nowhere_is_found_beside_files_that_can_not_be_read(tmp_path):
+    root = good("cityscapes", tmp_path)
+    a_class_nowhere(root)
+    image, labels = city(root)
+    image.write_bytes(b"")
+    write_png(labels, picture(1))
+    assert [kind for kind, _ in found("cityscapes", root)] == ["unreadable", "rgb", "unused"]
+
+
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_quick_check_reads_ends_of_all_and_pixels_of_some(tmp_path, monkeypatch, deep):
     monkeypatch.setattr(splits, "SAMPLE", 2)

@@ -94,3 +94,10 @@ def test_a_recipe_refuses_a_stage_that_starts_from_none():
         Recipe("x", "x", "cityscapes", stages, four_arms(), matrix_stage="ce")
     with pytest.raises(ValueError, match="subnets_new is no stage"):
         Recipe("x", "x", "cityscapes", branching_stages(1, 1, 1, 0.1, 0.1, 0.1)[:4], four_arms(), "base")
+
+
+def test_a_run_that_reads_packs_ends_with_the_same_bits(finished, tmp_path):
+    run, folder = finished
+    packed = runner.run(TINY, folder / "scenes", tmp_path / "run", packs=tmp_path / "packs")
+    assert results(packed) == results(run)
+    assert sorted(path.name for path in (tmp_path / "packs").iterdir()) == ["cityscapes-train", "cityscapes-val"]

@@ -143,7 +143,7 @@ def _indices(array: _Array, order: str) -> np.ndarray:
     dtype = np.dtype(order + _NUMBERS.get(kind, "u1"))
     if kind not in _NUMBERS or len(content) != math.prod(array.shape) * dtype.itemsize:
         raise _Malformed("is damaged, its Segmentation has not as many values as its size says")
-    values = np.frombuffer(content, dtype).reshape(array.shape, order="F")
-    if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
+    values = np.frombuffer(content, dtype)
+    if dtype != np.uint8 and not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
         raise _Malformed("holds a Segmentation with more than class indices from 0 to 255")
-    return np.ascontiguousarray(values, np.uint8)
+    return np.ascontiguousarray(values.astype(np.uint8).reshape(array.shape, order="F"))

@@ -181,7 +181,9 @@ class ConvNorm(gluon.HybridBlock):
     def hybrid_forward(self, F, x):
         """(N, width, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride))."""
         x = self.norm(self.conv(x))
-        return F.minimum(F.relu(x), 6) if self._activate else x  # a fifth of F.clip's time
+        if not self._activate:
+            return x
+        return F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
 
 
 class FlippedConv2D(nn.Conv2D):

@@ -93,11 +93,14 @@ def _value(array, name: str, dtype, file) -> np.ndarray:
 
 
 def _set(parameter, value: np.ndarray) -> None:
-    array = mx.nd.array(value, dtype=value.dtype)
-    if parameter._data is None and not parameter._deferred_init:
+    if parameter._data is not None:
+        return parameter.set_data(value)  # from NumPy straight into its place, without a copy between
+    if not parameter._deferred_init:
         parameter.shape = value.shape
         parameter.initialize(mx.init.Zero())
-    parameter.set_data(array)
+    parameter.set_data(mx.nd.array(value, dtype=value.dtype))
+    if parameter._deferred_init:
+        parameter._finish_deferred_init()
 
 
 def _arrays(count: int) -> str:

@@ -75,6 +75,8 @@ def _is_own(file) -> bool:
 
 
 def _own(file) -> dict:
-    zip_records.read(file)  # no archive that unpacks to more than the file reaches NumPy
+    zip_records.refuse_packed(
+        file, zip_records.read(file)
+    )  # no archive that unpacks to more than the file reaches NumPy
     arrays, _ = checkpoint.load(file)
     return {name[len(_OWN) :]: Held(array) for name, array in arrays.items() if name.startswith(_OWN)}

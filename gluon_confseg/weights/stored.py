@@ -30,12 +30,13 @@ class Stored(NamedTuple):
     def read(self) -> np.ndarray:
         """The array, in its own type; bfloat16 becomes float32. Raises WeightsError where the file has changed."""
         try:
+            flat = np.empty(self.span(), _on_disk(self.dtype))
             with open(self.file, "rb") as stream:
                 stream.seek(self.start)
-                flat = np.fromfile(stream, _on_disk(self.dtype), self.span())
+                taken = stream.readinto(flat.view(np.uint8)) if flat.size else 0
         except (OSError, MemoryError) as error:
             raise WeightsError(f"{self.file}: can't be read ({error})") from error
-        if len(flat) < self.span():
+        if taken < flat.nbytes:
             raise WeightsError(f"{self.file}: became shorter while it was read; load it again")
         if self.dtype == BFLOAT16:
             flat = (flat.astype(np.uint32) << 16).view(np.float32)

@@ -20,6 +20,7 @@ def read_zip(file) -> dict:
     """name -> Stored of the tensors in a zip archive by `torch.save`. Raises WeightsError."""
     records = zip_records.read(file)
     folder = _folder(file, records)
+    zip_records.refuse_packed(file, records)
     pickle = records[folder + _ROOT]
     if pickle.size > _LARGEST_PICKLE:
         raise WeightsError(f"{file}: its pickle has {pickle.size} bytes, too many for weights")

@@ -20,15 +20,16 @@ _BLOCK = 1 << 20
 
 
 class Record(NamedTuple):
-    """Where a record's bytes lie in the file, and their CRC-32."""
+    """Where a record's bytes lie in the file, and their CRC-32. packed: they are compressed or encrypted."""
 
     start: int
     size: int
     crc: int
+    packed: bool = False
 
 
 def read(file) -> dict:
-    """name -> Record. Raises WeightsError for a damaged archive, and for one that does more than store."""
+    """name -> Record. Raises WeightsError for a damaged archive."""
     try:
         with zipfile.ZipFile(file) as archive, open(file, "rb") as stream:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -51,6 +52,16 @@ def read(file) -> dict:
             f"{file}: is a zip archive that holds two records of one name; save the weights again"
         )
     return by_name
+
+
+def refuse_packed(file, records: dict) -> None:
+    """Raise WeightsError for an archive that does more than store."""
+    for name, record in records.items():
+        if record.packed:
+            raise WeightsError(
+                f"{file}: is a zip archive whose {plain(name)} is compressed or encrypted, and weights are stored "
+                "as they are; save them again"
+            )
 
 
 def content(file, record: Record) -> bytes:
@@ -77,15 +88,14 @@ def check(file, record: Record, name: str) -> None:
 
 
 def _record(stream, entry) -> Record:
-    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-        raise ValueError(f"{plain(entry.filename)} is compressed")
-    if entry.flag_bits & 1:
-        raise ValueError(f"{plain(entry.filename)} is encrypted")
     stream.seek(entry.header_offset)
     signature, name, extra = _LOCAL.unpack(stream.read(_LOCAL.size))
     if signature != b"PK\x03\x04":
         raise ValueError(f"{plain(entry.filename)} is not where it should be")
-    return Record(entry.header_offset + _LOCAL.size + name + extra, entry.file_size, entry.CRC)
+    packed = entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 == 1
+    if not packed and entry.file_size != entry.compress_size:
+        raise ValueError(f"{plain(entry.filename)} has two sizes")
+    return Record(entry.header_offset + _LOCAL.size + name + extra, entry.compress_size, entry.CRC, packed)
 
 
 def _check_extents(records: list, size: int) -> None:

@@ -22,6 +22,7 @@ class Item(NamedTuple):
     stored      (256,) bool: values in the label file; None where not decoded, or it holds colours
     classes     (K + 1,) int64: pixels of each train id, and last those ignored; None where not decoded
     pixels      digest of the decoded image; None where not decoded
+    decoded     whether every pixel was looked at, or would have been if the files could be read
     """
 
     findings: tuple[Finding, ...]
@@ -29,6 +30,7 @@ class Item(NamedTuple):
     stored: np.ndarray | None = None
     classes: np.ndarray | None = None
     pixels: bytes | None = None
+    decoded: bool = False
 
 
 def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
@@ -67,6 +69,7 @@ def _decoded(dataset: SegmentationDataset, index: int) -> Item:
         _counted(values) > 0 if values is not None and values.ndim == 2 else None,
         None if mask is None else _counted(mask)[[*range(dataset.num_class), dataset.labels.ignore_label]],
         None if image is None else hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest(),
+        decoded=True,
     )
 
 

@@ -47,7 +47,6 @@ def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | N
     """The findings of a split, most telling first. expected: its number of images; None: any."""
     findings = [*_count(dataset, expected), *_alone(dataset)]
     findings += [finding for item in items for finding in item.findings]
-    decoded = [item for item in items if item.pixels is not None or item.classes is not None]
     labelled = [item for item in items if item.classes is not None]
     pixels = sum((item.classes for item in labelled), np.zeros(dataset.num_class + 1, np.int64))
     findings += [*_odd_sizes(dataset, items), *_unlabelled(dataset, items), *_suspect_raw_ids(dataset, items)]
@@ -58,7 +57,7 @@ def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | N
         images=len(dataset),
         expected=expected,
         labels=sum(path is not None for path in dataset.label_paths),
-        decoded=len(decoded),
+        decoded=sum(item.decoded for item in items),
         sizes=[(f"{width} x {height}", count) for (height, width), count in sizes.most_common()],
         classes=dataset.classes,
         pixels=pixels[:-1].tolist(),
