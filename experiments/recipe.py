@@ -45,6 +45,7 @@ class Recipe:
     groups         "paper" (Table 1, Section 4.2) or "discover", from the training matrix
     max_share      largest share that one class may have of a crop, where that can be had: see `Augment`
     jitter         vary the colours: `Jitter`, with its limits
+    norm           what the encoder's batch norms do in training, of `encoders.norms.NAMES`
     matrix_stage   the stage whose network gives the training matrix: weights C, and groups
     weights        a file that stages without a start begin with; `needs_weights` makes leaving it out an error
     matrix_images  how many training images that matrix counts, evenly spaced; None: all
@@ -59,6 +60,7 @@ class Recipe:
     encoder: str = "resnet101"
     output_stride: int = 8
     last_stage: int = 4
+    norm: str = "batch"
     pretrained: bool = True
     subnets: str = "plain"
     rule: str = "sum"

@@ -161,6 +161,7 @@ class Experiment:
             pretrained,
             self.context,
             recipe.last_stage,
+            recipe.norm,
         )
         engine.freeze_shapes(built)
         return built

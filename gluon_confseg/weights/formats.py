@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import struct
 import zipfile
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def _reader(file, start: bytes):
 def _is_own(file) -> bool:
     try:
         return checkpoint.is_checkpoint(file)
-    except (ValueError, NotImplementedError, zipfile.BadZipFile):
+    except (ValueError, IndexError, NotImplementedError, struct.error, zipfile.BadZipFile):
         return False
 
 

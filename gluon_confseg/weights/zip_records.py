@@ -32,7 +32,7 @@ def read(file) -> dict:
     """name -> Record. Raises WeightsError for a damaged archive."""
     try:
         with zipfile.ZipFile(file) as archive, open(file, "rb") as stream:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
             records = [_record(stream, entry) for entry in entries]
             _check_extents([*records], os.fstat(stream.fileno()).st_size)
     except (
@@ -42,6 +42,7 @@ def read(file) -> dict:
         struct.error,
         OSError,
         OverflowError,
+        IndexError,
     ) as error:
         raise WeightsError(
             f"{file}: is a zip archive that is cut short or damaged ({plain(error)}); get another copy of it"

@@ -45,6 +45,11 @@ def batch_norms(block: gluon.HybridBlock) -> list:
     return found
 
 
+def keeps_outputs_only(block: gluon.HybridBlock) -> bool:
+    """Whether a block has in-place activated batch norms."""
+    return any(isinstance(norm, InPlaceABN) for norm in batch_norms(block))
+
+
 def _freeze(encoder, with_affine: bool) -> None:
     for norm in batch_norms(encoder):
         norm._kwargs["use_global_stats"] = True

@@ -19,6 +19,8 @@ class InPlaceABN(nn.BatchNorm):
     holds MXNet's operators instead, with the same values, since a Function inside one crashes MXNet in backward.
     """
 
+    activates = True  # no ReLU after it
+
     def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
         """Normalise by the batch in training, by the running statistics else."""
         if F is mx.nd and autograd.is_recording() and autograd.is_training():
@@ -49,6 +51,7 @@ class _FromOutput(autograd.Function):
 
     def backward(self, upstream):
         output, gamma, beta, mean, inverse_std = self._kept
+        self._kept = None  # MXNet leaves this object to the garbage collector
         scale = gamma.abs() + self._settings["eps"]
         shape, rows = output.shape, (0, 0, -1)
         output, gradient = output.reshape(rows), upstream.reshape(rows)

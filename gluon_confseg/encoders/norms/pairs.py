@@ -1,4 +1,4 @@
-"""Where a ReLU reads a batch norm and nothing else does, by kind of block."""
+"""Where a ReLU reads a batch norm, and nothing else does, by kind of block."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from gluoncv.model_zoo.resnetv1b import BasicBlockV1b, BottleneckV1b
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from .. import resnet
+from .. import resnet, resnet38
 
-ATTRIBUTES = {  # a block's last batch norm is missing: the addition reads it
-    BasicBlockV1b: (("bn1", "relu1"),),
-    BottleneckV1b: (("bn1", "relu1"), ("bn2", "relu2")),
-    resnet.ResNetEncoder: (("bn1", "relu"),),
+ATTRIBUTES = {  # a ResNet block's last batch norm is missing: the addition reads it
+    BasicBlockV1b: {"bn1": "relu1"},
+    BottleneckV1b: {"bn1": "relu1", "bn2": "relu2"},
+    resnet.ResNetEncoder: {"bn1": "relu"},
+    resnet38.Level: {"norm": None},  # ResNet-38 has no blocks for its ReLUs
+    resnet38.Block: {"bn1": None, "bn2": None, "bn3": None},
 }
 
 
@@ -24,15 +26,13 @@ class Passed(nn.Activation):
 
 
 def find(block: gluon.HybridBlock) -> list:
-    """All (batch norm, ReLU) of a block and what it is made of."""
-    named = ATTRIBUTES.get(type(block), ())
-    found = [(getattr(block, norm), getattr(block, relu)) for norm, relu in named]
-    children = list(block._children.values())
+    """All (batch norm, the block of its ReLU or None) of a block and what it is made of."""
+    children, named = block._children, ATTRIBUTES.get(type(block), {})
+    found = [(children[norm], children.get(relu)) for norm, relu in named.items() if norm in children]
     if isinstance(block, nn.HybridSequential):
-        found += [pair for pair in zip(children, children[1:]) if _is_pair(*pair)]
-    for child in children:
-        found += find(child)
-    return found
+        layers = list(children.values())
+        found += [pair for pair in zip(layers, layers[1:]) if _is_pair(*pair)]
+    return found + [pair for child in children.values() for pair in find(child)]
 
 
 def _is_pair(first, second) -> bool:
