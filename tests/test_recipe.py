@@ -100,4 +100,4 @@ def test_a_run_that_reads_packs_ends_with_the_same_bits(finished, tmp_path):
     run, folder = finished
     packed = runner.run(TINY, folder / "scenes", tmp_path / "run", packs=tmp_path / "packs")
     assert results(packed) == results(run)
-    assert sorted(path.name for path in (tmp_path / "packs").iterdir()) == ["cityscapes-train", "cityscapes-val"]
+    assert sorted(path.name for path in (tmp_path / "packs").iterdir()) == ["train", "val"]

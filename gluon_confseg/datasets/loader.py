@@ -141,6 +141,9 @@ class Workers:
 
     def _ask(self, job) -> tuple[Worker, Order]:
         worker = min(self._workers, key=lambda one: len(one.orders))
+        # of equals the one that was asked longest ago, so that all come to hold as many memories
+        self._workers.remove(worker)
+        self._workers.append(worker)
         return worker, self._guarded(worker, worker.ask, job)
 
     def _result(self, worker: Worker, order: Order) -> tuple:

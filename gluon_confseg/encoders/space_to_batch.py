@@ -1,8 +1,8 @@
 """Dilated convolutions as ordinary ones, exactly: pixels that lie `dilation` apart become neighbours.
 
 A convolution of dilation d and stride 1 never mixes pixels whose rows, or columns, differ by anything but a multiple of
-d. So an image is d * d small images, and in that layout the convolution has no dilation. On CPUs that is what makes
-dilated depthwise convolutions fast backward. No size is read, so the operations export and run at any size.
+d. So an image is d * d small images, and in that layout the convolution has no dilation: on CPUs a dilated depthwise
+convolution takes several times as long backward. No size is read, so the operations export and run at any size.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ def split(F, x, dilation: int, fill: str = "edge"):
     """Spread every image over d * d small ones: (N, C, H, W) -> (N * d * d, C, ceil(H / d), ceil(W / d)).
 
     Where d does not divide a size, images are first made larger at their ends: `fill` is "edge" or "constant" (0).
-    Batch statistics count these pixels, and copies of an edge move them less than zeros do.
+    Batch statistics count these pixels; copies of an edge move variances less than zeros do.
     """
     grown = F.pad(x, mode=fill, constant_value=0, pad_width=(0, 0, 0, 0, 0, dilation - 1, 0, dilation - 1))
     x = F.slice_like(grown, _whole(F, x, dilation), axes=(2, 3))
