@@ -46,7 +46,8 @@ def run(network, dataset, indices, rules, title: str, context=None) -> dict:
     counted = {rule: [] for rule in rules}
     classes = dataset.labels.num_classes
     with Progress(title, len(indices), "image") as bar:
-        samples = whole_images(dataset, workers=readers(len(indices), context), indices=indices)
+        workers = readers(len(indices), context)
+        samples = whole_images(dataset, workers=workers, indices=indices, **network.normalisation)
         for _, _, matrices in engine.evaluate(network, samples, rules, classes, context=context):
             for rule in rules:
                 counted[rule].append(matrices[rule].counts)
@@ -142,7 +143,7 @@ def _panel(experiment, folder: Path, networks: dict, index: int, pair: tuple, wo
 def _predict(network, rule: str, image: np.ndarray, experiment) -> np.ndarray:
     import mxnet as mx
 
-    images = mx.nd.array(normalize(image)[None], ctx=experiment.context)
+    images = mx.nd.array(normalize(image, **network.normalisation)[None], ctx=experiment.context)
     fuse = Fusion(network.groups, experiment.classes, rule)
     return engine.predict(network, {rule: fuse}, images)[rule][0]
 

@@ -170,7 +170,8 @@ class Experiment:
         """Train one stage, or the rest of it."""
         recipe = self.recipe
         jitter = Jitter() if recipe.jitter else None
-        augment = Augment(tuple(recipe.crop), tuple(recipe.scale), max_share=recipe.max_share, jitter=jitter)
+        look = {"max_share": recipe.max_share, "jitter": jitter, **built.normalisation}
+        augment = Augment(tuple(recipe.crop), tuple(recipe.scale), **look)
         # every stage draws its own order and crops; arms that are compared draw the same ones
         seed = recipe.seed * 1000 + {"baseline": 1, "subnets": 2}[plan.trains] + (10 if plan.start else 0)
         workers = evaluation.readers(plan.epochs * len(self.train_set), self.context)

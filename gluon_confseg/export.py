@@ -10,7 +10,6 @@ import mxnet as mx
 import numpy as np
 
 from . import files
-from .datasets.transforms import MEAN, STD
 from .errors import RunError
 from .network import FusedNetwork
 
@@ -73,8 +72,7 @@ def describe(network, rule: str, labels) -> dict:
     return {
         "input": "data: (N, 3, H, W) float32, RGB, (value / 255 - mean) / std, any H and W",
         "output": "scores: (N, K, H, W) float32, each pixel's sum to 1",
-        "mean": list(MEAN),
-        "std": list(STD),
+        **{name: list(values) for name, values in network.normalisation.items()},
         "classes": list(labels.classes),
         "colors": np.asarray(labels.colors).tolist(),
         "rule": rule,

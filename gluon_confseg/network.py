@@ -10,6 +10,7 @@ from mxnet import gluon
 from mxnet.gluon import nn
 
 from . import encoders, fusion, heads, weights
+from .datasets.colour import MEAN, STD
 from .encoders import norms
 from .heads import PLAIN, RESIDUAL, HeadSettings, ResidualHead
 
@@ -30,6 +31,11 @@ class SubnetNetwork(gluon.HybridBlock):
         self.encoder, self.subnet0 = encoder, subnet0
         self.subnets = nn.HybridSequential()
         self.subnets.add(*subnets)
+
+    @property
+    def normalisation(self) -> dict:
+        """What its images are normalised with, (value / 255 - mean) / std: the encoder's own, or ImageNet's."""
+        return {"mean": getattr(self.encoder, "mean", MEAN), "std": getattr(self.encoder, "std", STD)}
 
     def hybrid_forward(self, F, images):
         """All subnets' logits."""

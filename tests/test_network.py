@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import fusion, network
+from gluon_confseg import export, fusion, labels, network
 from gluon_confseg.heads import HeadSettings
 
 KINDS = network.SUBNETS
@@ -164,3 +164,12 @@ def test_fused_network_of_subnet_0_runs_no_further_subnet(networks):
     used = set(graph.list_arguments())
     further = {p.name for p in built.subnets.collect_params().values()}
     assert further and not used & further
+
+
+@pytest.mark.parametrize("encoder, mean", [("resnet18", 0.485), ("efficientnet_lite0", 127 / 255)])
+def test_images_are_normalised_as_the_encoder_was_trained(encoder, mean):
+    built = network.build(encoder, small.CLASSES, (), 16, head=small.HEAD, last_stage=3)
+    assert built.normalisation["mean"][0] == pytest.approx(mean)
+    about = export.describe(built, "subnet0", labels.CAMVID)
+    assert about["mean"] == list(built.normalisation["mean"])
+    assert about["std"] == list(built.normalisation["std"])

@@ -45,7 +45,7 @@ def measure(loaded, dataset) -> ConfusionMatrix:
     """The matrix over all images of a data set."""
     total, context = ConfusionMatrix(dataset.labels.num_classes), runtime.default_context()
     with Progress("evaluation", len(dataset), "image") as bar:
-        samples = whole_images(dataset)
+        samples = whole_images(dataset, **loaded.network.normalisation)
         evaluated = engine.evaluate(
             loaded.network, samples, [loaded.rule], total.num_classes, total.ignore_label, context
         )

@@ -71,7 +71,7 @@ def segmenter(loaded):
     fuse.hybridize()
 
     def segment(picture: np.ndarray) -> np.ndarray:
-        images = mx.nd.array(normalize(picture)[None], ctx=context)
+        images = mx.nd.array(normalize(picture, **loaded.network.normalisation)[None], ctx=context)
         return engine.predict(loaded.network, {loaded.rule: fuse}, images)[loaded.rule][0]
 
     return segment

@@ -79,9 +79,10 @@ class EfficientNetLite0Encoder(gluon.HybridBlock):
 
     output_stride   8, 16 or 32; strides beyond it become dilations
     last_stage      3 is the network "cut after stage 4" of its own count: eleven blocks, 112 channels
-    split           run dilated blocks in the layout of `space_to_batch`: the same features and gradients, and fast
-                    backward on CPUs. Only batch statistics differ, and only where the dilation (2 or 4) does not
-                    divide the features' size: the layout's filling is counted too. False is exact there as well.
+    split           run dilated blocks in the layout of `space_to_batch`: the same features and gradients in less
+                    time. Only batch statistics differ, and only where the dilation (2 or 4) does not divide the
+                    features' size: they count the layout's filling. There train with crops whose sides are
+                    multiples of 32, with frozen batch norms, or with False, which is exact in every case.
 
     mean, std: what images are to be normalised with for its ImageNet weights, as shares of 255.
     """
