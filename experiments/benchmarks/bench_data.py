@@ -33,7 +33,7 @@ FULL = Setting(
 QUICK = Setting(
     images=8, size=(512, 256), crop=(128, 128), batch_size=4, workers=2, rounds=1, epochs=3, indexed=100
 )
-SAVED = PROJECT / "experiments" / "results" / "bench-data.json"
+SAVED = PROJECT / "experiments" / "benchmarks" / "bench_data.json"
 
 
 def main() -> None:
