@@ -1,4 +1,4 @@
-"""The table of results in experiments/README.md is made from the files in experiments/results/, and from nothing else."""
+"""The table of results in experiments/README.md is made from the files in experiments/results/ alone."""
 
 from __future__ import annotations
 
