@@ -1,4 +1,7 @@
-"""Batch norm over all devices, guarded: MXNet's operator waits for ever for a device that does not come."""
+"""Batch norm over all devices, guarded: MXNet's operator waits for ever for a device that does not come.
+
+Why it hangs, as seen here on two CPU contexts, is in docs/memory.md.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,23 @@ import mxnet as mx
 from mxnet import autograd
 from mxnet.gluon.contrib.nn import SyncBatchNorm
 
+TEMPORARIES = 20  # that MXNet takes per batch norm and device in a training step, generously
+
 _number = itertools.count()
 
 
-def apply(norms, contexts) -> None:
-    """Let batch norms of `nn.BatchNorm` share their statistics between `contexts`; on one device they stay.
+def apply(norms: list, contexts: list) -> None:
+    """Let batch norms share the batch's statistics between `contexts`; on one device they stay as they are.
 
-    Raises ValueError for devices that are not there or come twice.
+    Raises ValueError for devices that are not there or come twice, and where MXNet would surely hang.
     """
-    check(contexts)
+    _check_devices(contexts)
     if len(contexts) == 1:
         warnings.warn(
             f"synchronised batch norm on one device ({contexts[0]}) is ordinary batch norm", stacklevel=4
         )
         return
+    _check_engine(contexts, TEMPORARIES * len(norms) * len(contexts))
     for norm in norms:
         norm.__class__ = SyncBatchNorm
         del norm._kwargs["axis"]
@@ -31,8 +37,25 @@ def apply(norms, contexts) -> None:
         norm._kwargs.update(ndev=len(contexts), key=f"{norm.prefix}{next(_number)}")
 
 
-def check(contexts) -> None:
-    """Raise ValueError unless every device is there, once, and MXNet's engine runs them side by side."""
+def forward(block, shards: list) -> list:
+    """Run a block on one part of the batch per device -> the outputs, in order.
+
+    Raises ValueError, before anything runs, where a batch norm would wait for ever: a device without its part.
+    Under `autograd.record`, hand all outputs to one `autograd.backward`; until then, wait for none of them.
+    """
+    wanted = next(iter(block.collect_params().values())).list_ctx()
+    got = [shard.context for shard in shards]
+    if sorted(map(str, got)) != sorted(map(str, wanted)) or not all(shard.shape[0] for shard in shards):
+        raise ValueError(
+            f"one part of the batch for each of {_listed(wanted)}, got parts on {_listed(got) or 'none'}: drop a "
+            "batch that can't be split"
+        )
+    if autograd.is_recording() and not autograd.is_training():
+        raise ValueError("synchronised batch norms can't be recorded in inference mode: MXNet waits for ever")
+    return [block(shard) for shard in shards]
+
+
+def _check_devices(contexts: list) -> None:
     if len(set(contexts)) < len(contexts):
         raise ValueError(f"each device once, got {_listed(contexts)}: batch norms would wait for each other")
     gpus = [context.device_id for context in contexts if context.device_type == "gpu"]
@@ -40,29 +63,21 @@ def check(contexts) -> None:
         raise ValueError(
             f"{_listed(contexts)} asked for, and MXNet sees {mx.context.num_gpus()} GPUs: name those"
         )
-    if len(contexts) > 1 and os.environ.get("MXNET_ENGINE_TYPE") == "NaiveEngine":
+
+
+def _check_engine(contexts: list, temporaries: int) -> None:
+    if os.environ.get("MXNET_ENGINE_TYPE") == "NaiveEngine":
         raise ValueError(
             "MXNET_ENGINE_TYPE=NaiveEngine runs one device after the other, and synchronised batch norms would "
             "wait for ever: unset it"
         )
-
-
-def forward(block, shards) -> list:
-    """Run a block on one part of the batch per device -> the outputs, in order.
-
-    Raises ValueError, before anything runs, where a batch norm would wait for ever: a device without its part.
-    Under `autograd.record`, hand all outputs to one `autograd.backward`.
-    """
-    wanted = next(iter(block.collect_params().values())).list_ctx()
-    got = [shard.context for shard in shards]
-    if sorted(map(str, got)) != sorted(map(str, wanted)) or not all(shard.shape[0] for shard in shards):
+    copies = int(os.environ.get("MXNET_CPU_TEMP_COPY", 4))
+    if any(context.device_type == "cpu" for context in contexts) and copies < temporaries:
+        # all CPU contexts take turns on so many temporaries: one waits for what another, waiting for it, holds
         raise ValueError(
-            f"one part of the batch for each of {_listed(wanted)}, got parts on {_listed(got) or 'none'}: drop the "
-            "last batch where it can't be split"
+            f"synchronised batch norms on {_listed(contexts)} hang with MXNET_CPU_TEMP_COPY={copies}: set it to "
+            f"{temporaries} before MXNet is imported"
         )
-    if autograd.is_recording() and not autograd.is_training():
-        raise ValueError("synchronised batch norms can't be recorded in inference mode: MXNet waits for ever")
-    return [block(shard) for shard in shards]
 
 
 def _listed(contexts) -> str:
