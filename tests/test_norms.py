@@ -194,7 +194,7 @@ def test_in_place_inference_uses_the_running_statistics():
 
 
 def test_in_place_gradients_between_convolutions_are_the_same_every_time():
-    """MXNet frees what a Function's backward was given when it returns: what it started must be done by then."""
+    """MXNet frees what a Function's backward was given as soon as it returns."""
     layers = nn.HybridSequential()
     for _ in range(6):
         layers.add(nn.Conv2D(16, 3, padding=1, in_channels=16, use_bias=False), InPlaceABN(in_channels=16))
@@ -249,6 +249,10 @@ def test_in_place_replaces_what_a_relu_reads_and_no_addition(name, total, activa
 def test_in_place_is_refused_where_nothing_can_be_inverted():
     with pytest.raises(ValueError, match="EfficientNetLite0Encoder has none: choose one of batch, frozen"):
         norms.apply(encoders.build("efficientnet_lite0", 16), "inplace")
+
+
+def test_in_place_training_ends_and_is_the_same_outside_of_a_graph_and_as_one():
+    in_its_own_process("inplace")
 
 
 def test_in_place_encoders_train_outside_of_a_graph():
@@ -351,15 +355,13 @@ def test_a_device_without_its_part_is_refused_before_anything_runs(enough_tempor
 
 
 def test_two_devices_give_what_one_gives_for_the_whole_batch():
-    """In a process of its own, with a limit: a batch norm that waits for ever is a failure."""
-    task = Path(__file__).with_name("sync_task.py")
-    environment = {**os.environ, "MXNET_CPU_TEMP_COPY": "2000"}
+    in_its_own_process("sync", MXNET_CPU_TEMP_COPY="2000")
+
+
+def in_its_own_process(task: str, **environment) -> None:
+    """With a limit: a step that waits for ever is a failure."""
+    command = [sys.executable, str(Path(__file__).with_name("norms_task.py")), task]
     done = subprocess.run(
-        [sys.executable, str(task)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=task.parent.parent,
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr

@@ -6,10 +6,12 @@ The leaky ReLU and the affine map are invertible, so that backward gets the norm
 from __future__ import annotations
 
 import mxnet as mx
+import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
 SLOPE = 0.01  # of the leaky ReLU below 0
+BLOCK = 65536  # elements that backward takes at a time: they stay in the cache
 
 
 class InPlaceABN(nn.BatchNorm):
@@ -31,7 +33,11 @@ class InPlaceABN(nn.BatchNorm):
 
 
 class _FromOutput(autograd.Function):
-    """Forward keeps the output and two numbers per channel; backward inverts it."""
+    """Forward keeps the output and four numbers per channel; backward inverts it.
+
+    MXNet runs backward in a thread of its own, when all that follows it is queued, the parameters' update included.
+    So it works in NumPy on arrays that nothing writes to: an operator there may wait for what waits for it.
+    """
 
     def __init__(self, settings: dict, running_mean, running_var):
         super().__init__()
@@ -45,33 +51,18 @@ class _FromOutput(autograd.Function):
             )
         output = mx.nd.LeakyReLU(output, act_type="leaky", slope=SLOPE, out=output)
         # detached: an array that is part of the graph would keep itself alive where backward is never called
-        self._kept = output.detach(), gamma, beta, mean, inverse_std
+        self._kept = output.detach(), scale, beta.copy(), inverse_std, gamma.sign()
         self._move_running(mean, inverse_std)
         return output
 
     def backward(self, upstream):
-        output, gamma, beta, mean, inverse_std = self._kept
+        output, scale, beta, inverse_std, sign = (array.asnumpy() for array in self._kept)
         self._kept = None  # MXNet leaves this object to the garbage collector
-        scale = gamma.abs() + self._settings["eps"]
-        shape, rows = output.shape, (0, 0, -1)
-        output, gradient = output.reshape(rows), upstream.reshape(rows)
-        gradient = mx.nd.where(output > 0, gradient, SLOPE * gradient)
-        normalised = mx.nd.LeakyReLU(output, act_type="leaky", slope=1 / SLOPE)
-        normalised = (normalised - _across(beta)) / _across(scale)
-        count = shape[0] * output.shape[2]
-        of_beta = gradient.sum(axis=(0, 2))
-        of_scale = (gradient * normalised).sum(axis=(0, 2))
-        normalised *= _across(of_scale / count)
-        gradient -= _across(of_beta / count)
-        gradient -= normalised
-        gradient *= _across(scale * inverse_std)
-        gradients = gradient.reshape(shape), of_scale * gamma.sign(), of_beta
-        for each in gradients:
-            each.wait_to_read()  # MXNet frees `upstream` when this returns, though what reads it may still wait
-        return gradients
+        of_x, of_scale, of_beta = gradients(output, upstream.asnumpy(), scale, beta, inverse_std)
+        return [mx.nd.array(array, ctx=upstream.context) for array in (of_x, of_scale * sign, of_beta)]
 
     def _move_running(self, mean, inverse_std) -> None:
-        """By the values that MXNet's batch norm takes; it does so in backward, which here runs in another thread."""
+        """By the values that MXNet's batch norm takes, which moves them in backward."""
         momentum = self._settings["momentum"]
         variance = 1 / inverse_std.square() - self._settings["eps"]
         for running, batch in zip(self._running, (mean, variance)):
@@ -79,6 +70,27 @@ class _FromOutput(autograd.Function):
             running += (1 - momentum) * batch
 
 
-def _across(values):
-    """(C,) -> (1, C, 1), beside (N, C, H W)."""
-    return values.reshape((1, -1, 1))
+def gradients(output, upstream, scale, beta, inverse_std) -> tuple:
+    """Gradients of the input (N, C, H, W), of scale and of beta (C,), from the output alone.
+
+    output, upstream            (N, C, H, W); the latter is overwritten
+    scale, beta, inverse_std    (C,); scale is not 0
+    """
+    count, channels = output.shape[0], output.shape[1]
+    outputs, slopes = output.reshape(count, channels, -1), upstream.reshape(count, channels, -1)
+    count *= outputs.shape[2]
+    of_scale, of_beta = np.empty_like(scale), np.empty_like(beta)
+    step = max(1, BLOCK // count)
+    for first in range(0, channels, step):
+        part = slice(first, first + step)
+        y, gradient = outputs[:, part], slopes[:, part]
+        leak = np.where(y > 0, np.float32(1), np.float32(SLOPE))
+        gradient *= leak
+        normalised = (y / leak - beta[part, None]) / scale[part, None]
+        of_beta[part] = gradient.sum(axis=(0, 2), dtype=np.float64)
+        of_scale[part] = (gradient * normalised).sum(axis=(0, 2), dtype=np.float64)
+        normalised *= of_scale[part, None] / count
+        gradient -= normalised
+        gradient -= of_beta[part, None] / count
+        gradient *= (scale * inverse_std)[part, None]
+    return upstream, of_scale, of_beta

@@ -1,4 +1,8 @@
-"""Two training steps with synchronised batch norms on two CPU contexts, against one with the whole batch."""
+"""Training steps that would hang where something is wrong: tests run them in a process of its own, with a limit.
+
+sync      synchronised batch norms on two CPU contexts, against ordinary ones that see the whole batch
+inplace   an encoder with in-place activated batch norms, trained outside of a graph and as one
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ import numpy as np  # noqa: E402
 import small  # noqa: E402
 from mxnet import autograd  # noqa: E402
 
-from gluon_confseg.encoders.norms import sync  # noqa: E402
+from gluon_confseg import engine, losses  # noqa: E402
+from gluon_confseg.encoders.norms import sync as synchronised  # noqa: E402
 
 DEVICES = [mx.cpu(0), mx.cpu(1)]
 
@@ -23,13 +28,13 @@ DEVICES = [mx.cpu(0), mx.cpu(1)]
 def step(network, shards) -> np.ndarray:
     """Forward and backward -> the whole batch's logits of subnet 0."""
     with autograd.record():
-        outputs = [logits[0] for logits in sync.forward(network, shards)]
+        outputs = [logits[0] for logits in synchronised.forward(network, shards)]
         losses = [(logits**2).sum() for logits in outputs]
     autograd.backward(losses)
     return np.concatenate([logits.asnumpy() for logits in outputs])
 
 
-def main() -> None:
+def sync() -> None:
     """Logits, gradients and statistics are the same, imperative and hybridized."""
     apart = small.shaken(groups=(), norm="sync", context=DEVICES)
     whole = small.shaken(groups=())
@@ -58,5 +63,25 @@ def close(found, wanted, name: str) -> None:
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max(), err_msg=name)
 
 
+def inplace() -> None:
+    """The same losses, step by step, whichever way: parameters move alike."""
+    imperative, graph = (trained(hybrid) for hybrid in (False, True))
+    np.testing.assert_allclose(imperative, graph, rtol=1e-3)
+    assert imperative[-1] < 0.9 * imperative[0]
+
+
+def trained(hybrid: bool) -> list:
+    """Losses of four steps, none of them waited for before the next is queued."""
+    network = small.build(groups=(), norm="inplace")
+    network.encoder.hybridize(active=hybrid)
+    step = engine.BaselineStep(network, losses.CrossEntropyLoss(small.CLASSES))
+    optimiser, found = engine.Optimiser.of(step.parameters()), []
+    optimiser.trainer.set_learning_rate(0.1)
+    for _ in range(4):
+        found.append(step(small.images(), small.labels())["subnet0"])
+        optimiser.trainer.step(2)
+    return [float(loss.mean().asscalar()) for loss in found]
+
+
 if __name__ == "__main__":
-    main()
+    {"sync": sync, "inplace": inplace}[sys.argv[1]]()
