@@ -66,18 +66,18 @@ def close(found, wanted, name: str) -> None:
 def inplace() -> None:
     """The same losses, step by step, whichever way: parameters move alike."""
     imperative, graph = (trained(hybrid) for hybrid in (False, True))
-    np.testing.assert_allclose(imperative, graph, rtol=1e-3)
-    assert imperative[-1] < imperative[0]
+    np.testing.assert_allclose(imperative, graph, rtol=2e-5)
+    assert imperative[-1] < imperative[0] - 5e-3  # two hundred times what the losses may differ by
 
 
 def trained(hybrid: bool) -> list:
-    """Losses of four steps, none of them waited for before the next is queued."""
+    """Losses of six steps, none of them waited for before the next is queued."""
     network = small.build(groups=(), norm="inplace")
     network.encoder.hybridize(active=hybrid)
     step = engine.BaselineStep(network, losses.CrossEntropyLoss(small.CLASSES))
     optimiser, found = engine.Optimiser.of(step.parameters()), []
-    optimiser.trainer.set_learning_rate(0.1)
-    for _ in range(4):
+    optimiser.trainer.set_learning_rate(1.0)
+    for _ in range(6):
         found.append(step(small.images(), small.labels())["subnet0"])
         optimiser.trainer.step(2)
     return [float(loss.mean().asscalar()) for loss in found]

@@ -139,15 +139,7 @@ def copy_read(stack, setting: Setting, packed) -> Callable[[int], int]:
             np.copyto(target[: window.shape[0], : window.shape[1]], window)
         return 1
 
-    def side(epoch: int) -> int:
-        jobs = [
-            pool.submit(_each, one, epoch, part)
-            for batch in _batches(setting)
-            for part in _halves(setting, batch)
-        ]
-        return sum(job.result() for job in jobs)
-
-    return side
+    return _in_threads(pool, one, setting)
 
 
 def copy_written(stack, setting: Setting) -> Callable[[int], int]:
@@ -162,6 +154,12 @@ def copy_written(stack, setting: Setting) -> Callable[[int], int]:
         for whole, target in zip(source, targets[position]):
             np.copyto(target, whole)
         return 1
+
+    return _in_threads(pool, one, setting)
+
+
+def _in_threads(pool, one: Callable, setting: Setting) -> Callable[[int], int]:
+    """A side that calls one(epoch, position, index) for every sample, each batch shared out between the threads."""
 
     def side(epoch: int) -> int:
         jobs = [

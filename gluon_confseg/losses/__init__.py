@@ -102,9 +102,11 @@ class _WithGradient(autograd.Function):
         return loss
 
     def backward(self, upstream):
-        if (upstream.asnumpy() == 1).all():
+        factors = upstream.asnumpy()
+        if (factors == 1).all():
             return self._gradient
-        return self._gradient * upstream.reshape((-1,) + (1,) * (self._gradient.ndim - 1))
+        factors = factors.reshape((-1,) + (1,) * (self._gradient.ndim - 1))
+        return self._gradient * mx.nd.array(factors, ctx=self._gradient.context, dtype=self._gradient.dtype)
 
 
 class _OnCPU:
