@@ -1,6 +1,7 @@
 """Forward and backward of the improved cross-entropy against MXNet's own softmax cross-entropy, in one run.
 
 Run:   make bench-loss
+       make bench-loss ARGS=--peers     the peer losses of docs/peers.md against our plain cross-entropy
 Gives: a ratio of at most 1 at 4 x 19 x 512 x 512; what was measured: experiments/README.md.
 """
 
@@ -31,7 +32,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="3 rounds at 1 x 19 x 256 x 256")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--peers", action="store_true", help="the peer losses, at 4 x 11 x 160 x 224")
     arguments = parser.parse_args()
+    if arguments.peers:
+        result = peer_ratios(arguments.rounds)
+        print(json.dumps(result) if arguments.json else peer_text(result))
+        return
     shape = (1, CLASSES, 256, 256) if arguments.quick else (4, CLASSES, 512, 512)
     times = measure(shape, 3 if arguments.quick else arguments.rounds)
     result = summary(shape, times)
@@ -58,6 +64,37 @@ def measure(shape: tuple, rounds: int) -> dict:
             if number:  # the first round warms up
                 times[name].append(seconds)
     return times
+
+
+def peer_ratios(rounds: int, shape: tuple = (4, 11, 160, 224)) -> dict:
+    """Each peer loss's median time as a multiple of our plain cross-entropy's, turn by turn in one run."""
+    draws = np.random.RandomState(0)
+    logits = mx.nd.array(draws.normal(size=shape) * 3)
+    labels = draws.randint(0, shape[1], (shape[0], *shape[2:])).astype(np.uint8)
+    logits.attach_grad()
+    counted = losses.LabelStatistics.count(labels, shape[1])
+    plain = losses.CrossEntropyLoss(shape[1])
+    sides = {name: losses.peer(name, shape[1], counted) for name in losses.PEERS}
+    ratios = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, side in sides.items():
+            pair = forward_backward(side, logits, labels), forward_backward(plain, logits, labels)
+            if number:  # the first round warms up
+                ratios[name].append(pair[0] / pair[1])
+    return {
+        "shape": list(shape),
+        "ratios": {name: statistics.median(values) for name, values in ratios.items()},
+        "ranges": {name: [min(values), max(values)] for name, values in ratios.items()},
+    }
+
+
+def peer_text(result: dict) -> str:
+    """The peers' ratios for a person."""
+    lines = [f"forward and backward at {' x '.join(map(str, result['shape']))}, times plain cross-entropy's"]
+    for name, ratio in sorted(result["ratios"].items(), key=lambda item: item[1]):
+        low, high = result["ranges"][name]
+        lines.append(f"  {name:<18} {ratio:5.2f} (rounds from {low:.2f} to {high:.2f})")
+    return "\n".join(lines)
 
 
 def forward_backward(loss, logits, labels) -> float:

@@ -9,15 +9,23 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from ..errors import ConfSegError
 from . import blockwise, operators
+from .labels import LabelError, check_shapes, label_array
+from .peers import PEERS, peer, peer_settings
 from .schemes import SCHEMES, confusion_weights
+from .statistics import LabelStatistics
 
-__all__ = ["SCHEMES", "ConfusionCELoss", "CrossEntropyLoss", "LabelError", "confusion_weights"]
-
-
-class LabelError(ConfSegError, ValueError):
-    """A label that is neither a class nor the ignored value."""
+__all__ = [
+    "PEERS",
+    "SCHEMES",
+    "ConfusionCELoss",
+    "CrossEntropyLoss",
+    "LabelError",
+    "LabelStatistics",
+    "confusion_weights",
+    "peer",
+    "peer_settings",
+]
 
 
 class ConfusionCELoss(gluon.loss.Loss):
@@ -45,7 +53,7 @@ class ConfusionCELoss(gluon.loss.Loss):
 
         Raises LabelError for a label outside the classes, ValueError for shapes that don't fit.
         """
-        self._check_shapes(logits, labels)
+        check_shapes(logits, labels, len(self._weights))
         if logits.context.device_type == "gpu":
             evaluate = _OnDevice(self._weights, labels, self._ignore_label)
         else:
@@ -55,15 +63,6 @@ class ConfusionCELoss(gluon.loss.Loss):
         else:
             loss, _ = evaluate(logits, want_gradient=False)
         return loss if self._weight is None else loss * self._weight
-
-    def _check_shapes(self, logits, labels) -> None:
-        classes = len(self._weights)
-        wanted = (logits.shape[0],) + logits.shape[2:]
-        if logits.ndim < 2 or logits.shape[1] != classes or tuple(labels.shape) != wanted:
-            raise ValueError(
-                f"logits {logits.shape} and labels {labels.shape} don't fit: "
-                f"wanted (N, {classes}, H, W) and (N, H, W)"
-            )
 
     # Loss is a HybridBlock; a custom Function can't be traced, so hybridize() must leave it alone
     def hybridize(self, active=True, **kwargs):
@@ -112,7 +111,7 @@ class _WithGradient(autograd.Function):
 class _OnCPU:
     def __init__(self, weights: np.ndarray, labels, ignore_label: int):
         self._weights, self._ignore_label = weights, ignore_label
-        self._labels = _label_array(labels, len(weights), ignore_label)
+        self._labels = label_array(labels, len(weights), ignore_label)
 
     def __call__(self, logits, want_gradient: bool):
         flat = _view(logits).reshape(logits.shape[0], logits.shape[1], -1)
@@ -128,7 +127,7 @@ class _OnCPU:
 class _OnDevice:
     def __init__(self, weights: np.ndarray, labels, ignore_label: int):
         self._weights, self._labels, self._ignore_label = weights, labels, ignore_label
-        _label_array(labels, len(weights), ignore_label)
+        label_array(labels, len(weights), ignore_label)
 
     def __call__(self, logits, want_gradient: bool):
         context, classes = logits.context, len(self._weights)
@@ -144,18 +143,6 @@ class _OnDevice:
 def _as_nd(labels, context):
     labels = labels if isinstance(labels, mx.nd.NDArray) else mx.nd.array(labels)
     return labels.astype("float32").as_in_context(context)
-
-
-def _label_array(labels, classes: int, ignore_label: int) -> np.ndarray:
-    array = labels.asnumpy() if hasattr(labels, "asnumpy") else np.asarray(labels)
-    counted = array[array != ignore_label]
-    outside = counted[(counted < 0) | (counted >= classes) | (counted != np.floor(counted))]
-    if outside.size:
-        raise LabelError(
-            f"label {outside[0]:g} is no class (0-{classes - 1}) and not the ignored {ignore_label}: "
-            "are these raw ids where train ids are wanted?"
-        )
-    return array
 
 
 class _Capsule:

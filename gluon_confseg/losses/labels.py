@@ -1,0 +1,34 @@
+"""Labels as the losses take them: NumPy or NDArray, checked before anything is picked by them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ConfSegError
+
+
+class LabelError(ConfSegError, ValueError):
+    """A label that is neither a class nor the ignored value."""
+
+
+def label_array(labels, classes: int, ignore_label: int) -> np.ndarray:
+    """`labels` as NumPy; raises LabelError unless each is a class or `ignore_label`."""
+    array = labels.asnumpy() if hasattr(labels, "asnumpy") else np.asarray(labels)
+    counted = array[array != ignore_label]
+    outside = counted[(counted < 0) | (counted >= classes) | (counted != np.floor(counted))]
+    if outside.size:
+        raise LabelError(
+            f"label {outside[0]:g} is no class (0-{classes - 1}) and not the ignored {ignore_label}: "
+            "are these raw ids where train ids are wanted?"
+        )
+    return array
+
+
+def check_shapes(logits, labels, classes: int) -> None:
+    """Raises ValueError unless logits are (N, K, ...) and labels (N, ...) of the same N and ..."""
+    wanted = (logits.shape[0],) + logits.shape[2:]
+    if logits.ndim < 2 or logits.shape[1] != classes or tuple(labels.shape) != wanted:
+        raise ValueError(
+            f"logits {logits.shape} and labels {labels.shape} don't fit: "
+            f"wanted (N, {classes}, H, W) and (N, H, W)"
+        )

@@ -1,0 +1,45 @@
+"""Logit adjustment: the classes' priors are added to the logits while training."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..statistics import LabelStatistics
+from .pixels import PeerLoss, Pixels, negative_log_likelihood
+
+
+class LogitAdjustedLoss(PeerLoss):
+    """Cross-entropy of z_k + tau log prior_k: Menon et al., ICLR 2021. Mean over labelled pixels.
+
+    tau   strength; 1 aims at equal mean recall, 0 is plain cross-entropy
+
+    Priors are shares of the split's pixels. Evaluate the logits as they are, without the priors.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        statistics: LabelStatistics,
+        *,
+        tau: float = 1.0,
+        ignore_label: int = 255,
+        **kwargs,
+    ):
+        super().__init__(num_classes, ignore_label, **kwargs)
+        if not math.isfinite(tau):
+            raise ValueError(f"tau is finite, got {tau}")
+        self._shift = tau * log_priors(statistics)
+
+    def of(self, pixels: Pixels):
+        """(N,) mean of the adjusted cross-entropy."""
+        planes = [plane + float(shift) for plane, shift in zip(pixels.planes, self._shift)]
+        losses = negative_log_likelihood(planes, pixels.true + pixels.of_class(self._shift))
+        return pixels.mean(pixels.only_labelled(losses))
+
+
+def log_priors(statistics: LabelStatistics) -> np.ndarray:
+    """(K,) float64 log of each class's share of the pixels; a class without pixels counts as one pixel."""
+    counts = np.maximum(statistics.pixels, 1)
+    return np.log(counts / counts.sum())

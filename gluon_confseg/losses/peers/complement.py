@@ -1,0 +1,40 @@
+"""Complement cross-entropy: the wrong classes are to be equally improbable."""
+
+from __future__ import annotations
+
+import math
+
+from .pixels import FARTHEST, F, PeerLoss, Pixels, largest
+
+
+class ComplementLoss(PeerLoss):
+    """Cross-entropy and gamma / (K - 1) times the complement entropy: Kim, Lee and Jeon, Pattern Recogn. Lett. 2021.
+
+    The complement entropy is that of the wrong classes' probabilities, which are scaled to sum to 1: Chen et al., 2019.
+
+    gamma   negative makes the wrong classes equal, as the paper wants; 0 is plain cross-entropy
+
+    Mean over labelled pixels. With two classes there is one wrong class, and the entropy is 0.
+    """
+
+    def __init__(self, num_classes: int, *, gamma: float = -1.0, ignore_label: int = 255, **kwargs):
+        super().__init__(num_classes, ignore_label, **kwargs)
+        if not math.isfinite(gamma):
+            raise ValueError(f"gamma is finite, got {gamma}")
+        self._factor = gamma / (num_classes - 1)
+
+    def of(self, pixels: Pixels):
+        """(N,) mean of both terms; below 0 where the first is small and gamma negative."""
+        entropy = pixels.only_labelled(complement_entropy(pixels.planes, pixels.labels))
+        return pixels.mean(pixels.negative_log_likelihood() + self._factor * entropy)
+
+
+def complement_entropy(planes, labels):
+    """K planes (N, P) of logits, (N, P) true classes -> (N, P) entropy of the softmax over the wrong classes."""
+    far = F.full(labels.shape, -FARTHEST, ctx=labels.context)
+    wrong = [F.where(labels == k, far, F.maximum(plane, -FARTHEST)) for k, plane in enumerate(planes)]
+    top = largest(wrong)
+    wrong = [plane - top for plane in wrong]
+    shares = [F.exp(plane) for plane in wrong]
+    total = F.add_n(*shares)
+    return F.log(total) - F.add_n(*[a * b for a, b in zip(shares, wrong)]) / total

@@ -1,0 +1,79 @@
+"""Loss max-pooling: the largest weighted loss that a bounded choice of pixel weights can make.
+
+With losses l >= 0 of n pixels, exponent p > 1, 1/p + 1/q = 1 and m = share * n, the weights are those of
+
+    maximise w . l   where   w >= 0,  ||w||_p <= n^(-1/q),  ||w||_inf <= m^(-1/p) n^(-1/q)
+
+The uniform 1/n has just that p-norm; the bound on the largest weight makes at least m pixels count. The Lagrangian
+gives w_u = top * min(1, l_u / b)^(q - 1), top being the largest weight allowed, and a norm that is used up gives b:
+
+    sum of min(1, l_u / b)^q = m
+
+The left side, as a function of b^(-q), is concave, increasing and piecewise linear. So Newton's steps from the left
+(from no pixel at the bound) never pass the root, and end on it when the set of pixels at the bound stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mxnet import autograd
+
+from .pixels import FARTHEST, F, PeerLoss, Pixels
+
+_STEPS = 100  # a bound that only p near 1 reaches, and then the weights are a little below the best
+_LEAST = 1e-30
+
+
+class LossMaxPooling(PeerLoss):
+    """Loss max-pooling: Rota Bulo, Neuhold and Kontschieder, CVPR 2017; per image.
+
+    p       exponent of the norm, above 1; the larger, the more even the weights
+    share   of the labelled pixels that count at least, above 0, at most 1; 1 is plain cross-entropy
+
+    Not a mean: the sum of w_u l_u over the labelled pixels, never below their mean. The weights are constants in
+    backward, which is the exact gradient of the maximum.
+    """
+
+    def __init__(
+        self, num_classes: int, *, p: float = 1.3, share: float = 0.25, ignore_label: int = 255, **kwargs
+    ):
+        super().__init__(num_classes, ignore_label, **kwargs)
+        if not (p > 1 and math.isfinite(p)):
+            raise ValueError(f"p is above 1 and finite, got {p}")
+        if not 0 < share <= 1:
+            raise ValueError(f"share is above 0, at most 1, got {share}")
+        self._p, self._share = p, share
+
+    def of(self, pixels: Pixels):
+        """(N,) largest weighted sum of the cross-entropy; 0 where nothing is labelled."""
+        losses = pixels.negative_log_likelihood()
+        with autograd.pause():
+            weights = pixel_weights(losses, pixels.valid, self._p, self._share)
+        return pixels.mean(losses * weights)
+
+
+def pixel_weights(losses, valid, p: float, share: float):
+    """(N, P) losses, (N, P) 1 where labelled -> (N, P) n times the optimal weights, 0 where ignored."""
+    n = F.maximum(valid.sum(axis=1, keepdims=True), 1)
+    m = F.maximum(n * share, 1)
+    logs = F.log(F.maximum(losses, _LEAST))  # powers of losses leave float32's range, their logarithms do not
+    behind = F.minimum(F.broadcast_sub(logs, _log_bound(logs, valid, m, p / (p - 1))), 0)
+    return F.broadcast_mul((n / m) ** (1 / p), F.exp(behind / (p - 1))) * valid
+
+
+def _log_bound(logs, valid, m, q: float):
+    """(N, 1) log b; pixels of no smaller loss are at the bound."""
+    bound, before = F.full(m.shape, FARTHEST, ctx=m.context), None
+    for _ in range(_STEPS):
+        rest = F.broadcast_lesser(logs, bound) * valid
+        count = (valid - rest).sum(axis=1, keepdims=True)
+        now = count.asnumpy().tolist()
+        if now == before:
+            break
+        before = now
+        highest = F.where(rest, logs, -FARTHEST * F.ones_like(logs)).max(axis=1, keepdims=True)
+        powers = F.exp(q * F.minimum(F.broadcast_sub(logs, highest), 0)) * rest
+        ratio = F.maximum(powers.sum(axis=1, keepdims=True), _LEAST) / F.maximum(m - count, _LEAST)
+        bound = F.minimum(bound, highest + F.log(ratio) / q)
+    return bound

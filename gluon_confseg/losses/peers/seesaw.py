@@ -1,0 +1,58 @@
+"""The seesaw loss: frequent classes press less on rare ones, unless these are mistaken for them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from mxnet import autograd
+
+from ..statistics import LabelStatistics
+from .pixels import FARTHEST, F, PeerLoss, Pixels, negative_log_likelihood
+
+
+class SeesawLoss(PeerLoss):
+    """Seesaw loss: Wang et al., CVPR 2021. Mean over labelled pixels.
+
+    In a pixel of class i, exp(z_j) of every other class j is multiplied by M_ij C_ij:
+
+    M_ij = min(1, N_j / N_i)^mitigation     N: pixels of each class in the training split
+    C_ij = max(1, q_j / q_i)^compensation   q: the current softmax
+
+    Both are constants in backward. With mitigation 0 and compensation 0 it is plain cross-entropy.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        statistics: LabelStatistics,
+        *,
+        mitigation: float = 0.8,
+        compensation: float = 2.0,
+        ignore_label: int = 255,
+        **kwargs,
+    ):
+        super().__init__(num_classes, ignore_label, **kwargs)
+        for name, value in (("mitigation", mitigation), ("compensation", compensation)):
+            if not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"{name} is finite and not negative, got {value}")
+        self._mitigation, self._compensation = mitigation, compensation
+        self._log_counts = np.log(
+            np.maximum(statistics.pixels, 1)
+        )  # a class without pixels counts as one pixel
+
+    def of(self, pixels: Pixels):
+        """(N,) mean of the seesaw loss."""
+        with autograd.pause():
+            own = pixels.of_class(self._log_counts)
+            factors = [
+                self._log_factor(plane, pixels.true, float(count), own)
+                for plane, count in zip(pixels.planes, self._log_counts)
+            ]
+        planes = [plane + factor for plane, factor in zip(pixels.planes, factors)]
+        return pixels.mean(pixels.only_labelled(negative_log_likelihood(planes, pixels.true)))
+
+    def _log_factor(self, plane, true, log_count: float, own):
+        """(N, P) log of M_ij C_ij for one j; 0 where j is i. q_j / q_i is exp(z_j - z_i)."""
+        mitigated = F.minimum(log_count - own, 0) * self._mitigation
+        return mitigated + F.clip(plane - true, 0, FARTHEST) * self._compensation
