@@ -1,13 +1,14 @@
 # Every target does its own set-up: a virtual environment in .venv with pinned packages (requirements/).
 #   PYTHON=...               the interpreter to make it with (3.8 to 3.11)
 #   CONFSEG_MXNET=cpu|cuda   the MXNet wheel, instead of the one that fits the machine
-# Settings of the experiments: CITYSCAPES_ROOT, CAMVID_ROOT, VOC_ROOT, PROFILE, OUT, and ARGS for any other option.
+# Settings of the experiments: CITYSCAPES_ROOT, CAMVID_ROOT, VOC_ROOT, OWN_ROOT, PROFILE, OUT, and ARGS for any other option.
 
 SHELL := /bin/sh
 VENV := .venv
 RUN := $(VENV)/bin/python
 SETUP := sh requirements/bootstrap.sh
 CAMVID_ROOT ?= data/camvid
+OWN_ROOT ?= data/custom
 PROFILE ?=
 OUT ?=
 ARGS ?=
@@ -16,13 +17,13 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-pretrained setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc \
+.PHONY: help setup setup-test setup-pretrained setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid \
 	test test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
-	@echo "Settings: CITYSCAPES_ROOT CAMVID_ROOT VOC_ROOT PROFILE OUT ARGS PYTHON CONFSEG_MXNET"
+	@echo "Settings: CITYSCAPES_ROOT CAMVID_ROOT VOC_ROOT OWN_ROOT PROFILE OUT ARGS PYTHON CONFSEG_MXNET"
 
 setup:
 	@$(SETUP)
@@ -30,6 +31,8 @@ setup-test:
 	@$(SETUP) test pretrained
 setup-pretrained:
 	@$(SETUP) pretrained
+setup-crf:
+	@$(SETUP) crf
 setup-notebook:
 	@$(SETUP) notebook
 setup-torch:
@@ -43,6 +46,12 @@ reproduce-camvid: setup  ## the same on CamVid (CAMVID_ROOT); PROFILE=quick or f
 
 reproduce-voc: setup  ## Table 5 on PASCAL VOC (VOC_ROOT)
 	$(RUN) -m experiments.table5 $(if $(VOC_ROOT),--root "$(VOC_ROOT)") $(options)
+
+reproduce-own: setup-pretrained  ## the four arms on your own data (OWN_ROOT), groups discovered
+	$(RUN) -m experiments.own --root "$(OWN_ROOT)" $(options)
+
+study-camvid: setup-pretrained  ## what each part gains on CamVid (CAMVID_ROOT), beside controls; PROFILE=quick or full
+	$(RUN) -m experiments.study --root "$(CAMVID_ROOT)" $(options)
 
 test: setup-test  ## the tests
 	$(RUN) -m pytest -m "not torch" --numprocesses 2 $(ARGS)

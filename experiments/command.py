@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def main(recipes: dict, default: str, root=None, root_default=None, doc: str = "
     except ConfSegError as error:
         sys.exit(f"confseg: {error}")
     except KeyboardInterrupt:
-        sys.exit("confseg: stopped; the same command goes on from the last checkpoint")
+        goes_on = "" if arguments.dry_run else "; the same command goes on from the last checkpoint"
+        sys.exit(f"confseg: stopped{goes_on}")
 
 
 def _parser(recipes: dict, default: str, doc: str) -> argparse.ArgumentParser:
@@ -44,9 +46,29 @@ def _parser(recipes: dict, default: str, doc: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--packs", type=Path, metavar="FOLDER", help="pack the data there first, and read the packs"
     )
+    parser.add_argument(
+        "--cell",
+        nargs="+",
+        metavar="NAME",
+        help="only these cells, with the stages they need: " + _cells(recipes),
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=float, default=30.0, help="seconds between checkpoints")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="two steps of each stage at full size (profile full unless named; without --root on drawn images), and "
+        "what the whole will need",
+    )
+    parser.add_argument(
+        "--dry-batch", type=int, default=1, metavar="N", help="images of a dry run's step, 1 unless given"
+    )
+    parser.add_argument("--json", action="store_true", help="a dry run's figures as JSON")
     return parser
+
+
+def _cells(recipes: dict) -> str:
+    return ", ".join(dict.fromkeys(arm.key for recipe in recipes.values() for arm in recipe.arms))
 
 
 def _run(arguments, recipes: dict, root_default) -> int:
@@ -56,9 +78,11 @@ def _run(arguments, recipes: dict, root_default) -> int:
 
     from . import runner
 
-    recipe = recipes[arguments.profile or default_profile(recipes, arguments.root)]
+    recipe = recipes[arguments.profile or default_profile(recipes, arguments.root, arguments.dry_run)]
     given = {"pretrained": False, "weights": arguments.weights} if arguments.weights else {}
     recipe = dataclasses.replace(recipe, seed=arguments.seed, **given)
+    if arguments.dry_run:
+        return _dry_run(arguments, recipe)
     if recipe.needs_weights and recipe.weights is None:
         raise ConfSegError(f"{recipe.experiment} starts from trained weights: give their file with --weights")
     root = arguments.root
@@ -70,17 +94,26 @@ def _run(arguments, recipes: dict, root_default) -> int:
     else:
         recipe = dataclasses.replace(recipe, draw=None)
     out = arguments.out or PROJECT / "runs" / name_of(recipe, arguments.root)
-    folder = runner.run(recipe, root, out, arguments.save_every, arguments.list_weights, arguments.packs)
+    more = (arguments.save_every, arguments.list_weights, arguments.packs, arguments.cell)
+    folder = runner.run(recipe, root, out, *more)
     page = report.write(folder.path)
     print(tables.terminal(read_json(folder.path / "results.json")))
     print(f"report: {page}")
     return 0
 
 
-def default_profile(recipes: dict, root) -> str:
-    """The first profile, but for a data set where that one would draw: then "full"."""
+def _dry_run(arguments, recipe) -> int:
+    from . import dry_run, estimate
+
+    found = dry_run.run(recipe, arguments.root, arguments.out, arguments.cell, arguments.dry_batch)
+    print(json.dumps(found, indent=2) if arguments.json else estimate.text(found))
+    return 0
+
+
+def default_profile(recipes: dict, root, dry_run: bool = False) -> str:
+    """The first profile, but for a data set or a dry run where that one would draw: then "full"."""
     names = list(recipes)
-    return "full" if root is not None and names[0] == "drawn" else names[0]
+    return "full" if (root is not None or dry_run) and names[0] == "drawn" else names[0]
 
 
 def name_of(recipe, root) -> str:

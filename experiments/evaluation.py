@@ -11,9 +11,19 @@ import numpy as np
 from gluon_confseg import engine, files, hardware, metrics
 from gluon_confseg.datasets import normalize, whole_images
 from gluon_confseg.fusion import Fusion
+from gluon_confseg.inference import PLAIN, Inference
 from gluon_confseg.progress import Progress
 
 PANELS = 6
+# how whole images are put to the test; the scales are those that DeepLab and GCN publish with
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
+TESTS = {
+    "single": PLAIN,
+    "flip": Inference(flip=True),
+    "flip-bicubic": Inference(flip=True, bicubic=True),  # ResNet-38's authors
+    "multi-scale": Inference(scales=SCALES, flip=True),
+    "window": Inference(window=(512, 1024)),
+}
 FEW = 32  # are read sooner than a process starts
 
 
@@ -41,14 +51,21 @@ class Matrices:
         files.write_bytes(self._path, content.getvalue())
 
 
-def run(network, dataset, indices, rules, title: str, context=None) -> dict:
+def file_name(stage: str, test: str = "single", split: str = "val") -> str:
+    """Name of the file of a stage's per-image matrices, rule -> (images, K, K)."""
+    parts = [stage, *([] if test == "single" else [test]), *([] if split == "val" else [split])]
+    return ".".join([*parts, "evaluation", "npz"])
+
+
+def run(network, dataset, indices, rules, title: str, context=None, inference: Inference = PLAIN) -> dict:
     """Evaluate whole images at their own size: rule -> (images, K, K) int64 counts, in the order of `indices`."""
     counted = {rule: [] for rule in rules}
     classes = dataset.labels.num_classes
     with Progress(title, len(indices), "image") as bar:
         workers = readers(len(indices), context)
         samples = whole_images(dataset, workers=workers, indices=indices, **network.normalisation)
-        for _, _, matrices in engine.evaluate(network, samples, rules, classes, context=context):
+        views = {"context": context, "inference": inference}
+        for _, _, matrices in engine.evaluate(network, samples, rules, classes, **views):
             for rule in rules:
                 counted[rule].append(matrices[rule].counts)
             bar.update(1)
@@ -71,18 +88,16 @@ def write_panels(experiment) -> None:
     folder = experiment.folder.path / "panels"
     chosen = choose(experiment)
     networks = {}
-    for arm in experiment.recipe.arms:
-        plan = next(plan for plan in experiment.recipe.stages if plan.name == arm.stage)
-        networks.setdefault(arm.stage, None)
-        if networks[arm.stage] is None and chosen:
-            networks[arm.stage] = experiment.load(plan)
+    for arm in experiment.arms:
+        if chosen and arm.stage not in networks:
+            networks[arm.stage] = experiment.load(experiment.recipe.stage(arm.stage))
     records = [_panel(experiment, folder, networks, index, pair, worse) for index, pair, worse in chosen]
     files.write_json(folder / "panels.json", records)
 
 
 def choose(experiment) -> list:
     """[(image index, (true class, predicted class), whether it got worse)]: at most PANELS, none twice."""
-    first, last = experiment.recipe.arms[0], experiment.recipe.arms[-1]
+    first, last = experiment.arms[0], experiment.arms[-1]
     before, after = experiment.per_image(first), experiment.per_image(last)
     pairs = _worst_pairs(before.sum(0), experiment.groups())
     chosen, used = [], set()
@@ -127,10 +142,9 @@ def _panel(experiment, folder: Path, networks: dict, index: int, pair: tuple, wo
     dataset, name = experiment.val_set, experiment.val_set.names[index].replace("/", "_")
     image, mask = dataset[index]
     pictures = {"truth": mask}
-    for arm in experiment.recipe.arms:
-        rule = "subnet0" if arm.subnets == "0" else experiment.recipe.rule
-        pictures[arm.key] = _predict(networks[arm.stage], rule, image, experiment)
-    first, last = (pictures[arm.key] for arm in (experiment.recipe.arms[0], experiment.recipe.arms[-1]))
+    for arm in experiment.arms:
+        pictures[arm.key] = _predict(networks[arm.stage], experiment.recipe.rule_of(arm), image, experiment)
+    first, last = (pictures[arm.key] for arm in (experiment.arms[0], experiment.arms[-1]))
     changed = (mask == pair[0]) & ((first == pair[1]) != (last == pair[1]))
     _write_png(folder / name / "image.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     for key, picture in pictures.items():
@@ -144,7 +158,7 @@ def _predict(network, rule: str, image: np.ndarray, experiment) -> np.ndarray:
     import mxnet as mx
 
     images = mx.nd.array(normalize(image, **network.normalisation)[None], ctx=experiment.context)
-    fuse = Fusion(network.groups, experiment.classes, rule)
+    fuse = Fusion.of(network, rule)
     return engine.predict(network, {rule: fuse}, images)[rule][0]
 
 

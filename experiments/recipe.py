@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from gluon_confseg.errors import ConfSegError
 from gluon_confseg.heads import PLAIN, RESIDUAL, HeadSettings
 
 
@@ -12,8 +13,16 @@ class StagePlan:
     """One stage of training.
 
     start    the stage whose result it starts from; None: the initial values
-    trains   "baseline" (encoder and subnet 0) or "subnets" (all further subnets, on the frozen rest)
-    loss     "CE" or "new CE"
+    trains   "baseline" (encoder and subnet 0), "subnets" (all further subnets, on the frozen rest) or "fusion"
+             (the learned rule, on all else frozen)
+    loss     "CE", "new CE", or a name of `losses.PEERS`
+    The rest is None where it is as the recipe says:
+    groups   of the subnets that it trains: see `grouping.choose`
+    matrix   the stage whose network gives the training matrix for this stage's groups and weights C
+    scheme   how C comes from that matrix: a name of `losses.SCHEMES`, or "shuffled" (see `criteria`)
+    penalty  lambda
+    subnets  "plain" or "residual"
+    encoder, head, norm   of the network: stages that start from others have theirs
     """
 
     name: str
@@ -23,17 +32,33 @@ class StagePlan:
     epochs: int
     learning_rate: float
     warm_up: int = 0
+    groups: str | None = None
+    matrix: str | None = None
+    scheme: str | None = None
+    penalty: float | None = None
+    subnets: str | None = None
+    encoder: str | None = None
+    head: HeadSettings | None = None
+    norm: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One column of a table: which stage's network, and whether only subnet 0 of it. paper: its mIoU there, in %."""
+    """One cell of a table: which stage's network, and how it is read.
+
+    subnets  "0": only subnet 0; else which ones are fused, in words
+    paper    the cell's mIoU in the paper, in %
+    rule     the fusion rule; None: the recipe's
+    test     how its images are put to the test: a name of `evaluation.TESTS`
+    """
 
     key: str
     subnets: str
     loss: str
     stage: str
     paper: float | None = None
+    rule: str | None = None
+    test: str = "single"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +67,7 @@ class Recipe:
 
     train_split    the split to train on; None: "train"
     draw           settings of `scenes.draw` where the data are drawn
-    groups         "paper" (Table 1, Section 4.2) or "discover", from the training matrix
+    groups         "paper" (Table 1, Section 4.2) or "discover", from the training matrix: see `grouping.choose`
     max_share      largest share that one class may have of a crop, where that can be had: see `Augment`
     jitter         vary the colours: `Jitter`, with its limits
     norm           what the encoder's batch norms do in training, of `encoders.norms.NAMES`
@@ -92,9 +117,43 @@ class Recipe:
         for stage in self.stages:
             if stage.start is not None and stage.start not in names[: names.index(stage.name)]:
                 raise ValueError(f"stage {stage.name} starts from {stage.start}, which is no earlier stage")
-        for name in [arm.stage for arm in self.arms] + [self.matrix_stage]:
+        read = [stage.matrix for stage in self.stages if stage.matrix]
+        for name in [arm.stage for arm in self.arms] + [self.matrix_stage] + read:
             if name not in names:
                 raise ValueError(f"{name} is no stage: {', '.join(names)}")
+
+    def stage(self, name: str) -> StagePlan:
+        """The stage of a name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def rule_of(self, arm: Arm) -> str:
+        """The fusion rule that an arm's network is read by."""
+        trains = self.stage(arm.stage).trains
+        if arm.subnets == "0" or trains == "baseline":
+            return "subnet0"
+        return arm.rule or ("learned" if trains == "fusion" else self.rule)
+
+    def ancestry(self, name: str) -> tuple:
+        """The stages from the initial values to this one: what its network has been through."""
+        plan = self.stage(name)
+        return (self.ancestry(plan.start) if plan.start else ()) + (plan,)
+
+    def cells(self, keys=None) -> tuple:
+        """The arms of these keys, in the table's order; None: all. Raises ConfSegError for one that is not there."""
+        known = [arm.key for arm in self.arms]
+        for key in keys or ():
+            if key not in known:
+                raise ConfSegError(f"{self.experiment} has no cell {key!r}: its cells are {', '.join(known)}")
+        return tuple(arm for arm in self.arms if not keys or arm.key in keys)
+
+    def needed(self, arms) -> tuple:
+        """The stages that these arms depend on, in order; what several share is there once."""
+        wanted = {self.matrix_stage}
+        for arm in arms:
+            wanted |= {plan.name for plan in self.ancestry(arm.stage)}
+        wanted |= {stage.matrix for stage in self.stages if stage.name in wanted and stage.matrix}
+        wanted = {plan.name for name in wanted for plan in self.ancestry(name)}
+        return tuple(stage for stage in self.stages if stage.name in wanted)
 
 
 def four_arms(paper=(None, None, None, None), last: str = "0-3") -> tuple:

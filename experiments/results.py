@@ -69,7 +69,7 @@ def record(experiment) -> dict:
             "discovered": [list(g) for g in experiment.discovered()],
         },
         "paper": {"table": recipe.paper_table, "encoder": recipe.paper_encoder, "data": recipe.paper_data},
-        "arms": [arm_record(experiment, arm) for arm in recipe.arms],
+        "arms": [arm_record(experiment, arm) for arm in experiment.arms],
         "other_rules": other_rules(experiment),
         "not_run": [] if recipe.profile == "full" and recipe.data == "cityscapes" else [NOT_RUN],
     }
@@ -109,6 +109,9 @@ def arm_record(experiment, arm) -> dict:
         "key": arm.key,
         "subnets": arm.subnets,
         "loss": arm.loss,
+        "rule": experiment.recipe.rule_of(arm),
+        "test": arm.test,
+        "updates": experiment.updates(experiment.recipe.stage(arm.stage)),
         "paper_mean_iou": arm.paper,
         **scores(counts),
         "iou": [None if np.isnan(v) else float(v) for v in metrics.iou(counts)],
@@ -129,10 +132,12 @@ def scores(counts: np.ndarray) -> dict:
 def other_rules(experiment) -> list:
     """The arms with subnets, fused by the other rules."""
     recipe, rows = experiment.recipe, []
-    for arm in recipe.arms:
+    for arm in experiment.arms:
         if arm.subnets == "0":
             continue
-        counted = experiment.counts(arm.stage)
-        for rule in (recipe.rule, *recipe.other_rules):
+        counted = experiment.counts(arm.stage, arm.test)
+        for rule in dict.fromkeys(
+            (experiment.recipe.rule_of(arm), *(r for r in recipe.other_rules if r in counted))
+        ):
             rows.append({"arm": arm.key, "rule": rule, **scores(counted[rule].sum(0))})
     return rows

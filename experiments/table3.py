@@ -8,8 +8,10 @@ Cost and what each gives: experiments/README.md.
 
 from __future__ import annotations
 
+from gluon_confseg.heads import PLAIN, HeadSettings
+
 from .command import PROJECT, main
-from .recipe import HeadSettings, Recipe, branching_stages, four_arms, separate_stages
+from .recipe import Recipe, branching_stages, four_arms, separate_stages
 
 PAPER = (74.70, 75.55, 76.21, 77.75)
 COMMON = {
@@ -48,6 +50,7 @@ RECIPES = {
         stages=separate_stages(baseline=100, subnets=20, rate=0.002),
         matrix_stage="ce",
         rule="sum",
+        subnet_head=PLAIN,
         other_rules=("product", "residual_product"),
         profile="full",
     ),

@@ -9,6 +9,8 @@ images averaged (docs/decisions.md); ours is scored on one scale, unflipped.
 
 from __future__ import annotations
 
+from gluon_confseg.heads import PLAIN
+
 from .command import main
 from .recipe import Arm, Recipe, StagePlan
 
@@ -32,8 +34,10 @@ RECIPES = {
             Arm("subnet0_ce", "0", "CE", "subnets_ce", PAPER[0]),
             Arm("all_ce", "0-3", "CE", "subnets_ce", PAPER[1]),
             Arm("subnet0_new", "0", "new CE", "new_ce", PAPER[2]),
+            Arm("flip", "0", "CE", "ce", PAPER[0], test="flip-bicubic"),
         ),
         matrix_stage="ce",
+        subnet_head=PLAIN,
         other_rules=("product",),
         paper_table="Table 4",
         paper_encoder="ResNet-38",

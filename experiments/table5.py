@@ -7,6 +7,8 @@ Gives: the paper's three columns from SBD's and VOC's training images (`train_au
 
 from __future__ import annotations
 
+from gluon_confseg.heads import PLAIN
+
 from .command import main
 from .recipe import Arm, Recipe, separate_stages
 
@@ -25,6 +27,7 @@ RECIPES = {
             Arm("all_new", "0 and 1", "new CE", "subnets_new", PAPER[2]),
         ),
         matrix_stage="ce",
+        subnet_head=PLAIN,
         other_rules=("product",),
         paper_table="Table 5",
         paper_data="PASCAL VOC 2012 val",

@@ -1,4 +1,4 @@
-"""Training steps, an epoch, and evaluation. Knows no command line, prints nothing, touches no files.
+"""An epoch of training, and evaluation. Knows no command line, prints nothing, touches no files.
 
 The network maps images to a tuple of logits, a criterion maps logits and labels to losses, fusion maps the tuple to
 classes; only here they meet.
@@ -10,13 +10,30 @@ import dataclasses
 
 import mxnet as mx
 import numpy as np
-from mxnet import autograd, gluon
+from mxnet import gluon
 
 from .encoders import norms
 from .errors import RunError
 from .fusion import Fusion
+from .inference import PLAIN, Inference, log_scores, probabilities
 from .metrics import ConfusionMatrix
-from .network import enlarge, enlarge_in_training
+from .network import enlarge
+from .steps import BaselineStep, FusionStep, SubnetStep, group_channels
+
+__all__ = [
+    "BaselineStep",
+    "EpochState",
+    "FusionStep",
+    "Optimiser",
+    "SubnetStep",
+    "evaluate",
+    "freeze_shapes",
+    "group_channels",
+    "largest_class",
+    "on_device",
+    "predict",
+    "train_epoch",
+]
 
 MOMENTUM = 0.9  # Section 4
 WEIGHT_DECAY = 0.0005
@@ -36,69 +53,6 @@ class Optimiser:
         settings = {"learning_rate": 0.0, "momentum": MOMENTUM, "wd": WEIGHT_DECAY}
         # Trainer keys states by position; kvstore=None: one device, nothing to exchange
         return cls(gluon.Trainer([parameters[n] for n in names], "sgd", settings, kvstore=None), names)
-
-
-class BaselineStep:
-    """One training step of encoder and subnet 0: Section 3, Fig. 1 without the further subnets."""
-
-    def __init__(self, network, criterion):
-        self.network, self.criterion = network, criterion
-
-    def parameters(self) -> dict:
-        """What this step trains, by structural name."""
-        return _named(self.network, lambda name: not name.startswith("subnets."))
-
-    def __call__(self, images, labels: np.ndarray) -> dict:
-        """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"subnet0": (N,) losses}, gradients in place."""
-        network = self.network
-        with autograd.record():
-            logits = network.subnet0(*network.encoder(images))
-            large = enlarge_in_training(logits, network.encoder.output_stride, images)
-            loss = self.criterion(large, labels)
-        loss.backward()
-        return {"subnet0": loss}
-
-
-class SubnetStep:
-    """One training step of all further subnets at once: Section 3.
-
-    The encoder and subnet 0 run in inference mode and unrecorded: neither their parameters nor their running
-    statistics can change. (grad_req = "null" would still normalise by the batch.)
-    """
-
-    def __init__(self, network, criteria):
-        self.network, self.criteria = network, list(criteria)
-        self._channels = [group_channels(group) for group in network.groups]
-
-    def parameters(self) -> dict:
-        """What this step trains, by structural name."""
-        return _named(self.network, lambda name: name.startswith("subnets."))
-
-    def features(self, images) -> tuple:
-        """Subnet 0's logits and the encoder's features, as in inference."""
-        with autograd.pause(train_mode=False):
-            features = self.network.encoder(images)
-            return self.network.subnet0(*features), features
-
-    def __call__(self, images, labels: np.ndarray) -> dict:
-        """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"subnet1": (N,) losses, ...}, gradients in place."""
-        first, features = self.features(images)
-        stride, losses = self.network.encoder.output_stride, {}
-        with autograd.record():
-            for m, logits in enumerate(self.network.further(first, features)):
-                logits = enlarge_in_training(logits, stride, images)
-                losses[f"subnet{m + 1}"] = self.criteria[m](logits, self._channels[m][labels])
-        autograd.backward(list(losses.values()))
-        return losses
-
-
-def group_channels(group, ignore_label: int = 255) -> np.ndarray:
-    """(256,) table from train id to a subnet's channel: 0 is "others", the ignored label stays."""
-    table = np.zeros(256, np.uint8)
-    table[ignore_label] = ignore_label
-    for channel, klass in enumerate(group, 1):
-        table[klass] = channel
-    return table
 
 
 @dataclasses.dataclass
@@ -151,19 +105,28 @@ def train_epoch(
         after_batch(mean)
 
 
-def evaluate(network, samples, rules, num_classes: int, ignore_label: int = 255, context=None):
-    """Confusion matrices of several fusion rules from one pass: whole images at their own size, one scale.
+def evaluate(
+    network,
+    samples,
+    rules,
+    num_classes: int,
+    ignore_label: int = 255,
+    context=None,
+    inference: Inference = PLAIN,
+):
+    """Confusion matrices of several fusion rules from one pass over whole images at their own size.
 
     samples    iterable of batches (images, labels, names) of whole images
-    rules      names of `fusion.RULES`
+    rules      names of `fusion.RULES`, and `fusion.LEARNED` where the network has it
+    inference  the views of each image that are averaged; by default one
     yields     (names, {rule: (H, W) predictions of the batch's first image ... as (N, H, W) uint8},
                {rule: ConfusionMatrix of this batch})
     """
-    fusions = {rule: Fusion(network.groups, num_classes, rule) for rule in rules}
+    fusions = {rule: Fusion.of(network, rule) for rule in rules}
     for block in fusions.values():
         block.hybridize()
     for batch in samples:
-        predictions = predict(network, fusions, on_device(batch.images, context or mx.cpu()))
+        predictions = predict(network, fusions, on_device(batch.images, context or mx.cpu()), inference)
         counted = {}
         for rule, predicted in predictions.items():
             counted[rule] = ConfusionMatrix(num_classes, ignore_label)
@@ -171,14 +134,12 @@ def evaluate(network, samples, rules, num_classes: int, ignore_label: int = 255,
         yield batch.names, predictions, counted
 
 
-def predict(network, fusions: dict, images) -> dict:
+def predict(network, fusions: dict, images, inference: Inference = PLAIN) -> dict:
     """images (N, 3, H, W) -> {rule: (N, H, W) uint8 classes}. Only as many subnets run as the rules need."""
-    features = network.encoder(images)
-    logits = (network.subnet0(*features),)
-    if set(fusions) - {"subnet0"}:
-        logits += network.further(logits[0], features)
-    stride = network.encoder.output_stride
-    scores = {rule: fuse(*(logits[:1] if rule == "subnet0" else logits)) for rule, fuse in fusions.items()}
+    if not inference.is_plain:
+        averaged = probabilities(network, fusions, images, inference)
+        return {rule: largest_class(averaged.pop(rule)) for rule in fusions}
+    stride, scores = network.encoder.output_stride, log_scores(network, fusions, images)
     return {rule: largest_class(enlarge(mx.nd, s, stride, images)) for rule, s in scores.items()}
 
 
@@ -190,11 +151,14 @@ def on_device(images: np.ndarray, context):
 
 
 def largest_class(scores) -> np.ndarray:
-    """(N, K, H, W) NDArray -> (N, H, W) uint8, the first of equals."""
-    if scores.context.device_type == "gpu":
+    """(N, K, H, W), NDArray or NumPy -> (N, H, W) uint8, the first of equals."""
+    if isinstance(scores, np.ndarray):
+        array = scores
+    elif scores.context.device_type == "gpu":
         return scores.argmax(axis=1).asnumpy().astype(np.uint8)
+    else:
+        array = scores.asnumpy()
     # a running maximum class by class: argmax across far-apart rows is several times as slow on a CPU
-    array = scores.asnumpy()
     best, where = array[:, 0].copy(), np.zeros(array[:, 0].shape, np.uint8)
     for k in range(1, array.shape[1]):
         np.copyto(where, k, where=array[:, k] > best)
@@ -207,9 +171,6 @@ def freeze_shapes(network) -> None:
 
     Not an encoder with in-place activated batch norms: only outside of a graph they save memory (docs/memory.md).
     """
-    for part in (network.encoder, network.subnet0, *network.subnets):
+    learned = [network.learned_fusion] if network.learned_fusion else []
+    for part in (network.encoder, network.subnet0, *network.subnets, *learned):
         part.hybridize(active=not norms.keeps_outputs_only(part), static_alloc=True)
-
-
-def _named(network, chosen) -> dict:
-    return {n: p for n, p in network._collect_params_with_prefix().items() if chosen(n)}

@@ -26,6 +26,7 @@ class LabelSpace:
     classes      K names
     colors       (K, 3) uint8, RGB
     raw_ids      value in a label file -> train id (255: ignore); None where label files hold train ids
+    categories   names of groups of classes -> their train ids, where the data set's makers score these as well
     """
 
     name: str
@@ -34,6 +35,7 @@ class LabelSpace:
     colors: np.ndarray
     ignore_label: int = IGNORE
     raw_ids: Mapping[int, int] | None = None
+    categories: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -89,6 +91,14 @@ class LabelSpace:
             )
         return train_ids
 
+    def to_stored(self, train_ids: np.ndarray) -> np.ndarray:
+        """Map train ids (255 stays) to the values that label files of this space hold, uint8: `raw_ids` backwards."""
+        table = np.arange(256, dtype=np.uint8)
+        for stored, train_id in (self.raw_ids or {}).items():
+            if train_id != self.ignore_label:
+                table[train_id] = stored % 256
+        return table[np.asarray(train_ids)]
+
     def colorize(self, train_ids: np.ndarray) -> np.ndarray:
         """(H, W) train ids -> (H, W, 3) uint8 RGB; whatever is no class, 255 included, is black."""
         palette = np.zeros((256, 3), np.uint8)
@@ -118,6 +128,16 @@ _CITYSCAPES = (
     ("motorcycle", 32, (0, 0, 230)),
     ("bicycle", 33, (119, 11, 32)),
 )
+
+_CITYSCAPES_CATEGORIES = {
+    "flat": (0, 1),
+    "construction": (2, 3, 4),
+    "object": (5, 6, 7),
+    "nature": (8, 9),
+    "sky": (10,),
+    "human": (11, 12),
+    "vehicle": (13, 14, 15, 16, 17, 18),
+}
 
 _CAMVID = (
     ("Sky", (128, 128, 128)),
@@ -164,7 +184,7 @@ def _colors(rows) -> np.ndarray:
     return colors
 
 
-def _voc_color(label: int) -> tuple[int, int, int]:
+def voc_color(label: int) -> tuple[int, int, int]:
     """PASCAL's colour map: bits 0, 1, 2 of each octal digit of the label go to R, G, B, the lowest digit on top."""
     color = [0, 0, 0]
     for place in range(8):
@@ -186,13 +206,14 @@ CITYSCAPES = LabelSpace(
     classes=tuple(name for name, _, _ in _CITYSCAPES),
     colors=_colors([color for _, _, color in _CITYSCAPES]),
     raw_ids=_cityscapes_raw_ids(),
+    categories=_CITYSCAPES_CATEGORIES,
 )
 
 VOC = LabelSpace(
     name="voc",
     title="PASCAL VOC",
     classes=_VOC,
-    colors=_colors([_voc_color(label) for label in range(len(_VOC))]),
+    colors=_colors([voc_color(label) for label in range(len(_VOC))]),
 )
 
 CAMVID = LabelSpace(

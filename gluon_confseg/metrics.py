@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .spaces import Space
+
 
 class ConfusionMatrix:
     """A streaming confusion matrix of K classes.
@@ -62,6 +64,10 @@ class ConfusionMatrix:
         """Mean of `iou` over the classes that occur; NaN where none does."""
         return mean_of_defined(self.iou())
 
+    def category_iou(self, categories) -> np.ndarray:
+        """IoU of categories of classes; see `category_iou`."""
+        return category_iou(self.counts, self.misses, categories)
+
     def recall(self) -> np.ndarray:
         """(K,) share of each class's pixels that were found; NaN where a class is not in the truth."""
         return _ratio(np.diag(self.counts), self.counts.sum(1) + self.misses)
@@ -89,20 +95,37 @@ def iou(counts: np.ndarray, misses=0) -> np.ndarray:
     return _ratio(hits, counts.sum(0) + counts.sum(1) + misses - hits)
 
 
-def collapse(counts: np.ndarray, group) -> np.ndarray:
-    """Counts in a subnet's space, Section 3.1: (K, K) -> (|g| + 1, |g| + 1), channel 0 is "others"."""
+def category_iou(counts: np.ndarray, misses, categories) -> np.ndarray:
+    """IoU where the classes of a category count as one: confusing them is no error.
+
+    counts      (K, K); misses: (K,), which no category is credited with
+    categories  {name: its classes}, `LabelSpace.categories`
+    returns     (len(categories),); NaN for a category absent from truth and prediction
+    """
     counts = np.asarray(counts)
-    member = np.zeros((len(group) + 1, counts.shape[0]), counts.dtype)
-    member[0] = 1
-    for channel, klass in enumerate(group, 1):
-        member[0, klass], member[channel, klass] = 0, 1
-    return member @ counts @ member.T
+    members = np.zeros((len(categories), len(counts)), counts.dtype)
+    for row, classes in zip(members, categories.values()):
+        row[list(classes)] = 1
+    hits = np.diag(members @ counts @ members.T)
+    return _ratio(hits, members @ (counts.sum(0) + counts.sum(1) + misses) - hits)
+
+
+def collapse(counts: np.ndarray, group) -> np.ndarray:
+    """Counts in a subnet's space, Section 3.1: (K, K) -> (|g| + 1, |g| + 1), channel 0 is "others".
+
+    A group of all classes has no "others": its counts in the group's order.
+    """
+    counts = np.asarray(counts)
+    members = Space(group, len(counts)).members().astype(counts.dtype)
+    return members @ counts @ members.T
 
 
 def mean_of_defined(values: np.ndarray) -> float:
     """Mean over the entries that are not NaN; NaN where there are none."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+    defined = values[~np.isnan(values)].tolist()
+    return (
+        sum(defined) / len(defined) if defined else float("nan")
+    )  # one after the other, as the official scorer
 
 
 def _ratio(numerator, denominator) -> np.ndarray:

@@ -13,6 +13,7 @@ from . import encoders, fusion, heads, weights
 from .datasets.colour import MEAN, STD
 from .encoders import norms
 from .heads import PLAIN, RESIDUAL, HeadSettings, ResidualHead
+from .spaces import Space
 
 SUBNETS = ("plain", "residual")
 
@@ -20,10 +21,13 @@ SUBNETS = ("plain", "residual")
 class SubnetNetwork(gluon.HybridBlock):
     """images (N, 3, H, W), normalised -> tuple of logits, subnet 0 first.
 
-    (N, K, h, w), (N, |g_1| + 1, h, w), ...; h = ceil(H / output stride); channel 0 of a group is "others".
+    (N, K, h, w), (N, |g_1| + 1, h, w), ...; h = ceil(H / output stride); channel 0 of a group is "others". A group of
+    all classes has none: (N, K, h, w), a full head.
     """
 
-    def __init__(self, encoder, subnet0, subnets, groups, num_classes: int, kind: str, **kwargs):
+    def __init__(
+        self, encoder, subnet0, subnets, groups, num_classes: int, kind: str, learned_fusion=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.groups = [tuple(group) for group in groups]
         self.num_classes, self.kind = num_classes, kind
@@ -31,6 +35,8 @@ class SubnetNetwork(gluon.HybridBlock):
         self.encoder, self.subnet0 = encoder, subnet0
         self.subnets = nn.HybridSequential()
         self.subnets.add(*subnets)
+        # no part of the forward pass: `Fusion.of` takes it, and `FusionStep` trains it
+        self.learned_fusion = learned_fusion
 
     @property
     def normalisation(self) -> dict:
@@ -58,7 +64,7 @@ class FusedNetwork(gluon.HybridBlock):
         # a fixed prefix: MXNet's own counts the blocks that the process built, and shows in the exported graph
         super().__init__(**{"prefix": "fused_", **kwargs})
         self.network = network
-        self.fusion = fusion.Fusion(network.groups, network.num_classes, rule, prefix="fusion_")
+        self.fusion = fusion.Fusion.of(network, rule, prefix="fusion_")
         self._stride = network.encoder.output_stride if with_image_size else 1
 
     def hybrid_forward(self, F, images):
@@ -118,11 +124,13 @@ def build(
     context=None,
     last_stage: int = 4,
     norm: str = "batch",
+    learned_fusion: bool = False,
 ) -> SubnetNetwork:
     """Build and initialise a network: Section 3, Fig. 1.
 
     encoder         a name of `encoders.NAMES`
-    groups          confusing groups (each an iterable of classes); one further subnet each
+    groups          confusing groups (each an iterable of classes); one further subnet each. A group of all classes
+                    is a full head without "others": the control of a group's subnet
     subnets         "plain", the paper's heads, or "residual", heads that correct subnet 0
     head            settings of subnet 0: its kind, context, width, stages
     subnet_heads    settings of the further subnets: one for all, or a list with one each
@@ -130,11 +138,16 @@ def build(
     context         the device, or a list of them, which `norm="sync"` joins
     last_stage      the encoder's last stage, 4 or 3; heads read stages up to it
     norm            what the encoder's batch norms do in training, of `norms.NAMES`; heads keep their own
+    learned_fusion  hold the parameters of the rule "learned", which `steps.FusionStep` trains; needs a group
     Raises ValueError for settings that don't fit. Draws the initial values from MXNet's random state.
     """
     groups = _checked_groups(groups, num_classes)
     if subnets not in SUBNETS:
         raise ValueError(f"no subnets {subnets!r}: choose one of {', '.join(SUBNETS)}")
+    if learned_fusion and not groups:
+        raise ValueError(
+            "a learned fusion of subnet 0 alone has nothing to fuse: give groups, or leave it out"
+        )
     file = encoders.pretrained_file(encoder) if pretrained else None
     body = encoders.build(encoder, output_stride, pretrained and file is None, last_stage)
     contexts = list(context) if isinstance(context, (list, tuple)) else [context or mx.cpu()]
@@ -145,7 +158,8 @@ def build(
         for m, (group, settings) in enumerate(zip(groups, each), 1)
     ]
     first = heads.build(body, num_classes, head, prefix="subnet0_")
-    network = SubnetNetwork(body, first, further, groups, num_classes, subnets, prefix="network_")
+    learned = fusion.LearnedFusion(groups, num_classes, prefix="learned_fusion_") if learned_fusion else None
+    network = SubnetNetwork(body, first, further, groups, num_classes, subnets, learned, prefix="network_")
     network.settings = {
         "encoder": encoder,
         "num_classes": num_classes,
@@ -156,6 +170,7 @@ def build(
         "subnets": subnets,
         "head": dataclasses.asdict(head),
         "subnet_heads": [dataclasses.asdict(settings) for settings in each],
+        "learned_fusion": learned_fusion,
     }
     _initialise(network, contexts)
     if file:
@@ -177,7 +192,7 @@ def from_settings(settings: dict, context=None) -> SubnetNetwork:
 
 def _further(kind: str, encoder, group, num_classes: int, settings: HeadSettings, prefix: str):
     if kind == "plain":
-        return heads.build(encoder, len(group) + 1, settings, prefix=prefix)
+        return heads.build(encoder, Space(group, num_classes).channels, settings, prefix=prefix)
     return ResidualHead(encoder, group, num_classes, settings, prefix=prefix)
 
 
@@ -203,8 +218,8 @@ def _settings_each(settings, groups) -> list:
 def _checked_groups(groups, num_classes: int) -> list:
     checked = [tuple(int(k) for k in group) for group in groups]
     for group in checked:
-        if len(set(group)) != len(group) or not 1 < len(group) < num_classes:
-            raise ValueError(f"group {group} needs 2 to {num_classes - 1} different classes")
+        if len(set(group)) != len(group) or not 1 < len(group) <= num_classes:
+            raise ValueError(f"group {group} needs 2 to {num_classes} different classes")
         if min(group) < 0 or max(group) >= num_classes:
             raise ValueError(f"group {group} names a class outside 0-{num_classes - 1}")
     return checked

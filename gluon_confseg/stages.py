@@ -17,7 +17,7 @@ from .runs import RunFolder
 class Stage:
     """What is trained, on what, for how long.
 
-    step    a BaselineStep or SubnetStep; epochs may be 0
+    step    one of `steps`: a BaselineStep, SubnetStep or FusionStep; epochs may be 0
     about   what the finished checkpoint says of itself besides: the label space and the rule, say
     """
 

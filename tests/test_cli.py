@@ -104,7 +104,8 @@ def test_help_and_version_need_nothing_that_is_slow_to_import():
         [sys.executable, "-c", code, "--help"], check=True, capture_output=True, text=True
     ).stdout
     assert all(
-        verb in shown for verb in ("doctor", "evaluate", "confusion", "groups", "predict", "export", "report")
+        verb in shown
+        for verb in ("doctor", "evaluate", "confusion", "groups", "predict", "submit", "export", "report")
     )
     shown = subprocess.run(
         [sys.executable, "-c", code, "--version"], check=True, capture_output=True, text=True
@@ -120,7 +121,7 @@ def test_the_module_is_the_command(tmp_path):
 
 
 def test_the_choices_are_those_of_the_package():
-    assert parser.RULES == fusion.RULES
+    assert parser.RULES == (*fusion.RULES, fusion.LEARNED)
     assert set(parser.DATASETS) <= set(datasets.DATASETS) and set(parser.SPACES) == set(SPACES)
 
 
@@ -199,6 +200,11 @@ def test_a_network_is_not_scored_on_other_classes(place, tmp_path, refuse):
 def test_a_rule_for_subnets_needs_subnets(place, refuse):
     said = refuse("evaluate", place / "without.npz", "--root", place / "camvid", "--rule", "sum")
     assert "without.npz" in said and "subnet 0 alone" in said
+
+
+def test_the_learned_rule_needs_a_network_that_learned_it(place, refuse):
+    said = refuse("evaluate", place / "with.npz", "--root", place / "camvid", "--rule", "learned")
+    assert "with.npz" in said and "no learned fusion" in said
 
 
 def test_what_can_not_be_written_is_said_before_the_work(place, tmp_path, refuse):

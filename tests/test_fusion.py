@@ -10,7 +10,7 @@ from gluon_confseg import fusion
 
 CLASSES = 6
 GROUPS = ((0, 1, 4), (5, 2))
-RULES = ("sum", "product", "residual_product")
+RULES = ("sum", "product", "residual_product", "conditional")
 
 
 def draw(channels: int, scale: float = 3.0, seed: int = 0, size=(4, 5)):
@@ -139,10 +139,12 @@ def test_residual_product_divides_by_what_subnet_0_says():
     np.testing.assert_allclose(np.exp(fuse("residual_product", *each)), wanted, rtol=1e-4)
 
 
-def test_residual_product_of_subnets_that_agree_with_subnet_0_is_subnet_0_exactly():
+@pytest.mark.parametrize("rule", ["residual_product", "conditional"])
+@pytest.mark.parametrize("groups", [GROUPS, ((0, 1), (1, 2), (1, 5, 0), (3, 2, 1, 0, 4, 5))])
+def test_subnets_that_agree_with_subnet_0_are_subnet_0_exactly(rule, groups):
     first = draw(CLASSES, 20.0)
-    agreeing = [fusion.view(first, g, CLASSES) for g in GROUPS]
-    np.testing.assert_array_equal(fuse("residual_product", first, *agreeing), fuse("subnet0", first))
+    agreeing = [fusion.view(first, g, CLASSES) for g in groups]
+    np.testing.assert_array_equal(fuse(rule, first, *agreeing, groups=groups), fuse("subnet0", first))
 
 
 def test_subnet_0_alone_is_its_softmax_and_hears_no_other():

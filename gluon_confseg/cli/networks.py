@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gluon_confseg import engine, runtime, saved
 from gluon_confseg.errors import CheckpointError, RunError
+from gluon_confseg.fusion import LEARNED
 
 
 def load(path: Path, rule: str | None) -> saved.Saved:
@@ -25,6 +26,10 @@ def load(path: Path, rule: str | None) -> saved.Saved:
         raise RunError(
             f"{path}: holds subnet 0 alone, and rule {rule} has nothing to fuse; leave out --rule, or take "
             "the checkpoint of a stage that trains subnets"
+        )
+    if rule == LEARNED and loaded.network.learned_fusion is None:
+        raise RunError(
+            f"{path}: holds no learned fusion; leave out --rule, or take the checkpoint of a stage that trains one"
         )
     loaded.rule = rule or loaded.rule
     engine.freeze_shapes(loaded.network)

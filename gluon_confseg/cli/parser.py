@@ -8,7 +8,7 @@ from pathlib import Path
 from gluon_confseg import __version__
 
 # names that live in modules too heavy for --help; a test holds them to `fusion`, `datasets` and `labels`
-RULES = ("subnet0", "sum", "product", "residual_product")
+RULES = ("subnet0", "sum", "product", "residual_product", "conditional", "learned")
 DATASETS = ("cityscapes", "voc", "camvid", "custom")
 SPACES = ("cityscapes", "voc", "camvid")
 
@@ -24,7 +24,7 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"confseg {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for declare in (_doctor, _evaluate, _confusion, _groups, _predict, _export, _report):
+    for declare in (_doctor, _evaluate, _confusion, _groups, _predict, _submit, _export, _report):
         what = declare.__doc__.strip()
         verb = verbs.add_parser(declare.__name__[1:], help=what, description=what, allow_abbrev=False)
         declare(verb)
@@ -38,7 +38,7 @@ def _doctor(verb) -> None:
 
 
 def _evaluate(verb) -> None:
-    """Score a network on whole images at their own size, as the official Cityscapes scorer counts."""
+    """Score a network on images at their own size, as the official Cityscapes scorer counts."""
     verb.add_argument("checkpoint", type=Path, help=CHECKPOINT)
     verb.add_argument(
         "--data", choices=DATASETS, help="data set (default: the one whose classes the network has)"
@@ -50,6 +50,7 @@ def _evaluate(verb) -> None:
     )
     verb.add_argument("--split", default="val", help="train, val (default) or test")
     verb.add_argument("--rule", choices=RULES, help=RULE)
+    _views(verb)
     verb.add_argument("--out", type=Path, metavar="FILE.npz", help="write the confusion matrix here")
 
 
@@ -93,6 +94,24 @@ def _predict(verb) -> None:
     verb.add_argument("images", type=Path, nargs="+", metavar="image", help="PNG or JPEG files")
     verb.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets ids/ and overlay/")
     verb.add_argument("--rule", choices=RULES, help=RULE)
+    _views(verb)
+
+
+def _submit(verb) -> None:
+    """Write the archive for a benchmark's test server, and check it; or check one that is there."""
+    verb.add_argument("checkpoint", type=Path, nargs="?", help=CHECKPOINT)
+    verb.add_argument("--out", type=Path, metavar="ARCHIVE", help="Cityscapes: .zip; PASCAL VOC: .tgz")
+    verb.add_argument("--check", type=Path, metavar="ARCHIVE", help="check this one, write nothing")
+    verb.add_argument(
+        "--data", choices=DATASETS, help="benchmark (default: the one whose classes the network has)"
+    )
+    verb.add_argument("--root", type=Path, help="its folder (default: $CITYSCAPES_ROOT, $VOC_ROOT)")
+    verb.add_argument(
+        "--names", type=Path, metavar="LIST", help="with --check: images, one a line, for --root"
+    )
+    verb.add_argument("--split", default="test", help="test (default), or val to try it")
+    verb.add_argument("--rule", choices=RULES, help=RULE)
+    _views(verb)
 
 
 def _export(verb) -> None:
@@ -109,12 +128,33 @@ def _report(verb) -> None:
     verb.add_argument("run", type=Path, help="a run folder")
 
 
+def _views(verb) -> None:
+    verb.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    verb.add_argument(
+        "--scales", type=_scale, nargs="+", metavar="S", help="average these sizes (default: 1)"
+    )
+    verb.add_argument(
+        "--window",
+        type=_positive,
+        nargs=2,
+        metavar=("H", "W"),
+        help="slide a window of this size, in pixels of the scaled image (default: the whole image)",
+    )
+    verb.add_argument(
+        "--bicubic", action="store_true", help="enlarge probabilities bicubically, as ResNet-38's authors do"
+    )
+
+
 def _count(text: str) -> int:
     return _number(text, int, 0, 10**6, "a whole number from 0 on")
 
 
 def _positive(text: str) -> int:
     return _number(text, int, 1, 10**6, "a whole number from 1 on")
+
+
+def _scale(text: str) -> float:
+    return _number(text, float, 0.1, 4, "a factor from 0.1 to 4")
 
 
 def _share(text: str) -> float:

@@ -9,12 +9,13 @@ import mxnet as mx
 import numpy as np
 
 from gluon_confseg import engine, files, runtime
-from gluon_confseg.cli import networks, outputs
+from gluon_confseg.cli import networks, outputs, views
 from gluon_confseg.cli.answer import Answer
 from gluon_confseg.datasets import normalize, png
 from gluon_confseg.datasets.pairing import listed
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.fusion import Fusion
+from gluon_confseg.inference import PLAIN, Inference
 from gluon_confseg.labels import LabelSpace
 from gluon_confseg.progress import Progress
 
@@ -25,17 +26,19 @@ SHOWN = 0.01  # classes with a smaller share of a picture are not listed
 def run(arguments) -> Answer:
     """Segment every picture; OUT/ids/NAME.png and OUT/overlay/NAME.png each."""
     check(arguments.images)
+    inference = views.inference(arguments)
     for kind in ("ids", "overlay"):
         outputs.folder(arguments.out / kind)
     loaded = networks.load(arguments.checkpoint, arguments.rule)
-    segment, done = segmenter(loaded), []
+    segment, done = segmenter(loaded, inference), []
     with Progress("prediction", len(arguments.images), "image") as bar:
         for path in arguments.images:
             picture = read(path)
             done.append(write(arguments.out, path, picture, segment(picture), loaded.labels))
             bar.update(1)
-    record = {"network": networks.record(loaded), "classes": list(loaded.labels.classes), "images": done}
-    return Answer(_text(loaded, done), record)
+    about = {"network": networks.record(loaded), "inference": views.record(inference)}
+    record = {**about, "classes": list(loaded.labels.classes), "images": done}
+    return Answer(_text(loaded, inference, done), record)
 
 
 def check(paths: list) -> None:
@@ -64,15 +67,15 @@ def read(path: Path) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def segmenter(loaded):
+def segmenter(loaded, inference: Inference = PLAIN):
     """Function from a picture (H, W, 3) uint8 to its classes (H, W) uint8."""
     context = runtime.default_context()
-    fuse = Fusion(loaded.network.groups, loaded.network.num_classes, loaded.rule)
+    fuse = Fusion.of(loaded.network, loaded.rule)
     fuse.hybridize()
 
     def segment(picture: np.ndarray) -> np.ndarray:
         images = mx.nd.array(normalize(picture, **loaded.network.normalisation)[None], ctx=context)
-        return engine.predict(loaded.network, {loaded.rule: fuse}, images)[loaded.rule][0]
+        return engine.predict(loaded.network, {loaded.rule: fuse}, images, inference)[loaded.rule][0]
 
     return segment
 
@@ -89,9 +92,9 @@ def write(out: Path, path: Path, picture: np.ndarray, classes: np.ndarray, label
     return {**about, **{kind: str(file) for kind, file in written.items()}, "shares": shares.tolist()}
 
 
-def _text(loaded, done: list) -> str:
+def _text(loaded, inference: Inference, done: list) -> str:
     names = loaded.labels.classes
-    lines = [f"Network: {networks.describe(loaded)}."]
+    lines = [f"Network: {networks.describe(loaded)}; {inference.describe()}."]
     for image in done:
         most = [(share, k) for k, share in enumerate(image["shares"]) if share >= SHOWN]
         listing = ", ".join(

@@ -103,6 +103,14 @@ class SegmentationDataset:
         path = self.label_paths[index]
         return None if path is None else png.read_label(path)
 
+    def instance_path(self, index: int) -> Path | None:
+        """The file of instance ids beside a label; None where there is none, or the data set has no such files."""
+        return None
+
+    def read_instances(self, index: int) -> np.ndarray:
+        """(H, W) uint16 instance ids of an item that has an `instance_path`."""
+        return png.read_instances(self.instance_path(index))
+
     def peek_label(self, index: int) -> Sequence[int]:
         """(H, W) of a label file, from its first and last bytes; what these tell against it is a DatasetError."""
         header = png.peek(self.label_paths[index])

@@ -91,6 +91,13 @@ class Cityscapes(SegmentationDataset):
         blurred = ", faces and plates blurred" if self.images == "leftImg8bit_blurred" else ""
         return f"Cityscapes layout{coarse}{blurred}, {self.split}: {len(self)} images."
 
+    def instance_path(self, index: int) -> Path | None:
+        label = self.label_paths[index]
+        if label is None:
+            return None
+        path = label.with_name(label.name.replace(f"_{self.label_kind}.png", "_instanceIds.png"))
+        return path if path.is_file() else None
+
     def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
         if self.raw and look_like_train_ids(values):
             raise Fault(

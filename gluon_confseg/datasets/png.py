@@ -51,7 +51,11 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_label(path: Path) -> np.ndarray:
     """A PNG file of class indices, gray or palette with at most 8 bits, as (H, W) uint8 of the values stored."""
-    data = contents.read(path)
+    return label_values(path, contents.read(path))
+
+
+def label_values(path: Path, data: bytes) -> np.ndarray:
+    """The same of a file's content; `path` is for messages."""
     header = verify(path, data)
     check_label_kind(path, header)
     if header.color_type == _PALETTE:
@@ -60,6 +64,33 @@ def read_label(path: Path) -> np.ndarray:
     if header.depth < 8:  # decoders stretch 1, 2 and 4 bits to 0..255
         values //= 255 // (2**header.depth - 1)
     return values
+
+
+def read_instances(path: Path) -> np.ndarray:
+    """A PNG file of instance ids, gray with 8 or 16 bits, as (H, W) uint16."""
+    data = contents.read(path)
+    header = verify(path, data)
+    if header.color_type != _GRAY or header.depth < 8:
+        raise Fault(
+            "mode",
+            f"{path}: its pixels are {header.depth}-bit {_COLOR_TYPES[header.color_type]}, where instance ids are one "
+            f"16-bit channel; use the file that came with the label, or remove it.",
+        )
+    values = _decode(path, data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    return values.astype(np.uint16, copy=False)
+
+
+def palette(path: Path, data: bytes) -> np.ndarray | None:
+    """(N, 3) uint8 RGB colours of a palette PNG's indices; None where it has no palette."""
+    found = [data[start + 8 : end - 4] for kind, start, end in _chunks(path, data) if kind == b"PLTE"]
+    return np.frombuffer(found[0], np.uint8).reshape(-1, 3) if found and len(found[0]) % 3 == 0 else None
+
+
+def encode_indexed(values: np.ndarray, colors: np.ndarray) -> bytes:
+    """(H, W) uint8 indices and (N, 3) uint8 RGB colours -> a palette PNG; decoded as a palette, the indices remain."""
+    data = cv2.imencode(".png", values)[1].tobytes()
+    parts = [data[:12], _header_as(data, _PALETTE), _chunk(b"PLTE", np.asarray(colors, np.uint8).tobytes())]
+    return b"".join([*parts, *_pixels_of(data)])
 
 
 def check_label_kind(path: Path, header: Header) -> None:
@@ -121,9 +152,21 @@ def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _palette_as_gray(path: Path, data: bytes) -> bytes:
     """The same picture with its indices as gray values: decoders would turn them into colours, and lose them."""
-    header = data[12:25] + bytes([_GRAY]) + data[26:29]
-    kept = [data[start:end] for kind, start, end in _chunks(path, data) if kind in (b"IDAT", b"IEND")]
-    return b"".join([data[:12], header, struct.pack(">I", zlib.crc32(header)), *kept])
+    return b"".join([data[:12], _header_as(data, _GRAY), *_pixels_of(data, path)])
+
+
+def _header_as(data: bytes, color_type: int) -> bytes:
+    """The first chunk from its kind on, with another colour type."""
+    header = data[12:25] + bytes([color_type]) + data[26:29]
+    return header + struct.pack(">I", zlib.crc32(header))
+
+
+def _pixels_of(data: bytes, path: Path | None = None) -> list:
+    return [data[start:end] for kind, start, end in _chunks(path, data) if kind in (b"IDAT", b"IEND")]
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def _header(path: Path, data: bytes) -> Header:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mxnet.gluon import nn
 
 from ..fusion import view
+from ..spaces import Space
 from .base import Head
 from .context import build_context
 from .gather import Gather
@@ -16,7 +17,8 @@ class ResidualHead(Head):
     """A subnet that corrects subnet 0: what subnet 0 says in the group's space, plus what this head adds.
 
     The addition is zero at the start, so that training starts at subnet 0 (docs/decisions.md).
-    (N, K, h, w) logits of subnet 0, all stages' features -> (N, |g| + 1, h, w) logits, channel 0 is "others"
+    (N, K, h, w) logits of subnet 0, all stages' features -> (N, |g| + 1, h, w) logits, channel 0 is "others";
+    (N, K, h, w) for a group of all classes.
     """
 
     reads_subnet0 = True
@@ -38,7 +40,8 @@ class ResidualHead(Head):
             for _ in range(settings.depth - 1):
                 self.body.add(*conv_norm_relu(width, settings.channels, dilation=settings.dilation))
                 width = settings.channels
-            self.output = conv(width, len(self._group) + 1, kernel=1, weight_initializer="zeros")
+            outputs = Space(group, num_classes).channels
+            self.output = conv(width, outputs, kernel=1, weight_initializer="zeros")
 
     def hybrid_forward(self, F, subnet0, *features):
         """Logits on the last stage's grid."""

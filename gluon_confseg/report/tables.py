@@ -14,6 +14,7 @@ import numpy as np
 from gluon_confseg import metrics
 from gluon_confseg.report import costs
 from gluon_confseg.report.grid import Grid
+from gluon_confseg.spaces import Space
 
 MINUS = "\u2212"
 
@@ -122,8 +123,9 @@ def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = Non
     """
     rows = [["subnet 0", str(len(names)), f"all the {len(names)} classes", "", ""]]
     for index, group in enumerate(used, 1):
-        listed = ", ".join([f"others{index}", *(names[klass] for klass in group)])
-        rows.append([f"subnet {index}", str(len(group) + 1), listed, *_inside(counts, group)])
+        space = Space(group, len(names))
+        listed = ", ".join([f"others{index}"] * space.has_others + [names[klass] for klass in group])
+        rows.append([f"subnet {index}", str(space.channels), listed, *_inside(counts, group)])
     head = [
         "subnet",
         "nClass",

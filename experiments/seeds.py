@@ -1,0 +1,45 @@
+"""Runs one command per seed, some at a time, each a process with one thread: two of those beat one of two threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+
+from gluon_confseg.errors import RunError
+
+
+def run_each(commands: dict, processes: int) -> None:
+    """Run commands (name -> argument list), `processes` at a time; their lines go to stderr behind their names.
+
+    Raises RunError that names the first that failed, when those beside it are done or, interrupted, have stopped.
+    """
+    waiting, failed, lock = deque(commands.items()), [], threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                if not waiting or failed:
+                    return
+                name, command = waiting.popleft()
+            if _run(name, command) != 0:
+                failed.append(name)
+
+    threads = [threading.Thread(target=work) for _ in range(min(processes, len(commands)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise RunError(f"{failed[0]} stopped, see its last line above; the same command goes on from there")
+
+
+def _run(name: str, command: list) -> int:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    for line in child.stderr:
+        if line.strip():
+            print(f"{name}: {line.rstrip()}", file=sys.stderr, flush=True)
+    return child.wait()

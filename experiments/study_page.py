@@ -1,0 +1,97 @@
+"""Writes the study's tables and picture into docs/study.md, from the kept results.
+
+Run:   .venv/bin/python -m experiments.study_page [experiments/results/study/camvid.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+from gluon_confseg import files
+from gluon_confseg.errors import ConfSegError
+from gluon_confseg.runs import read_json
+
+from . import study_results
+from .command import PROJECT
+from .export_symbols import replace_between
+
+KEPT = PROJECT / "experiments" / "results" / "study" / "camvid.json"
+PAGE = PROJECT / "docs" / "study.md"
+MARKS = ("<!-- tables: python -m experiments.study_page -->", "<!-- end of tables -->")
+GAIN, LOSS, OPEN = "#1b7837", "#b2182b", "#666666"
+
+
+def main() -> None:
+    """Read, draw, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", nargs="?", type=Path, default=KEPT)
+    try:
+        record = read_json(parser.parse_args().file)
+    except ConfSegError as error:
+        sys.exit(f"confseg: {error}")
+    files.write_bytes(PROJECT / "docs" / "images" / "study_camvid.png", picture(record["differences"]))
+    text = study_results.table(record)
+    replace_between(PAGE, MARKS, f"{groups(record)}\n\n{text}\n\n{classes(record)}")
+    print(text)
+
+
+def groups(record: dict) -> str:
+    """Each seed's groups, by class names."""
+    names = record["classes"]
+    lines = [
+        f"- seed {seed}: " + "; ".join("{" + ", ".join(names[k] for k in group) + "}" for group in found)
+        for seed, found in record["groups"].items()
+    ]
+    return "\n".join(["Groups that the base network's training matrix gave:", "", *lines])
+
+
+def classes(record: dict, cells=("ce", "new_ce", "ce_subnets", "new_subnets", "new_whole")) -> str:
+    """IoU by class, mean over the seeds, of some cells."""
+    shown = [cell for cell in record["cells"] if cell["key"] in cells]
+    lines = [
+        "| IoU, % | " + " | ".join(cell["key"] for cell in shown) + " |",
+        "|---" * (len(shown) + 1) + "|",
+    ]
+    for k, name in enumerate(record["classes"]):
+        values = [cell["iou"][k] for cell in shown]
+        lines.append(
+            f"| {name} | " + " | ".join("-" if v is None else f"{100 * v:.1f}" for v in values) + " |"
+        )
+    return "\n".join(lines)
+
+
+def picture(differences: list) -> bytes:
+    """PNG: each difference with its seeds and its interval; green where that is above 0, red below, grey across."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8.5, 0.32 * len(differences) + 1.1), layout="constrained")
+    for row, d in enumerate(reversed(differences)):
+        low, high = (100 * v for v in d["interval"])
+        colour = GAIN if low > 0 else LOSS if high < 0 else OPEN
+        axes.plot([low, high], [row, row], color=colour, linewidth=2)
+        axes.plot(
+            [100 * v for v in d["seeds"].values()], [row] * len(d["seeds"]), "|", color=colour, markersize=9
+        )
+        axes.plot(100 * d["mean"], row, "o", color=colour, markersize=6)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(
+        range(len(differences)), [f"{d['cell']} - {d['reference']}" for d in reversed(differences)]
+    )
+    axes.set_xlabel("difference in val mIoU, points: mean, seeds (strokes), 95 % interval over images")
+    axes.spines[["top", "right"]].set_visible(False)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    pyplot.close(figure)
+    return content.getvalue()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""`confseg submit`: an archive for a benchmark's test server, written and checked; or another one's checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from gluon_confseg import engine, runtime, submission
+from gluon_confseg.cli import data, networks, outputs, views
+from gluon_confseg.cli.answer import Answer
+from gluon_confseg.datasets import whole_images
+from gluon_confseg.errors import DatasetError
+from gluon_confseg.labels import SPACES
+from gluon_confseg.progress import Progress
+from gluon_confseg.submission import archives, servers
+
+
+def run(arguments) -> Answer:
+    """Write an archive with --out, or check one with --check."""
+    _check_usage(arguments)
+    return _check(arguments) if arguments.check else _write(arguments)
+
+
+def _check_usage(arguments) -> None:
+    if (arguments.checkpoint is None) == (arguments.check is None):
+        arguments.usage("give either a checkpoint and --out, or --check ARCHIVE")
+    if (arguments.out is None) != (arguments.checkpoint is None):
+        arguments.usage("a checkpoint goes with --out, the archive that is written")
+    if arguments.check and not arguments.data:
+        arguments.usage("--check needs --data, the benchmark whose server the archive is for")
+    views_given = arguments.flip or arguments.scales or arguments.window or arguments.bicubic
+    if arguments.check and (arguments.rule or views_given):
+        arguments.usage("--check runs no network: leave out --rule, --flip, --scales, --window and --bicubic")
+    if arguments.names and (arguments.checkpoint or arguments.root):
+        arguments.usage("--names goes with --check, in place of --root")
+
+
+def _write(arguments) -> Answer:
+    outputs.file(arguments.out)
+    inference = views.inference(arguments)
+    loaded = networks.load(arguments.checkpoint, arguments.rule)
+    server = submission.server_of(loaded.labels)
+    archives.check_suffix(arguments.out, server)
+    dataset = data.of_network(arguments, loaded.labels, data.any_split)
+    expected = submission.of_dataset(dataset)
+    folder = outputs.folder(arguments.out.with_name(f"{arguments.out.name}.predictions"))
+    made_with = {
+        "checkpoint": hashlib.sha256(arguments.checkpoint.read_bytes()).hexdigest(),
+        "rule": loaded.rule,
+        "inference": views.record(inference),
+        "images": f"{server.labels.title}, {dataset.split}",
+    }
+    predictions = submission.Predictions(folder, server, made_with)
+    kept = predict(loaded, dataset, inference, predictions, predictions.missing(expected))
+    with Progress("archive", len(expected), "file") as bar:
+        submission.write(arguments.out, predictions, expected, bar.update)
+    notes = _notes(server, dataset.split, expected, dataset.drawn)
+    lines = [
+        f"Data: {dataset.description}",
+        f"Network: {networks.describe(loaded)}; {inference.describe()}.",
+        f"Archive: {arguments.out}, {len(expected)} files, checked: each image once, its size, its values.",
+        f"Predictions: {folder}{f' ({kept} were there before)' if kept else ''}; no longer needed.",
+        *(notes or [f"Upload it at {server.url}"]),
+    ]
+    about = {"network": networks.record(loaded), "inference": views.record(inference), "kept": kept}
+    return Answer(
+        "\n".join(lines), {**_record(server, arguments.out, dataset.split, expected, notes), **about}
+    )
+
+
+def predict(loaded, dataset, inference, predictions, missing: list) -> int:
+    """Predict the images that are missing; returns how many were not."""
+    kept, context = len(dataset) - len(missing), runtime.default_context()
+    with Progress("prediction", len(dataset), "image", initial=kept) as bar:
+        samples = whole_images(dataset, indices=missing, **loaded.network.normalisation)
+        evaluated = engine.evaluate(
+            loaded.network, samples, [loaded.rule], len(dataset.classes), 255, context, inference
+        )
+        for (name,), found, _ in evaluated:
+            predictions.add(name, found[loaded.rule][0])
+            bar.update(1)
+    return kept
+
+
+def _check(arguments) -> Answer:
+    server = submission.server_of(SPACES[arguments.data]) if arguments.data in SPACES else None
+    if server is None:
+        raise DatasetError("your own data have no test server, so there is no archive of them to check")
+    expected, drawn = _expected(arguments, server)
+    with Progress("checking", len(expected), "file") as bar:
+        submission.check(arguments.check, server, expected, bar.update)
+    notes = _notes(server, arguments.split, expected, drawn)
+    sizes = (
+        [] if all(expected.values()) else ["Sizes were not checked: give --root, the folder of the images."]
+    )
+    lines = [f"{arguments.check}: {len(expected)} files, nothing wrong with them.", *sizes, *notes]
+    return Answer("\n".join(lines), _record(server, arguments.check, arguments.split, expected, notes))
+
+
+def _expected(arguments, server: servers.Server) -> tuple:
+    """({name: size}, whether they are drawn scenes)"""
+    if arguments.names:
+        return submission.of_list(arguments.names, server), False
+    if not (arguments.root or os.environ.get(data.variable(arguments.data))):
+        raise DatasetError(
+            f"it is not known which images {arguments.check} must hold; give --root, the folder of the data set, or "
+            f"--names, a file with one image on each line"
+        )
+    dataset = data.any_split(arguments.data, arguments.root, arguments.split)
+    return submission.of_dataset(dataset), dataset.drawn
+
+
+def _notes(server: servers.Server, split: str, expected: dict, drawn: bool) -> list:
+    """Why the server would not take it all the same."""
+    notes = []
+    if split != "test":
+        notes.append(f"The server takes the test split; this is {split}.")
+    if drawn:
+        notes.append(f"These images were drawn; the server knows those of {server.labels.title} alone.")
+    wanted = server.counts.get(split)
+    if wanted not in (None, len(expected)):
+        notes.append(
+            f"It is not complete: {split} has {wanted:,} images as published, here are {len(expected):,}."
+        )
+    others = {size for size in expected.values() if size} - {server.size}
+    if server.size and others:
+        height, width = sorted(others)[0]
+        notes.append(
+            f"Images are {width} x {height} pixels; the server's {server.size[1]} x {server.size[0]}."
+        )
+    return notes
+
+
+def _record(server: servers.Server, path: Path, split: str, expected: dict, notes: list) -> dict:
+    about = {"server": server.labels.name, "url": server.url, "split": split}
+    return {**about, "archive": str(path), "files": len(expected), "ready": not notes, "notes": notes}

@@ -1,0 +1,67 @@
+"""Fusion of heterogeneous output spaces: Section 3.3, Fig. 3.
+
+Source space of a subnet: "others", then the classes of its group (`spaces.Space`). Target space: all K classes.
+"""
+
+from __future__ import annotations
+
+from mxnet import gluon
+
+from ..spaces import Space
+from . import rules
+from .learned import LearnedFusion
+from .mapping import spread, view
+
+__all__ = ["LEARNED", "RULES", "Fusion", "LearnedFusion", "spread", "view"]
+
+_CLASSICAL = {
+    "sum": rules.mean,
+    "product": rules.product,
+    "residual_product": rules.residual_product,
+    "conditional": rules.conditional,
+}
+RULES = ("subnet0", *_CLASSICAL)  # of any network
+LEARNED = "learned"  # of a network that has its parameters
+
+
+class Fusion(gluon.HybridBlock):
+    """Logits of all subnets -> log-scores of the K classes, by one of `RULES` or `LEARNED`: Section 3.3.
+
+    (N, K, h, w), (N, |g_1| + 1, h, w), ... -> (N, K, h, w); a softmax over the classes makes them probabilities.
+
+    subnet0           subnet 0 alone
+    sum               mean of the subnets' probabilities, "others" copied to every class outside (Kittler, 1998)
+    product           product of the same
+    residual_product  subnet 0's probabilities times each subnet's, divided by what subnet 0 says in that subnet's
+                      space, so that subnet 0 is not counted once per subnet
+    conditional       subnet 0 says how much of a pixel belongs to a group, the group's subnet how it is shared inside
+    learned           the residual product, corrected by a trained 1x1 convolution: `learned` holds it (`LearnedFusion`)
+
+    Raises ValueError for an unknown rule, and for "learned" without its parameters.
+    """
+
+    def __init__(self, groups, num_classes: int, rule: str = "sum", learned=None, **kwargs):
+        super().__init__(**kwargs)
+        if rule not in (*RULES, LEARNED):
+            raise ValueError(f"no fusion rule {rule!r}: choose one of {', '.join((*RULES, LEARNED))}")
+        if rule == LEARNED and learned is None:
+            raise ValueError(
+                "this network holds no learned fusion: build it with learned_fusion=True and train that, "
+                f"or choose one of {', '.join(RULES)}"
+            )
+        self.rule = rule
+        self.learned = learned if rule == LEARNED else None
+        self._spaces = [Space(group, num_classes) for group in groups]
+
+    @classmethod
+    def of(cls, network, rule: str, **kwargs) -> Fusion:
+        """The fusion of a network's subnets by a rule, with the network's own parameters where it has any."""
+        return cls(network.groups, network.num_classes, rule, network.learned_fusion, **kwargs)
+
+    def hybrid_forward(self, F, first, *others):
+        """Fuse; see the class."""
+        if self.rule == "subnet0" or not others:
+            return F.log_softmax(first, axis=1)
+        if self.learned is not None:
+            return self.learned(first, *others)
+        return _CLASSICAL[self.rule](F, first, others, self._spaces)

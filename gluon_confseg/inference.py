@@ -1,0 +1,197 @@
+"""How a network looks at an image in evaluation: once and whole, or mirrored, at several scales, in windows.
+
+All resizing has half-pixel centres, OpenCV's geometry. What several views say is averaged as probabilities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import cv2
+import mxnet as mx
+import numpy as np
+
+from .errors import RunError
+from .network import enlarge
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """The views of an image that are averaged; the default is one: the whole image at its own size.
+
+    scales     factors of the image's size, each once
+    flip       the mirrored image as well, its probabilities mirrored back
+    window     (height, width) in pixels of the scaled image, slid over it; None: the whole image
+    overlap    share of a window that the next one covers again, from 0 to below 1; the last one ends at the border
+    bicubic    enlarge probabilities bicubically, as ResNet-38's authors do, instead of log-scores bilinearly; they may
+               then leave 0 to 1 by a little
+    Raises RunError for what can't be.
+    """
+
+    scales: tuple = (1.0,)
+    flip: bool = False
+    window: tuple | None = None
+    overlap: float = 1 / 3
+    bicubic: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
+        if self.window is not None:
+            object.__setattr__(self, "window", tuple(int(pixels) for pixels in self.window))
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
+            raise RunError(f"scales {self.scales} can't be used: give one or more numbers above 0")
+        if len(set(self.scales)) < len(self.scales):
+            raise RunError(
+                f"scales {self.scales} hold one twice, which would only count it double: leave it out"
+            )
+        if self.window is not None and (len(self.window) != 2 or min(self.window) < 1):
+            raise RunError(f"window {self.window} can't be used: give its height and width in pixels")
+        if not 0 <= self.overlap < 1:
+            raise RunError(f"an overlap of {self.overlap} can't be used: give a share from 0 to below 1")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether an image is looked at once, as a whole, in the one way that is exported."""
+        return self.scales == (1.0,) and not (self.flip or self.window or self.bicubic)
+
+    def describe(self) -> str:
+        """What is done, for people: "whole images at their own size, one scale"."""
+        if self.window:
+            parts = ["windows of {} x {} pixels".format(*self.window[::-1])]
+        else:
+            parts = ["whole images at their own size" if self.scales == (1.0,) else "whole images"]
+        scales = ", ".join(f"{scale:g}" for scale in self.scales)
+        several = len(self.scales) > 1
+        parts.append("one scale" if self.scales == (1.0,) else f"{'scales' if several else 'scale'} {scales}")
+        parts += ["averaged with their mirror images"] * self.flip + ["enlarged bicubically"] * self.bicubic
+        return ", ".join(parts)
+
+
+PLAIN = Inference()
+
+
+def log_scores(network, fusions: dict, images) -> dict:
+    """images (N, 3, H, W) -> {rule: (N, K, h, w) on the features' grid}. Only as many subnets run as rules need."""
+    features = network.encoder(images)
+    logits = (network.subnet0(*features),)
+    if set(fusions) - {"subnet0"}:
+        logits += network.further(logits[0], features)
+    return {rule: fuse(*(logits[:1] if rule == "subnet0" else logits)) for rule, fuse in fusions.items()}
+
+
+def probabilities(network, fusions: dict, images, inference: Inference = PLAIN) -> dict:
+    """images (N, 3, H, W), normalised, on the network's device -> {rule: (N, K, H, W) float32}, mean over the views.
+
+    fusions    {rule: `fusion.Fusion`}
+    Beside a view's own arrays there is one sum per rule, and at a scale other than 1 one more of that size.
+    """
+    totals = _zeros(network, fusions, images)
+    for scale in inference.scales:
+        scaled = _scaled(images, scale)
+        if scaled.shape == images.shape:
+            _add_views(network, fusions, scaled, inference, totals)
+            continue
+        sums = _zeros(network, fusions, scaled)
+        _add_views(network, fusions, scaled, inference, sums)
+        for rule, total in totals.items():
+            _add_resized(total, sums.pop(rule))
+    return totals
+
+
+def starts(length: int, window: int, overlap: float) -> list:
+    """Where windows of `window` pixels begin on `length` pixels: the last one ends with them."""
+    if length <= window:
+        return [0]
+    step = max(1, math.floor(window * (1 - overlap)))
+    return [*range(0, length - window, step), length - window]
+
+
+def _zeros(network, fusions: dict, images) -> dict:
+    shape = (images.shape[0], network.num_classes, *images.shape[2:])
+    return {rule: np.zeros(shape, np.float32) for rule in fusions}
+
+
+def _scaled(images, scale: float):
+    height, width = (max(1, round(length * scale)) for length in images.shape[2:])
+    if (height, width) == images.shape[2:]:
+        return images
+    resized = [
+        cv2.resize(image.transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LINEAR).transpose(
+            2, 0, 1
+        )
+        for image in images.asnumpy()
+    ]
+    return mx.nd.array(np.stack(resized), ctx=images.context)
+
+
+def _add_views(network, fusions: dict, images, inference: Inference, sums: dict) -> None:
+    """Add the mean over windows and mirror images at one scale, times that scale's share of the whole mean."""
+    share = 1 / (len(inference.scales) * (1 + inference.flip))
+    for rows, columns, covered in _windows(images.shape[2:], inference):
+        weight = np.float32(share) / covered
+        height, width = weight.shape
+        view = _padded(images[:, :, rows, columns], inference.window)
+        for mirrored in (False, True)[: 1 + inference.flip]:
+            seen = mx.nd.flip(view, axis=3) if mirrored else view
+            for rule, scores in _one_view(network, fusions, seen, inference.bicubic):
+                scores = scores[:, :, :, ::-1] if mirrored else scores
+                scores = scores[:, :, :height, :width]
+                scores *= weight
+                sums[rule][:, :, rows, columns] += scores
+
+
+def _windows(size, inference: Inference) -> Iterator[tuple]:
+    """(rows, columns, (h, w) float32: how many windows cover each of its pixels) of every window."""
+    sides = [
+        _intervals(length, window, inference.overlap)
+        for length, window in zip(size, inference.window or size)
+    ]
+    for rows, over_rows in sides[0]:
+        for columns, over_columns in sides[1]:
+            yield rows, columns, np.outer(over_rows, over_columns)
+
+
+def _intervals(length: int, window: int, overlap: float) -> list:
+    """(slice, how many slices cover each of its pixels) along one axis."""
+    slices = [slice(start, min(start + window, length)) for start in starts(length, window, overlap)]
+    covered = np.zeros(length, np.float32)
+    for part in slices:
+        covered[part] += 1
+    return [(part, covered[part]) for part in slices]
+
+
+def _padded(view, window):
+    """Filled up below and on the right with the mean colour, 0 after normalisation, to the size of a window."""
+    missing = [max(0, wanted - there) for wanted, there in zip(window or view.shape[2:], view.shape[2:])]
+    if not any(missing):
+        return view
+    return mx.nd.pad(view, mode="constant", pad_width=(0, 0, 0, 0, 0, missing[0], 0, missing[1]))
+
+
+def _one_view(network, fusions: dict, images, bicubic: bool) -> Iterator[tuple]:
+    """(rule, (N, K, H, W) float32 probabilities that the caller may write to) of each rule."""
+    stride = network.encoder.output_stride
+    for rule, scores in log_scores(network, fusions, images).items():
+        if bicubic:
+            grid = mx.nd.softmax(scores, axis=1).asnumpy()
+            yield rule, _enlarged_bicubically(grid, stride, images.shape[2:])
+        else:
+            yield rule, mx.nd.softmax(enlarge(mx.nd, scores, stride, images), axis=1).asnumpy()
+
+
+def _enlarged_bicubically(grid: np.ndarray, stride: int, size) -> np.ndarray:
+    count, classes, height, width = grid.shape
+    large = np.empty((count, classes, *size), np.float32)
+    for source, target in zip(grid.reshape(-1, height, width), large.reshape(-1, *size)):
+        enlarged = cv2.resize(source, (width * stride, height * stride), interpolation=cv2.INTER_CUBIC)
+        target[:] = enlarged[: size[0], : size[1]]
+    return large
+
+
+def _add_resized(total: np.ndarray, sums: np.ndarray) -> None:
+    """Add probabilities of another scale, plane by plane."""
+    height, width = total.shape[2:]
+    for target, source in zip(total.reshape(-1, height, width), sums.reshape(-1, *sums.shape[2:])):
+        target += cv2.resize(source, (width, height), interpolation=cv2.INTER_LINEAR)
