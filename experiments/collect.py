@@ -18,6 +18,12 @@ from .command import PROJECT
 from .export_symbols import replace_between
 
 FOLDER = PROJECT / "experiments" / "results"
+COLUMNS = {
+    "subnet0_ce": "subnet 0, CE",
+    "all_ce": "all, CE",
+    "subnet0_new": "subnet 0, new CE",
+    "all_new": "all, new CE",
+}
 MARKS = ("<!-- table: python -m experiments.collect -->", "<!-- end of table -->")
 
 
@@ -48,11 +54,9 @@ def keep(run: Path) -> None:
 
 
 def table(kept: list) -> str:
-    """One row per run: which data, network and budget, then the arms' mIoU in percent."""
-    lines = [
-        "| run | data | network | minutes | subnet 0, CE | all, CE | subnet 0, new CE | all, new CE |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    """One row per run: which data, network and budget, then the four arms' mIoU in percent, where they were run."""
+    heads = ["run", "data", "network", "minutes", *COLUMNS.values()]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for results in kept:
         network, data = results["network"], results["data"]
         name = f"{results['experiment']}, {results['training']['profile']}, seed {results['seed']}"
@@ -60,7 +64,8 @@ def table(kept: list) -> str:
         what += f", {data['train_images']} train, {data['val_images']} val"
         built = f"{network['encoder']}, stride {network['output_stride']}, {network['subnets']}, {network['rule']}"
         minutes = results.get("timing", {}).get("minutes")
-        cells = [f"{100 * arm['mean_iou']:.2f}" for arm in results["arms"]]
+        scored = {arm["key"]: f"{100 * arm['mean_iou']:.2f}" for arm in results["arms"]}
+        cells = [scored.get(key, "-") for key in COLUMNS]
         lines.append(f"| {' | '.join([name, what, built, f'{minutes:.1f}' if minutes else '-', *cells])} |")
     return "\n".join(lines)
 

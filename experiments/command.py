@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def _run(arguments, recipes: dict, root_default) -> int:
 def _dry_run(arguments, recipe) -> int:
     from . import dry_run, estimate
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind then either
     found = dry_run.run(recipe, arguments.root, arguments.out, arguments.cell, arguments.dry_batch)
     print(json.dumps(found, indent=2) if arguments.json else estimate.text(found))
     return 0

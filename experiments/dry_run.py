@@ -44,6 +44,10 @@ def run(recipe: Recipe, root=None, out=None, cells=None, images: int = 1) -> dic
     began, arms, load = time.monotonic(), recipe.cells(cells), os.getloadavg()[0]
     if images < 1:
         raise RunError(f"a step of {images} images can't be made: give --dry-batch 1 or more")
+    if out and Path(out).exists():
+        raise RunError(
+            f"{out}: is there already, and a dry run begins anew: choose another folder with --out"
+        )
     with tempfile.TemporaryDirectory(prefix="confseg-dry-run-") as folder:
         few = dry_data.few(recipe, root, Path(folder) / "data", STEPS * max(images, 2))
         say(f"Dry run of {recipe.experiment}, profile {recipe.profile}: {few.train.description}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 
 import numpy as np
 
@@ -148,9 +149,12 @@ def _memory_of_machine() -> int:
 
 def text(found: dict) -> str:
     """For people: what was measured, tables by stage and cell, the whole, and what the figures are not."""
-    return "\n\n".join(
-        [_head(found), _stages(found).text(), _cells(found).text(), _sums(found), _notes(found)]
-    )
+    head, sums, notes = (_wrapped(part(found)) for part in (_head, _sums, _notes))
+    return "\n\n".join([head, _stages(found).text(), _cells(found).text(), sums, notes])
+
+
+def _wrapped(lines: str) -> str:
+    return "\n".join(textwrap.fill(line, 116, subsequent_indent="  ") for line in lines.splitlines())
 
 
 def _head(found: dict) -> str:
@@ -167,8 +171,8 @@ def _head(found: dict) -> str:
         f"Measured on {machine['device']}, {machine['threads']} threads, load average {machine['load']} before: two "
         f"steps of each stage, of few images of {_by(training['crop'][::-1])}; one whole image per network and test.\n"
         f"Extrapolated from that: hours (the second step's time, by images), and memory of a batch of "
-        f"{training['batch_size']} (network, gradients and momentum once, all else by images). Both are upper bounds: what "
-        f"a step does once counts for every image."
+        f"{training['batch_size']} (network, gradients and momentum once, all else by images). "
+        "Both are upper bounds: what a step does once counts for every image."
     )
 
 
@@ -223,7 +227,9 @@ def _sums(found: dict) -> str:
 
 
 def _notes(found: dict) -> str:
-    notes = ["The steps' learning rate is a millionth of the recipe's, since random values may not stand more."]
+    notes = [
+        "The steps' learning rate is a millionth of the recipe's, since random values may not stand more."
+    ]
     notes.append("Not measured: the report's panels, reading and checking the data.")
     if not found["peak_restarts"]:
         notes.append("This system does not reset a process's peak, so each peak is the highest so far.")

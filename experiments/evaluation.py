@@ -9,13 +9,16 @@ import cv2
 import numpy as np
 
 from gluon_confseg import engine, files, hardware, metrics
+from gluon_confseg.crf import DenseCRF
 from gluon_confseg.datasets import normalize, whole_images
+from gluon_confseg.errors import RunError
 from gluon_confseg.fusion import Fusion
 from gluon_confseg.inference import PLAIN, Inference
 from gluon_confseg.progress import Progress
 
 PANELS = 6
-# how whole images are put to the test; the scales are those that DeepLab and GCN publish with
+ABREAST = 6  # arms that a panel can show
+# how whole images are put to the test; the scales are a usual set, the paper names none
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 TESTS = {
     "single": PLAIN,
@@ -23,6 +26,7 @@ TESTS = {
     "flip-bicubic": Inference(flip=True, bicubic=True),  # ResNet-38's authors
     "multi-scale": Inference(scales=SCALES, flip=True),
     "window": Inference(window=(512, 1024)),
+    "crf": Inference(crf=DenseCRF()),
 }
 FEW = 32  # are read sooner than a process starts
 
@@ -57,6 +61,14 @@ def file_name(stage: str, test: str = "single", split: str = "val") -> str:
     return ".".join([*parts, "evaluation", "npz"])
 
 
+def check_tests(tests) -> None:
+    """Raise RunError for a way of testing that is not known or can't be had here: before the training, not after it."""
+    for test in sorted(tests):
+        if test not in TESTS:
+            raise RunError(f"no test {test!r}: choose one of {', '.join(TESTS)}")
+        TESTS[test].check()
+
+
 def run(network, dataset, indices, rules, title: str, context=None, inference: Inference = PLAIN) -> dict:
     """Evaluate whole images at their own size: rule -> (images, K, K) int64 counts, in the order of `indices`."""
     counted = {rule: [] for rule in rules}
@@ -84,9 +96,12 @@ def readers(samples: int, context=None) -> int:
 
 
 def write_panels(experiment) -> None:
-    """Crops where the arms differ most inside the groups, and one where the last arm did worst: Fig. 8."""
+    """Crops where the arms differ most inside the groups, and one where the last arm did worst: Fig. 8.
+
+    None where there are more arms than can stand side by side: their networks would not fit in memory together.
+    """
     folder = experiment.folder.path / "panels"
-    chosen = choose(experiment)
+    chosen = choose(experiment) if len(experiment.arms) <= ABREAST else []
     networks = {}
     for arm in experiment.arms:
         if chosen and arm.stage not in networks:
@@ -143,7 +158,7 @@ def _panel(experiment, folder: Path, networks: dict, index: int, pair: tuple, wo
     image, mask = dataset[index]
     pictures = {"truth": mask}
     for arm in experiment.arms:
-        pictures[arm.key] = _predict(networks[arm.stage], experiment.recipe.rule_of(arm), image, experiment)
+        pictures[arm.key] = _predict(networks[arm.stage], arm, image, experiment)
     first, last = (pictures[arm.key] for arm in (experiment.arms[0], experiment.arms[-1]))
     changed = (mask == pair[0]) & ((first == pair[1]) != (last == pair[1]))
     _write_png(folder / name / "image.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -154,12 +169,13 @@ def _panel(experiment, folder: Path, networks: dict, index: int, pair: tuple, wo
     return {"name": name, "why": why, "worse": worse, "box": _box(changed, mask.shape), "classes": list(pair)}
 
 
-def _predict(network, rule: str, image: np.ndarray, experiment) -> np.ndarray:
+def _predict(network, arm, image: np.ndarray, experiment) -> np.ndarray:
     import mxnet as mx
 
+    rule = experiment.recipe.rule_of(arm)
     images = mx.nd.array(normalize(image, **network.normalisation)[None], ctx=experiment.context)
     fuse = Fusion.of(network, rule)
-    return engine.predict(network, {rule: fuse}, images)[rule][0]
+    return engine.predict(network, {rule: fuse}, images, TESTS[arm.test])[rule][0]
 
 
 def _box(changed: np.ndarray, shape: tuple) -> list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ from gluon_confseg import (
     checkpoint,
     engine,
     files,
+    groups,
     losses,
     metrics,
     network,
@@ -19,6 +21,7 @@ from gluon_confseg import (
 )
 from gluon_confseg.datasets import Augment, Batches, Jitter
 from gluon_confseg.errors import RunError
+from gluon_confseg.heads import HeadSettings
 from gluon_confseg.progress import Progress
 from gluon_confseg.runs import RunFolder, read_json
 from gluon_confseg.spaces import Space
@@ -53,6 +56,7 @@ class Experiment:
         self.recipe, self.folder, self.context, self.save_every = recipe, folder, context, save_every
         self.list_weights = list_weights
         self.arms = recipe.arms if arms is None else tuple(arms)
+        evaluation.check_tests({arm.test for arm in self.arms})
         self.train_set, self.val_set = train_set, val_set
         self.classes = self.train_set.labels.num_classes
         self.matrices = evaluation.Matrices(folder.path / "confusion.npz")
@@ -95,15 +99,15 @@ class Experiment:
         """The stage's network with initial values; the same for every stage that draws any."""
         recipe = self.recipe
         runtime.seed(recipe.seed)
-        groups = self.groups(plan)
+        found = self.groups(plan)
         built = network.build(
             self._setting(plan, "encoder"),
             self.classes,
-            groups,
+            found,
             recipe.output_stride,
             self._setting(plan, "subnets"),
             self._setting(plan, "head"),
-            recipe.subnet_head if groups else None,
+            self.subnet_head(plan) if found else None,
             pretrained,
             self.context,
             recipe.last_stage,
@@ -112,6 +116,13 @@ class Experiment:
         )
         engine.freeze_shapes(built)
         return built
+
+    def subnet_head(self, plan: StagePlan) -> HeadSettings:
+        """Settings of the further subnets; one head in place of all has their widths together."""
+        head = self.recipe.subnet_head
+        if self._groups_choice(plan) != "one":
+            return head
+        return dataclasses.replace(head, channels=head.channels * len(self.discovered(plan)))
 
     def _setting(self, plan: StagePlan, name: str):
         """A setting of the stage's network: its own, that of the stage it starts from, or the recipe's."""
@@ -208,26 +219,35 @@ class Experiment:
             yield self.train_set[index][1]
             bar.update(1)
 
-    def discovered(self) -> list:
-        """Groups found in the training matrix."""
-        normalized = metrics.normalize(self.training_matrix())
+    def discovered(self, plan: StagePlan | None = None) -> list:
+        """Groups found in the training matrix of a stage, or of the recipe."""
+        normalized = metrics.normalize(self.training_matrix(plan))
         return grouping.choose("discover", self.recipe.data, normalized, self.recipe.max_groups)
 
     def groups(self, plan: StagePlan | None = None) -> list:
-        """The groups that get a subnet in a stage; without a stage those of the recipe."""
+        """The groups that get a subnet in a stage; without a stage those of the recipe, of which there may be none.
+
+        Raises RunError for a stage that trains subnets where nothing is confused enough.
+        """
         if plan is not None and plan.trains == "baseline":
             return []
         if plan is not None and plan.trains == "fusion":
             return self.groups(self.recipe.stage(plan.start))
-        choice = (plan and plan.groups) or self.recipe.groups
+        choice = self._groups_choice(plan)
         normalized = metrics.normalize(self.training_matrix(plan))
         found = grouping.choose(choice, self.recipe.data, normalized, self.recipe.max_groups)
-        if not found:
+        if not found and plan is not None:
+            papers = ", or use the paper's groups" if self.recipe.data in groups.PAPER else ""
             raise RunError(
                 f"{self.folder.path / 'confusion.npz'}: no classes are confused enough to be a group: there is "
-                "nothing for subnets to mend; train shorter or longer, or use the paper's groups"
+                f"nothing for subnets to mend; train shorter or longer{papers}"
             )
         return found
+
+    def _groups_choice(self, plan: StagePlan | None) -> str:
+        if plan is not None and plan.trains == "fusion":
+            return self._groups_choice(self.recipe.stage(plan.start))
+        return (plan and plan.groups) or self.recipe.groups
 
     # ---- evaluation
 
@@ -243,9 +263,8 @@ class Experiment:
         """Evaluate one network on the validation split; what other rules counted before stays."""
         title = f"evaluating {stage}" + ("" if test == "single" else f", {test}")
         built, every = self.load(self.recipe.stage(stage)), range(len(self.val_set))
-        counted = evaluation.run(
-            built, self.val_set, every, rules, title, self.context, evaluation.TESTS[test]
-        )
+        views = evaluation.TESTS[test]
+        counted = evaluation.run(built, self.val_set, every, rules, title, self.context, views)
         file = self.evaluated(stage, test)
         checkpoint.save(file, {**self._counted(file), **counted}, {"stage": stage})
 

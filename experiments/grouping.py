@@ -6,7 +6,7 @@ import numpy as np
 
 from gluon_confseg import groups
 
-CHOICES = ("paper", "discover", "random", "whole")
+CHOICES = ("paper", "discover", "random", "whole", "one")
 
 
 def choose(choice: str, data: str, normalized, max_groups: int | None = None) -> list:
@@ -16,6 +16,7 @@ def choose(choice: str, data: str, normalized, max_groups: int | None = None) ->
                  "discover": from the matrix
                  "random" or "random N": as many and as large as those discovered, of classes drawn with seed N
                  "whole": as many as those discovered, each of all classes: heads of the same size without groups
+                 "one": one of all classes: a head as wide as those of the discovered groups together
     data         name of the data set, for "paper"
     normalized   (K, K) training matrix, rows sum to 1
     """
@@ -27,7 +28,8 @@ def choose(choice: str, data: str, normalized, max_groups: int | None = None) ->
     found = [tuple(group) for group in groups.discover(normalized, max_groups=max_groups)]
     if kind == "random":
         return drawn_anew(found, len(normalized), int(seed or 0))
-    return [tuple(range(len(normalized)))] * len(found) if kind == "whole" else found
+    every = tuple(range(len(normalized)))
+    return {"discover": found, "whole": [every] * len(found), "one": [every] * min(len(found), 1)}[kind]
 
 
 def drawn_anew(found: list, num_classes: int, seed: int) -> list:

@@ -117,8 +117,11 @@ class Recipe:
         for stage in self.stages:
             if stage.start is not None and stage.start not in names[: names.index(stage.name)]:
                 raise ValueError(f"stage {stage.name} starts from {stage.start}, which is no earlier stage")
-        read = [stage.matrix for stage in self.stages if stage.matrix]
-        for name in [arm.stage for arm in self.arms] + [self.matrix_stage] + read:
+            if stage.matrix is not None and stage.matrix not in names[: names.index(stage.name)]:
+                raise ValueError(
+                    f"stage {stage.name} reads the matrix of {stage.matrix}, which is no earlier stage"
+                )
+        for name in [arm.stage for arm in self.arms] + [self.matrix_stage]:
             if name not in names:
                 raise ValueError(f"{name} is no stage: {', '.join(names)}")
 
@@ -132,6 +135,12 @@ class Recipe:
         if arm.subnets == "0" or trains == "baseline":
             return "subnet0"
         return arm.rule or ("learned" if trains == "fusion" else self.rule)
+
+    def rule_at(self, plan: StagePlan) -> str:
+        """The rule that a stage's checkpoint names: that of the first cell which fuses its network."""
+        fused = [arm for arm in self.arms if arm.stage == plan.name and arm.subnets != "0"]
+        own = "learned" if plan.trains == "fusion" else "subnet0" if plan.trains == "baseline" else self.rule
+        return self.rule_of(fused[0]) if fused else own
 
     def ancestry(self, name: str) -> tuple:
         """The stages from the initial values to this one: what its network has been through."""
@@ -148,11 +157,10 @@ class Recipe:
 
     def needed(self, arms) -> tuple:
         """The stages that these arms depend on, in order; what several share is there once."""
-        wanted = {self.matrix_stage}
-        for arm in arms:
-            wanted |= {plan.name for plan in self.ancestry(arm.stage)}
-        wanted |= {stage.matrix for stage in self.stages if stage.name in wanted and stage.matrix}
-        wanted = {plan.name for name in wanted for plan in self.ancestry(name)}
+        wanted = {self.matrix_stage, *(arm.stage for arm in arms)}
+        for stage in reversed(self.stages):  # whatever a stage needs is earlier
+            if stage.name in wanted:
+                wanted |= {stage.start, stage.matrix}
         return tuple(stage for stage in self.stages if stage.name in wanted)
 
 

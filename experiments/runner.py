@@ -7,6 +7,7 @@ import time
 
 from gluon_confseg import files, runtime
 from gluon_confseg.datasets import open_dataset, pack, scenes
+from gluon_confseg.errors import DatasetError
 from gluon_confseg.progress import Progress
 from gluon_confseg.runs import RunFolder, read_json
 
@@ -15,7 +16,9 @@ from .experiment import Experiment, say
 from .recipe import Recipe
 
 
-def run(recipe: Recipe, root, out, save_every: float = 30.0, list_weights: bool = False, packs=None, cells=None):
+def run(
+    recipe: Recipe, root, out, save_every: float = 30.0, list_weights: bool = False, packs=None, cells=None
+):
     """Run (the rest of) a recipe on the data set at `root`; returns the run folder.
 
     list_weights   name what the recipe's file of weights filled, and did not
@@ -45,6 +48,10 @@ def prepare(
         look_through(train_set, val_set)
     if packs is not None:
         train_set, val_set = (packed(dataset, packs) for dataset in (train_set, val_set))
+    if recipe.groups == "discover" and train_set.labels.num_classes < 3:
+        raise DatasetError(
+            f"{root}: two classes can't form a group with any class outside: subnets need three or more"
+        )
     folder = RunFolder(out, {**dataclasses.asdict(recipe), "root_name": root.resolve().name})
     return Experiment(recipe, train_set, val_set, folder, context, save_every, list_weights, arms)
 

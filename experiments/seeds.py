@@ -24,7 +24,12 @@ def run_each(commands: dict, processes: int) -> None:
                 if not waiting or failed:
                     return
                 name, command = waiting.popleft()
-            if _run(name, command) != 0:
+            try:
+                status = _run(name, command)
+            except OSError as error:
+                print(f"{name}: can't be started ({error.strerror})", file=sys.stderr, flush=True)
+                status = 1
+            if status != 0:
                 failed.append(name)
 
     threads = [threading.Thread(target=work) for _ in range(min(processes, len(commands)))]

@@ -21,8 +21,13 @@ from .recipe import Arm, Recipe, StagePlan
 FAMILIES = {
     "main": ("ce", "new_ce", "ce_subnets", "new_subnets"),
     "controls": (
+        "ce_one",
+        "new_one",
+        "new_one_fast",
+        "new_subnets_fast",
         "ce_whole",
         "new_whole",
+        "new_whole_mean",
         "ce_random",
         "new_random",
         "new_ce_shuffled",
@@ -42,8 +47,9 @@ def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, su
         return StagePlan(name, start, "baseline", loss, arms, fine_rate, **changes)
 
     def heads(name: str, start: str, loss: str, **changes) -> StagePlan:
-        return StagePlan(name, start, "subnets", loss, subnets, subnet_rate, **changes)
+        return StagePlan(name, start, "subnets", loss, **{**head_training, **changes})
 
+    head_training = {"epochs": subnets, "learning_rate": subnet_rate}
     continued = {"epochs": subnets, "learning_rate": fine_rate}
     return (
         StagePlan("base", None, "baseline", "CE", base, rate, warm_up=50),
@@ -51,6 +57,10 @@ def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, su
         baseline("new_ce", "new CE"),
         heads("ce_subnets", "ce", "CE"),
         heads("new_subnets", "new_ce", "new CE"),
+        heads("ce_one", "ce", "CE", groups="one"),
+        heads("new_one", "new_ce", "new CE", groups="one"),
+        heads("new_one_fast", "new_ce", "new CE", groups="one", learning_rate=1.5 * subnet_rate),
+        heads("new_subnets_fast", "new_ce", "new CE", learning_rate=1.5 * subnet_rate),
         heads("ce_whole", "ce", "CE", groups="whole"),
         heads("new_whole", "new_ce", "new CE", groups="whole"),
         heads("ce_random", "ce", "CE", groups="random"),
@@ -70,14 +80,19 @@ def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, su
 
 def arms() -> tuple:
     """Every cell of the study: its stage has its name, but for rules that read another cell's network."""
-    rules = {"new_sum": "sum", "new_product": "product", "new_conditional": "conditional"}
-    heads = ("subnets", "whole", "random", "learned", "plain", "iterated")
+    rules = {
+        "new_sum": ("new_subnets", "sum"),
+        "new_product": ("new_subnets", "product"),
+        "new_conditional": ("new_subnets", "conditional"),
+        "new_whole_mean": ("new_whole", "conditional"),  # of full heads: their mean
+        "ce_plain": ("ce_plain", "sum"),
+    }
+    heads = ("subnets", "one", "fast", "whole", "random", "learned", "iterated")
     cells = []
     for key in (key for family in FAMILIES.values() for key in family):
+        stage, rule = rules.get(key, (key, None))
         fused = key in rules or key.split("_")[-1] in heads
         loss = key if key in losses.PEERS else "CE" if key.startswith("ce") else "new CE"
-        rule = rules.get(key, "sum" if key == "ce_plain" else None)
-        stage = "new_subnets" if key in rules else key
         cells.append(Arm(key, "all" if fused else "0", loss, stage, rule=rule))
     return tuple(cells)
 

@@ -27,13 +27,17 @@ DIFFERENCES = (
     ("new_ce_shuffled", "ce"),
     ("ce_subnets", "ce"),
     ("ce_subnets", "ce_continued"),
+    ("ce_subnets", "ce_one"),
     ("ce_subnets", "ce_whole"),
     ("ce_subnets", "ce_random"),
     ("new_subnets", "ce"),
     ("new_subnets", "ce_continued"),
     ("new_subnets", "new_ce"),
     ("new_subnets", "new_continued"),
+    ("new_subnets", "new_one"),
+    ("new_subnets_fast", "new_one_fast"),
     ("new_subnets", "new_whole"),
+    ("new_subnets", "new_whole_mean"),
     ("new_subnets", "new_random"),
     ("new_conditional", "new_sum"),
     ("new_learned", "new_sum"),
@@ -63,14 +67,19 @@ def collect(recipe, out: Path, split: str = "val") -> dict:
 
 def describe(experiment) -> None:
     """about.json of a seed's run folder: what the page needs beside the matrices."""
-    plans = experiment.recipe.stages
+    plans, file = experiment.recipe.stages, experiment.folder.path / "about.json"
+    images = read_json(file)["images"] if file.exists() else {}
     about = {
         "classes": list(experiment.val_set.classes),
-        "images": {"train": len(experiment.train_set), experiment.val_set.split: len(experiment.val_set)},
+        "images": {
+            **images,
+            "train": len(experiment.train_set),
+            experiment.val_set.split: len(experiment.val_set),
+        },
         "updates": {plan.name: experiment.updates(plan) for plan in plans},
         "groups": [list(group) for group in experiment.discovered()],
     }
-    write(experiment.folder.path / "about.json", about)
+    write(file, about)
 
 
 def write(file: Path, record: dict) -> None:
@@ -79,7 +88,11 @@ def write(file: Path, record: dict) -> None:
 
 
 def _folders(out: Path) -> list:
-    found = [(int(path.name[4:]), path) for path in out.glob("seed*") if path.name[4:].isdigit()]
+    found = [
+        (int(path.name[4:]), path)
+        for path in out.glob("seed*")
+        if path.name[4:].isdigit() and (path / "about.json").exists()
+    ]
     return sorted(found)
 
 

@@ -3,6 +3,7 @@
 Run:   make reproduce-cityscapes                          street scenes that the package draws itself
        make reproduce-cityscapes CITYSCAPES_ROOT=FOLDER   the paper's setting, on GPUs
        make reproduce-cityscapes CITYSCAPES_ROOT=FOLDER PROFILE=quick   a small network, for a machine without GPU
+       .venv/bin/python -m experiments.table3 --dry-run   two steps of each stage in the paper's setting
 Cost and what each gives: experiments/README.md.
 """
 

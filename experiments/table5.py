@@ -1,6 +1,7 @@
 """Table 5: ResNet-101, PASCAL VOC 2012 val. The paper: 75.43 / 76.51 (the text: 75.51) / 76.91 mIoU.
 
 Run:   make reproduce-voc VOC_ROOT=FOLDER     it holds VOCdevkit/ and benchmark_RELEASE/, see data/voc/README.md
+       .venv/bin/python -m experiments.table5 --dry-run   two steps of each stage, on drawn images
 Cost:  two baselines of 80 epochs of 10,582 images, subnets of 16; not measured
 Gives: the paper's three columns from SBD's and VOC's training images (`train_aug`), on VOC val.
 """

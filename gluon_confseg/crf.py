@@ -54,7 +54,7 @@ def refine(probabilities, image, settings: DenseCRF = DenseCRF()) -> np.ndarray:
             f"an image for scores {(classes, height, width)} is ({height}, {width}, 3) uint8, "
             f"got {np.shape(image)} {image.dtype}"
         )
-    field = _library().DenseCRF2D(width, height, classes)
+    field = library().DenseCRF2D(width, height, classes)
     field.setUnaryEnergy(unary)
     field.addPairwiseGaussian(sxy=settings.smoothness_xy, compat=settings.smoothness_weight)
     field.addPairwiseBilateral(
@@ -74,7 +74,8 @@ def _unary(probabilities) -> np.ndarray:
     return np.ascontiguousarray(-np.log(np.maximum(scores, least)).reshape(len(scores), -1))
 
 
-def _library():
+def library():
+    """pydensecrf's module; RunError, one sentence, where it is not installed."""
     try:
         import pydensecrf.densecrf
     except ImportError as error:

@@ -118,10 +118,12 @@ def evaluate(
 
     samples    iterable of batches (images, labels, names) of whole images
     rules      names of `fusion.RULES`, and `fusion.LEARNED` where the network has it
-    inference  the views of each image that are averaged; by default one
+    inference  the views of each image that are averaged, and what refines them; by default one, as it is
     yields     (names, {rule: (H, W) predictions of the batch's first image ... as (N, H, W) uint8},
                {rule: ConfusionMatrix of this batch})
+    Raises RunError, before the first image, where `inference` needs a library that is not installed.
     """
+    inference.check()
     fusions = {rule: Fusion.of(network, rule) for rule in rules}
     for block in fusions.values():
         block.hybridize()

@@ -1,6 +1,7 @@
 """How a network looks at an image in evaluation: once and whole, or mirrored, at several scales, in windows.
 
-All resizing has half-pixel centres, OpenCV's geometry. What several views say is averaged as probabilities.
+All resizing has half-pixel centres, OpenCV's geometry. What several views say is averaged as probabilities, which a
+dense CRF may then refine by the image.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import cv2
 import mxnet as mx
 import numpy as np
 
+from . import crf
+from .crf import DenseCRF
+from .datasets.colour import denormalize
 from .errors import RunError
 from .network import enlarge
 
@@ -27,6 +31,8 @@ class Inference:
     overlap    share of a window that the next one covers again, from 0 to below 1; the last one ends at the border
     bicubic    enlarge probabilities bicubically, as ResNet-38's authors do, instead of log-scores bilinearly; they may
                then leave 0 to 1 by a little
+    crf        settings of a dense CRF that refines the average by the image's colours, on the CPU; it needs an extra:
+               see `check`
     Raises RunError for what can't be.
     """
 
@@ -35,6 +41,7 @@ class Inference:
     window: tuple | None = None
     overlap: float = 1 / 3
     bicubic: bool = False
+    crf: DenseCRF | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
@@ -51,10 +58,15 @@ class Inference:
         if not 0 <= self.overlap < 1:
             raise RunError(f"an overlap of {self.overlap} can't be used: give a share from 0 to below 1")
 
+    def check(self) -> None:
+        """RunError where a library that this needs is not installed: for callers to ask before the work starts."""
+        if self.crf is not None:
+            crf.library()
+
     @property
     def is_plain(self) -> bool:
         """Whether an image is looked at once, as a whole, in the one way that is exported."""
-        return self.scales == (1.0,) and not (self.flip or self.window or self.bicubic)
+        return self.scales == (1.0,) and not (self.flip or self.window or self.bicubic or self.crf)
 
     def describe(self) -> str:
         """What is done, for people: "whole images at their own size, one scale"."""
@@ -66,6 +78,7 @@ class Inference:
         several = len(self.scales) > 1
         parts.append("one scale" if self.scales == (1.0,) else f"{'scales' if several else 'scale'} {scales}")
         parts += ["averaged with their mirror images"] * self.flip + ["enlarged bicubically"] * self.bicubic
+        parts += ["refined by a dense CRF"] * bool(self.crf)
         return ", ".join(parts)
 
 
@@ -85,6 +98,8 @@ def probabilities(network, fusions: dict, images, inference: Inference = PLAIN) 
     """images (N, 3, H, W), normalised, on the network's device -> {rule: (N, K, H, W) float32}, mean over the views.
 
     fusions    {rule: `fusion.Fusion`}
+    A dense CRF then refines each image's mean, and is shown its 8-bit colours: the normalised ones with the network's
+    mean and deviation taken back, which rounds to what the file held.
     Beside a view's own arrays there is one sum per rule, and at a scale other than 1 one more of that size.
     """
     totals = _zeros(network, fusions, images)
@@ -97,6 +112,8 @@ def probabilities(network, fusions: dict, images, inference: Inference = PLAIN) 
         _add_views(network, fusions, scaled, inference, sums)
         for rule, total in totals.items():
             _add_resized(total, sums.pop(rule))
+    if inference.crf is not None:
+        _refine(totals, images.asnumpy(), network.normalisation, inference.crf)
     return totals
 
 
@@ -195,3 +212,12 @@ def _add_resized(total: np.ndarray, sums: np.ndarray) -> None:
     height, width = total.shape[2:]
     for target, source in zip(total.reshape(-1, height, width), sums.reshape(-1, *sums.shape[2:])):
         target += cv2.resize(source, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _refine(totals: dict, images: np.ndarray, normalisation: dict, settings: DenseCRF) -> None:
+    """Put a dense CRF's probabilities in place of those of each rule and image."""
+    for n, image in enumerate(images):
+        picture = denormalize(image, **normalisation)
+        for total in totals.values():
+            # bicubic views leave a little below 0
+            total[n] = crf.refine(np.maximum(total[n], 0), picture, settings)

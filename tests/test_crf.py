@@ -1,14 +1,24 @@
-"""The dense CRF: what it is without its library, and its laws with it."""
+"""The dense CRF: what it is without its library, its laws with it, and what evaluation makes of it."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
+import types
 
+import layouts
+import mxnet as mx
 import numpy as np
 import pytest
+import small
 
-from gluon_confseg import crf
+from gluon_confseg import checkpoint, cli, crf, engine, fusion, network
+from gluon_confseg.datasets import normalize
+from gluon_confseg.datasets.batches import Batch
+from gluon_confseg.datasets.colour import MEAN, MEAN_ONLY, STD, denormalize
 from gluon_confseg.errors import RunError
+from gluon_confseg.inference import PLAIN, Inference, probabilities
 
 K, HEIGHT, WIDTH = 3, 12, 16
 OFF = crf.DenseCRF(appearance_weight=0, smoothness_weight=0)
@@ -117,3 +127,150 @@ def test_probabilities_of_0_and_1_give_finite_scores(library):
     refined = crf.refine(sure, image)
     assert np.isfinite(refined).all()
     np.testing.assert_array_equal(refined.argmax(0), truth)
+
+
+# ---- as a part of evaluation
+
+VIEWS = [Inference(), Inference(scales=(0.5, 1), flip=True), Inference(bicubic=True)]
+
+
+class NextClass:
+    """In place of the library: probabilities as they are, each class's given to the next one. Keeps what it is told."""
+
+    def __init__(self, width: int, height: int, classes: int):
+        self.size, self.told = (classes, height, width), {}
+        NextClass.built.append(self)
+
+    def setUnaryEnergy(self, unary):
+        self.unary = unary
+
+    def addPairwiseGaussian(self, **settings):
+        self.told["gaussian"] = settings
+
+    def addPairwiseBilateral(self, rgbim, **settings):
+        self.image, self.told["bilateral"] = rgbim, settings
+
+    def inference(self, iterations: int):
+        self.told["iterations"] = iterations
+        return np.roll(np.exp(-self.unary), 1, axis=0)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """The list of fields that are built."""
+    package, NextClass.built = types.ModuleType("pydensecrf"), []
+    package.densecrf = types.SimpleNamespace(DenseCRF2D=NextClass)
+    monkeypatch.setitem(sys.modules, "pydensecrf", package)
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", package.densecrf)
+    return NextClass.built
+
+
+@pytest.fixture(scope="module")
+def built():
+    return small.shaken()
+
+
+def pictures() -> np.ndarray:
+    return np.stack([layouts.picture(seed, 24, 40) for seed in range(2)])
+
+
+def normalized(net) -> np.ndarray:
+    return np.stack([normalize(picture, **net.normalisation) for picture in pictures()])
+
+
+def evaluated(net, inference, rules=("subnet0", "sum")) -> tuple:
+    batch = Batch(normalized(net), small.labels(height=24, width=40), ("a", "b"))
+    ((_, predictions, counted),) = engine.evaluate(net, [batch], rules, small.CLASSES, inference=inference)
+    return predictions, counted
+
+
+@pytest.mark.parametrize("std", [STD, MEAN_ONLY, (0.5, 0.4, 1.0)])
+def test_every_colour_comes_back_from_its_normalised_values(std):
+    every = np.stack([np.arange(256)[::step].reshape(16, 16) for step in (1, -1, 1)], axis=2).astype(np.uint8)
+    np.testing.assert_array_equal(denormalize(normalize(every, MEAN, std), MEAN, std), every)
+
+
+@pytest.mark.parametrize("views", VIEWS)
+def test_the_refined_probabilities_decide_the_prediction(built, stand_in, views):
+    chosen = dataclasses.replace(views, crf=crf.DenseCRF(1, 2, 3, 4, 5, 6))
+    before, _ = evaluated(built, views)
+    assert not stand_in
+    after, counted = evaluated(built, chosen)
+    for rule, predicted in after.items():
+        np.testing.assert_array_equal(predicted, (before[rule] + 1) % small.CLASSES)
+        hits = (predicted == small.labels(height=24, width=40)).sum()
+        assert np.trace(counted[rule].counts) == hits
+    assert [field.size for field in stand_in] == [(small.CLASSES, 24, 40)] * 4
+    assert stand_in[0].told == {
+        "gaussian": {"sxy": 5, "compat": 4},
+        "bilateral": {"sxy": 2, "srgb": 3, "compat": 1},
+        "iterations": 6,
+    }
+
+
+@pytest.mark.parametrize("views", VIEWS)
+def test_it_sees_the_mean_of_all_views_and_the_picture_as_the_file_has_it(built, stand_in, views):
+    images = mx.nd.array(normalized(built))
+    fusions = {"sum": fusion.Fusion.of(built, "sum")}
+    mean = probabilities(built, fusions, images, views)["sum"]
+    probabilities(built, fusions, images, dataclasses.replace(views, crf=crf.DenseCRF()))
+    for field, picture, shares in zip(stand_in, pictures(), mean):
+        np.testing.assert_array_equal(field.image, picture)
+        told = np.exp(-field.unary).reshape(shares.shape)
+        np.testing.assert_allclose(told, np.maximum(shares, 0), atol=1e-6)
+
+
+def test_evaluation_with_the_library_predicts_what_refine_says(library, built):
+    predictions, _ = evaluated(built, Inference(crf=crf.DenseCRF()), ["sum"])
+    fused = network.FusedNetwork(built, "sum")(mx.nd.array(normalized(built))).asnumpy()
+    wanted = [crf.refine(shares, picture).argmax(0) for shares, picture in zip(fused, pictures())]
+    assert (predictions["sum"] == np.stack(wanted)).mean() > 0.999  # the mean rounds otherwise
+    assert (predictions["sum"] != fused.argmax(1)).any()
+
+
+def test_without_its_library_evaluation_does_not_begin(built, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)
+
+    def batches():
+        raise AssertionError("an image was read")
+        yield
+
+    chosen = Inference(crf=crf.DenseCRF())
+    with pytest.raises(RunError, match=r"gluon-confseg\[crf\]"):
+        next(engine.evaluate(built, batches(), ["sum"], small.CLASSES, inference=chosen))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "nowhere.npz"],
+        ["predict", "nowhere.npz", __file__, "--out", "out"],
+        ["submit", "nowhere.npz", "--out", "ours.zip"],
+    ],
+)
+def test_without_its_library_no_verb_begins(words, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)
+    assert cli.main([*words, "--crf"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("confseg: the dense CRF needs pydensecrf2") and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_refines(stand_in, tmp_path, capsys):
+    settings = {"head": small.HEAD, "subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
+    net = network.build("resnet18", 19, ((2, 3),), 16, **settings)
+    meta = {"labels": "cityscapes", "rule": "sum", "network": net.settings}
+    checkpoint.save(tmp_path / "net.npz", checkpoint.network_arrays(net), meta)
+    layouts.write_png(tmp_path / "a.png", pictures()[0])
+    words = ["predict", str(tmp_path / "net.npz"), str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--crf", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["inference"]["crf"] == dataclasses.asdict(crf.DenseCRF())
+    np.testing.assert_array_equal(stand_in[0].image, pictures()[0])
+
+
+def test_it_is_described_and_no_plain_look():
+    chosen = Inference(crf=crf.DenseCRF())
+    assert not chosen.is_plain and PLAIN.crf is None
+    assert chosen.describe() == "whole images at their own size, one scale, refined by a dense CRF"

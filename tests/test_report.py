@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 
 import cv2
 import fake_run
@@ -253,6 +254,20 @@ def test_pictures_of_11_19_and_21_classes_are_drawn(tmp_path):
         pictures.groups(tmp_path / "groups.png", shares, names, [[0, 5, 7], [1, 2]])
         assert cv2.imread(str(tmp_path / "matrix.png")).shape[1] > 30 * size
         assert cv2.imread(str(tmp_path / "groups.png")) is not None
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_matrix_of_few_classes_is_as_wide_as_its_title(size, tmp_path):
+    """Otherwise the cells shrink to nothing beside it, which Matplotlib only warns of."""
+    shares, names = np.eye(size), [f"class {k}" for k in range(size)]
+    title = "subnets all, new CE, against subnet 0, CE"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pictures.difference(tmp_path / "matrix.png", shares[::-1], shares, names, [[0, 1]], title)
+        pictures.confusion_matrix(tmp_path / "other.png", shares, names, [[0, 1]], title)
+    picture = cv2.imread(str(tmp_path / "matrix.png")).astype(int)
+    blue = picture[:, :, 0] - picture[:, :, 2] > 100  # cells for the better
+    assert blue.any(1).sum() > 30 * size and blue.any(0).sum() > 30 * size
 
 
 def test_a_picture_does_not_depend_on_the_readers_matplotlib_settings(tmp_path):

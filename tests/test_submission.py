@@ -243,6 +243,35 @@ def test_what_is_no_archive_or_cut_short_is_said(kind, tmp_path, good):
         submission.check(tmp_path / "nowhere.zip", SERVERS[kind], expected(kind))
 
 
+@pytest.mark.parametrize(
+    "packing", ["ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA", "gz", "bz2", "xz"]
+)
+def test_flipped_bytes_in_any_packing_are_one_error_of_ours_or_harmless(packing, tmp_path, good):
+    path, contents = tmp_path / "archive.zip", good("cityscapes")
+    if packing.startswith("ZIP"):
+        with zipfile.ZipFile(path, "w", getattr(zipfile, packing)) as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(path, f"w:{packing}") as archive:
+            for name, content in contents.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    whole, refused, draws = path.read_bytes(), 0, np.random.RandomState(0)
+    submission.check(path, SERVERS["cityscapes"], expected("cityscapes"))
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[draws.randint(len(whole))] ^= draws.randint(1, 256)
+        path.write_bytes(damaged)
+        try:
+            submission.check(path, SERVERS["cityscapes"], expected("cityscapes"))
+        except (RunError, DatasetError) as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 30
+
+
 def test_other_data_sets_have_no_server():
     with pytest.raises(RunError, match="CamVid has no test server; `confseg predict"):
         submission.server_of(CAMVID)
@@ -371,6 +400,7 @@ def test_what_can_not_be_submitted_is_said(place, tmp_path, call, monkeypatch):
         ["x.npz", "--out", "x.zip", "--check", "y.zip"],
         ["--check", "y.zip"],
         ["--check", "y.zip", "--data", "voc", "--flip"],
+        ["--check", "y.zip", "--data", "voc", "--crf"],
         ["--check", "y.zip", "--data", "voc", "--root", "a", "--names", "b"],
     ],
 )

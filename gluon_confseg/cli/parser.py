@@ -143,6 +143,9 @@ def _views(verb) -> None:
     verb.add_argument(
         "--bicubic", action="store_true", help="enlarge probabilities bicubically, as ResNet-38's authors do"
     )
+    verb.add_argument(
+        "--crf", action="store_true", help="refine by a dense CRF: pip install 'gluon-confseg[crf]'"
+    )
 
 
 def _count(text: str) -> int:

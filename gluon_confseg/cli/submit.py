@@ -29,9 +29,10 @@ def _check_usage(arguments) -> None:
         arguments.usage("a checkpoint goes with --out, the archive that is written")
     if arguments.check and not arguments.data:
         arguments.usage("--check needs --data, the benchmark whose server the archive is for")
-    views_given = arguments.flip or arguments.scales or arguments.window or arguments.bicubic
-    if arguments.check and (arguments.rule or views_given):
-        arguments.usage("--check runs no network: leave out --rule, --flip, --scales, --window and --bicubic")
+    of_network = ("rule", "flip", "scales", "window", "bicubic", "crf")
+    given = [f"--{name}" for name in of_network if getattr(arguments, name)]
+    if arguments.check and given:
+        arguments.usage(f"--check runs no network: leave out {', '.join(given)}")
     if arguments.names and (arguments.checkpoint or arguments.root):
         arguments.usage("--names goes with --check, in place of --root")
 

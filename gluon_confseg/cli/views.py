@@ -1,20 +1,24 @@
-"""The options of how a network looks at an image, `--flip --scales --window`, for the verbs that run one."""
+"""The options of how a network looks at an image, `--flip` to `--crf`, for the verbs that run one."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from gluon_confseg.crf import DenseCRF
 from gluon_confseg.inference import Inference
 
 
 def inference(arguments) -> Inference:
-    """What the command line asks for; RunError for what can't be."""
-    return Inference(
+    """What the command line asks for; RunError for what can't be, and for a library that is not installed."""
+    chosen = Inference(
         scales=tuple(arguments.scales or (1.0,)),
         flip=arguments.flip,
         window=tuple(arguments.window) if arguments.window else None,
         bicubic=arguments.bicubic,
+        crf=DenseCRF() if arguments.crf else None,
     )
+    chosen.check()
+    return chosen
 
 
 def record(chosen: Inference) -> dict:

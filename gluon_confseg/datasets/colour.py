@@ -37,6 +37,12 @@ def normalize(
     return out
 
 
+def denormalize(image: np.ndarray, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> np.ndarray:
+    """(3, H, W) float32 -> (H, W, 3) uint8 RGB: what `normalize` was given, to the last bit; others are rounded."""
+    values = image.transpose(1, 2, 0) * np.array(std, np.float32) + np.array(mean, np.float32)
+    return _rounded(255 * values)
+
+
 @functools.lru_cache(maxsize=16)
 def _table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
     """(3, 256) float32: what each value of each channel becomes."""

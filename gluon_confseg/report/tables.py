@@ -17,6 +17,8 @@ from gluon_confseg.report.grid import Grid
 from gluon_confseg.spaces import Space
 
 MINUS = "\u2212"
+WIDEST = 7  # arms that stand side by side
+SEVERAL = "several networks"  # where the paper's numbers have no common baseline, and so no gains
 
 
 def table(results: dict, style: str = "markdown") -> str:
@@ -72,7 +74,10 @@ def _plain(name: str) -> str:
 
 
 def arms(results: dict) -> Grid:
-    """Table 3, arms as columns: our mIoU, gain over the first arm, accuracy, recall; the paper's mIoU."""
+    """Table 3, arms as columns: our mIoU, gain over the first arm, accuracy, recall; the paper's mIoU.
+
+    More than WIDEST arms are rows, as in Table 2.
+    """
     columns = results["arms"]
     rows = [
         ["loss", *(arm["loss"] for arm in columns)],
@@ -84,8 +89,16 @@ def arms(results: dict) -> Grid:
     theirs = [_fraction(arm.get("paper_mean_iou")) for arm in columns]
     if any(value is not None for value in theirs):
         rows.append([f"mIoU, %: {paper_label(results)}", *map(percent, theirs)])
-        rows.append([f"gain, points: {paper_label(results)}", *_gains(theirs)])
-    return Grid(["subnets", *(str(arm["subnets"]) for arm in columns)], rows)
+        if (results.get("paper") or {}).get("encoder") != SEVERAL:
+            rows.append([f"gain, points: {paper_label(results)}", *_gains(theirs)])
+    grid = Grid(["subnets", *(str(arm["subnets"]) for arm in columns)], rows)
+    return grid if len(columns) <= WIDEST else _turned(grid)
+
+
+def _turned(grid: Grid) -> Grid:
+    """Rows as columns."""
+    head, *rows = (list(line) for line in zip(grid.head, *grid.rows))
+    return Grid(head, rows, words=2)
 
 
 def _fraction(paper_percent) -> object:

@@ -20,8 +20,14 @@ from gluon_confseg.submission.servers import Server
 
 Progress = Callable[[int], None]
 
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python built without it can't read such archives, and says so by a RuntimeError
+    LZMAError = RuntimeError
+
 # RuntimeError: a zip with a password, or packed in a way that Python has not
-_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError)
+_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, *_DAMAGED)
 
 
 def write(path: Path, predictions: Predictions, expected: dict, progress: Progress | None = None) -> None:

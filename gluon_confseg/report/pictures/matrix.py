@@ -90,8 +90,11 @@ def difference(
 def _draw(path, colors, numbers, dark, classes, groups, order, title, note, empty) -> None:
     size = len(order)
     longest = 0.085 * max(len(name) for name in classes)
-    with canvas.figure(path, 0.7 + longest + 0.42 * size, 1.65 + 0.8 * longest + 0.42 * size) as figure:
-        axes = figure.add_subplot()
+    wide = max(
+        0.42 * size, 0.1 * len(title), 0.068 * len(note)
+    )  # title and note are wider than a few classes
+    with canvas.figure(path, 0.7 + longest + wide, 1.65 + 0.8 * longest + 0.42 * size) as figure:
+        axes = figure.add_subplot(anchor="W")
         axes.imshow(colors, interpolation="nearest")
         _cell_lines(axes, size)
         for row, column in np.ndindex(size, size):
