@@ -1,7 +1,7 @@
 # Every target does its own set-up: a virtual environment in .venv with pinned packages (requirements/).
 #   PYTHON=...               the interpreter to make it with (3.8 to 3.11)
 #   CONFSEG_MXNET=cpu|cuda   the MXNet wheel, instead of the one that fits the machine
-# Settings of the experiments: CITYSCAPES_ROOT, CAMVID_ROOT, VOC_ROOT, OWN_ROOT, PROFILE, OUT, and ARGS for any other option.
+# Settings of the experiments: CITYSCAPES_ROOT, CAMVID_ROOT, VOC_ROOT, OWN_ROOT, WEIGHTS, PROFILE, OUT, and ARGS for any other option.
 
 SHELL := /bin/sh
 VENV := .venv
@@ -9,6 +9,7 @@ RUN := $(VENV)/bin/python
 SETUP := sh requirements/bootstrap.sh
 CAMVID_ROOT ?= data/camvid
 OWN_ROOT ?= data/custom
+WEIGHTS ?=
 PROFILE ?=
 OUT ?=
 ARGS ?=
@@ -17,13 +18,13 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-pretrained setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid \
+.PHONY: help setup setup-test setup-pretrained setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid dry-run \
 	test test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
-	@echo "Settings: CITYSCAPES_ROOT CAMVID_ROOT VOC_ROOT OWN_ROOT PROFILE OUT ARGS PYTHON CONFSEG_MXNET"
+	@echo "Settings: CITYSCAPES_ROOT CAMVID_ROOT VOC_ROOT OWN_ROOT WEIGHTS PROFILE OUT ARGS PYTHON CONFSEG_MXNET"
 
 setup:
 	@$(SETUP)
@@ -38,8 +39,18 @@ setup-notebook:
 setup-torch:
 	@$(SETUP) --venv .venv-torch test pretrained torch
 
-reproduce-cityscapes: setup  ## Table 3 on CITYSCAPES_ROOT, or else on drawn street scenes
+reproduce-cityscapes: setup  ## Tables 3 and 4 on CITYSCAPES_ROOT (4 with WEIGHTS), or else Table 3 on drawn street scenes
 	$(RUN) -m experiments.table3 $(if $(CITYSCAPES_ROOT),--root "$(CITYSCAPES_ROOT)") $(options)
+	$(if $(CITYSCAPES_ROOT),$(if $(filter-out full,$(PROFILE)),,$(table4)))
+
+table4 = $(if $(WEIGHTS),$(RUN) -m experiments.table4 --root "$(CITYSCAPES_ROOT)" --weights "$(WEIGHTS)" \
+	$(if $(OUT),--out "$(OUT)-table4") $(ARGS),@echo "Table 4 was left out: it starts from ResNet-38's released \
+	weights, whose .params file goes into WEIGHTS=FILE (docs/encoders.md)")
+
+dry-run: setup  ## Tables 3, 4 and 5: two steps of each stage at full size, and what they will need on this machine
+	$(RUN) -m experiments.table3 --dry-run $(ARGS)
+	$(RUN) -m experiments.table4 --dry-run $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	$(RUN) -m experiments.table5 --dry-run $(ARGS)
 
 reproduce-camvid: setup  ## the same on CamVid (CAMVID_ROOT); PROFILE=quick or full
 	$(RUN) -m experiments.camvid --root "$(CAMVID_ROOT)" $(options)

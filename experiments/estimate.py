@@ -27,7 +27,7 @@ def record(recipe: Recipe, dry, few, load: float, seconds: float) -> dict:
     stages = [_stage(recipe, plan, dry.stages[plan.name], few) for plan in recipe.needed(dry.arms)]
     matrices = [_matrix(recipe, name, found, few) for name, found in dry.training_matrices.items()]
     evaluations = [_evaluation(dry, key, found, few) for key, found in dry.evaluations.items()]
-    cells = [_cell(recipe, arm, stages, matrices, evaluations) for arm in dry.arms]
+    cells = [_cell(dry, arm, stages, matrices, evaluations) for arm in dry.arms]
     return {
         "experiment": recipe.experiment,
         "profile": recipe.profile,
@@ -103,12 +103,12 @@ def _image(found) -> dict:
     return {"seconds_per_image": round(found.seconds, 2), "size": [width, height], "peak": found.peak}
 
 
-def _cell(recipe: Recipe, arm, stages: list, matrices: list, evaluations: list) -> dict:
+def _cell(dry, arm, stages: list, matrices: list, evaluations: list) -> dict:
     """A cell, and the hours of all that it depends on: what `--cell` with its name alone would take."""
-    needed = recipe.needed([arm])
+    recipe, needed = dry.recipe, dry.recipe.needed([arm])
     names = [plan.name for plan in needed]
     read = {recipe.matrix_stage, *(plan.matrix for plan in needed)}
-    evaluation = next(e for e in evaluations if (e["stage"], e["test"]) == (arm.stage, arm.test))
+    evaluation = next(e for e in evaluations if (e["stage"], e["test"]) == (dry.read_from(arm), arm.test))
     hours = sum(stage["hours"] for stage in stages if stage["name"] in names)
     hours += sum(matrix["hours"] for matrix in matrices if matrix["stage"] in read)
     return {
@@ -169,7 +169,8 @@ def _head(found: dict) -> str:
         f"Dry run of {found['experiment']}, profile {found['profile']}, on {origin} {_by(data['size'])}, from {start}: "
         f"{found['seconds']:.0f} s.\n"
         f"Measured on {machine['device']}, {machine['threads']} threads, load average {machine['load']} before: two "
-        f"steps of each stage, of few images of {_by(training['crop'][::-1])}; one whole image per network and test.\n"
+        f"steps of each stage, of few images of {_by(training['crop'][::-1])}; one whole image per test and network, "
+        "and networks that differ in their values alone count as one.\n"
         f"Extrapolated from that: hours (the second step's time, by images), and memory of a batch of "
         f"{training['batch_size']} (network, gradients and momentum once, all else by images). "
         "Both are upper bounds: what a step does once counts for every image."

@@ -253,7 +253,7 @@ class Experiment:
 
     def evaluate_all(self) -> None:
         """Every network that a cell reads, once for each way of testing, by all the rules asked for."""
-        for stage, test in dict.fromkeys((arm.stage, arm.test) for arm in self.arms):
+        for stage, test in dict.fromkeys((self.read_from(arm), arm.test) for arm in self.arms):
             known = self._counted(self.evaluated(stage, test))
             missing = [rule for rule in self.rules(stage, test) if rule not in known]
             if missing:
@@ -284,9 +284,18 @@ class Experiment:
         others = self.recipe.other_rules if trains == "subnets" and test == "single" else ()
         return list(dict.fromkeys(["subnet0", *asked, *others]))
 
+    def read_from(self, arm: Arm) -> str:
+        """The stage whose evaluation holds an arm's counts: subnets leave subnet 0 as it was, so one pass will do."""
+        if arm.subnets == "0":
+            for other in self.arms:
+                fused = other.subnets != "0" and other.test == arm.test
+                if fused and self.recipe.stage(other.stage).start == arm.stage:
+                    return other.stage
+        return arm.stage
+
     def per_image(self, arm: Arm) -> np.ndarray:
         """(images, K, K) int64 counts of an arm."""
-        return self.counts(arm.stage, arm.test)[self.recipe.rule_of(arm)]
+        return self.counts(self.read_from(arm), arm.test)[self.recipe.rule_of(arm)]
 
     def counts(self, stage: str, test: str = "single") -> dict:
         """rule -> (images, K, K) int64 counts of a stage's network."""

@@ -167,9 +167,9 @@ class Recipe:
 def four_arms(paper=(None, None, None, None), last: str = "0-3") -> tuple:
     """The four columns of Table 3: subnet 0 or all, cross-entropy or the improved one."""
     return (
-        Arm("subnet0_ce", "0", "CE", "subnets_ce", paper[0]),
+        Arm("subnet0_ce", "0", "CE", "ce", paper[0]),
         Arm("all_ce", last, "CE", "subnets_ce", paper[1]),
-        Arm("subnet0_new", "0", "new CE", "subnets_new", paper[2]),
+        Arm("subnet0_new", "0", "new CE", "new_ce", paper[2]),
         Arm("all_new", last, "new CE", "subnets_new", paper[3]),
     )
 

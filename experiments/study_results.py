@@ -100,11 +100,19 @@ def _counted(recipe, folder: Path, split: str) -> dict:
     """cell -> (images, K, K) counts of one seed."""
     found = {}
     for arm in recipe.arms:
-        file = folder / "checkpoints" / evaluation.file_name(arm.stage, arm.test, split)
-        counts = checkpoint.load(file)[0] if file.exists() else {}
-        if recipe.rule_of(arm) in counts:
-            found[arm.key] = counts[recipe.rule_of(arm)]
+        for stage in _holders(recipe, arm):
+            file = folder / "checkpoints" / evaluation.file_name(stage, arm.test, split)
+            counts = checkpoint.load(file)[0] if file.exists() else {}
+            if recipe.rule_of(arm) in counts:
+                found[arm.key] = counts[recipe.rule_of(arm)]
+                break
     return found
+
+
+def _holders(recipe, arm) -> list:
+    """The stages whose evaluation may hold an arm's counts: see `Experiment.read_from`."""
+    above = [plan.name for plan in recipe.stages if plan.start == arm.stage and plan.trains == "subnets"]
+    return [arm.stage, *(above if arm.subnets == "0" else [])]
 
 
 def _about(out: Path) -> dict:

@@ -34,7 +34,7 @@ RECIPES = {
             StagePlan("new_ce", "ce", "baseline", "new CE", 20, 0.0005),
         ),
         arms=(
-            Arm("subnet0_ce", "0", "CE", "subnets_ce", PAPER[0]),
+            Arm("subnet0_ce", "0", "CE", "ce", PAPER[0]),
             Arm("flip", "0", "CE, flip", "ce", PAPER[0], test="flip-bicubic"),
             Arm("all_ce", "0-3", "CE", "subnets_ce", PAPER[1]),
             Arm("subnet0_new", "0", "new CE", "new_ce", PAPER[2]),

@@ -23,7 +23,7 @@ RECIPES = {
         train_split="train_aug",
         stages=separate_stages(baseline=80, subnets=16, rate=0.002),
         arms=(
-            Arm("subnet0_ce", "0", "CE", "subnets_ce", PAPER[0]),
+            Arm("subnet0_ce", "0", "CE", "ce", PAPER[0]),
             Arm("all_ce", "0 and 1", "CE", "subnets_ce", PAPER[1]),
             Arm("all_new", "0 and 1", "new CE", "subnets_new", PAPER[2]),
         ),

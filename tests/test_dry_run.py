@@ -11,7 +11,7 @@ import pytest
 from layouts import make_cityscapes
 
 from experiments import dry_data, dry_run, estimate, resident, table3, table5
-from experiments.recipe import StagePlan
+from experiments.recipe import Arm, StagePlan
 from gluon_confseg import engine
 from gluon_confseg.errors import DatasetError, RunError
 from gluon_confseg.heads import HeadSettings
@@ -23,6 +23,7 @@ TINY = dataclasses.replace(
     crop=(32, 32),
     batch_size=4,
     draw={"train": 8, "val": 4, "size": (128, 64)},
+    arms=(*table3.RECIPES["smoke"].arms, Arm("all_ce_product", "0-3", "CE", "subnets_ce", rule="product")),
 )
 
 
@@ -51,6 +52,16 @@ def test_the_same_network_is_evaluated_once(found):
         ("subnets_ce", "single"),
         ("subnets_new", "single"),
     ]
+
+
+def test_networks_that_differ_in_values_alone_are_timed_once(found):
+    record, _ = found
+    assert len({e["seconds_per_image"] for e in record["evaluations"]}) == 1
+
+
+def test_a_baseline_cell_needs_no_subnets():
+    names = [plan.name for plan in TINY.needed(TINY.cells(["subnet0_new"]))]
+    assert names == ["base", "new_ce"]
 
 
 def test_nothing_is_left_behind(found):
@@ -104,7 +115,7 @@ def test_a_full_batch_is_extrapolated_from_the_second_step_and_by_images():
 
 def test_asked_for_its_run_folder_is_kept_and_not_taken_for_another_run(tmp_path):
     out = tmp_path / "kept"
-    record = dry_run.run(TINY, out=out, cells=["subnet0_ce"], images=2)
+    record = dry_run.run(TINY, out=out, cells=["all_ce"], images=2)
     assert json.loads((out / "config.json").read_text())["dry_run"] is True
     assert (out / "checkpoints" / "subnets_ce.npz").stat().st_size == record["stages"][-1]["checkpoint"]
     assert [stage["images_per_step"] for stage in record["stages"]] == [2, 2, 2]
@@ -157,7 +168,7 @@ def test_a_frozen_part_that_changes_is_found(monkeypatch):
     with pytest.raises(
         RunError, match="stage subnets_ce: parameter:encoder.* was frozen, and training changed it"
     ):
-        dry_run.run(TINY, cells=["subnet0_ce"])
+        dry_run.run(TINY, cells=["all_ce"])
 
 
 def test_the_peak_begins_anew_and_sees_what_is_held():
