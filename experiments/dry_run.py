@@ -215,7 +215,7 @@ class DryRun(Experiment):
 
     def evaluate(self, stage: str, test: str, rules: list) -> None:
         """As there, of one image; a network that differs from another in its values alone takes as long as that one."""
-        twin = self._twins.setdefault((self._shape(stage), test, tuple(rules)), stage)
+        twin = self._twins.setdefault((self._shape(stage), test, frozenset(rules)), stage)
         if twin != stage:
             self.load(self.recipe.stage(stage))
             checkpoint.save(self.evaluated(stage, test), self.counts(twin, test), {"stage": stage})
