@@ -66,7 +66,10 @@ def classes(record: dict, cells=("ce", "new_ce", "ce_subnets", "new_subnets", "n
 
 
 def picture(differences: list) -> bytes:
-    """PNG: each difference with its seeds and its interval; green where that is above 0, red below, grey across."""
+    """PNG: each difference with its seeds and its interval; green where that is above 0, red below, grey across.
+
+    Hollow where there is one seed alone: the interval does not hold what another training would change.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -80,12 +83,15 @@ def picture(differences: list) -> bytes:
         axes.plot(
             [100 * v for v in d["seeds"].values()], [row] * len(d["seeds"]), "|", color=colour, markersize=9
         )
-        axes.plot(100 * d["mean"], row, "o", color=colour, markersize=6)
+        filled = colour if len(d["seeds"]) > 1 else "white"
+        axes.plot(100 * d["mean"], row, "o", color=colour, markerfacecolor=filled, markersize=6)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(
         range(len(differences)), [f"{d['cell']} - {d['reference']}" for d in reversed(differences)]
     )
-    axes.set_xlabel("difference in val mIoU, points: mean, seeds (strokes), 95 % interval over images")
+    axes.set_xlabel(
+        "difference in val mIoU, points: mean (hollow: of one seed), seeds (strokes), 95 % over images"
+    )
     axes.spines[["top", "right"]].set_visible(False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
