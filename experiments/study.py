@@ -42,6 +42,13 @@ FAMILIES = {
 }
 
 
+# what ten minutes are enough for
+SHORT = (*FAMILIES["main"], "ce_one", "new_one", "new_whole", "new_random", "new_ce_shuffled") + (
+    "ce_continued",
+    "new_continued",
+)
+
+
 def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, subnet_rate: float) -> tuple:
     """Every stage of the study: epochs of the base, of each arm, and of subnets, with their learning rates."""
 
@@ -147,4 +154,4 @@ RECIPES = {
 if __name__ == "__main__":
     from .study_command import main
 
-    main(RECIPES, FAMILIES, __doc__)
+    main(RECIPES, FAMILIES, SHORT, __doc__)

@@ -14,18 +14,21 @@ from gluon_confseg.errors import ConfSegError
 from . import runner, seeds, study_results
 from .command import PROJECT
 
-DEFAULT = {"full": ("main", "controls", "fusion", "peers")}
-SHORT = ("main", "controls")
-FAMILIES_HELP = "of cells; default: main and controls, of full also fusion and peers"
+DEFAULT = ("main", "controls", "fusion", "peers")
 
 
-def main(recipes: dict, families: dict, doc: str) -> None:
-    """Parse, run, print the table; errors are one sentence and exit status 1."""
+def main(recipes: dict, families: dict, short: tuple, doc: str) -> None:
+    """Parse, run, print the table; errors are one sentence and exit status 1.
+
+    families   name -> keys of cells; the full profile does those of DEFAULT unless told otherwise
+    short      keys of the cells that the other profiles do
+    """
     arguments = _parser(recipes, families, doc).parse_args()
     try:
         recipe = recipes[arguments.profile]
-        chosen = arguments.families or DEFAULT.get(recipe.profile, SHORT)
-        cells = [key for family in chosen for key in families[family]]
+        cells = [key for family in arguments.families or DEFAULT for key in families[family]]
+        if recipe.profile != "full" and not arguments.families:
+            cells = list(short)
         cells = [arm.key for arm in recipe.cells(arguments.cell or cells)]
         if arguments.worker is None:
             _all(arguments, recipe, cells)
@@ -44,7 +47,12 @@ def _parser(recipes: dict, families: dict, doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--root", type=Path, required=True, help="CamVid's folder")
     parser.add_argument("--profile", choices=list(recipes), default="full")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="default: 0 1 2, of quick only 0")
-    parser.add_argument("--families", nargs="+", choices=list(families), help=FAMILIES_HELP)
+    parser.add_argument(
+        "--families",
+        nargs="+",
+        choices=list(families),
+        help=f"of cells; default of full: {', '.join(DEFAULT)}; others do some of each",
+    )
     parser.add_argument("--cell", nargs="+", metavar="NAME", help="only these cells, with what they need")
     parser.add_argument("--split", default="val", help="what to evaluate on; tune on val alone")
     parser.add_argument("--out", type=Path, help="folder of the seeds' run folders")
