@@ -66,7 +66,7 @@ def classes(record: dict, cells=("ce", "new_ce", "ce_subnets", "new_subnets", "n
 
 
 def picture(differences: list) -> bytes:
-    """PNG: each difference with its seeds and its interval; green where that is above 0, red below, grey across.
+    """PNG: each difference with its seeds and its interval; green where all are above 0, red below, grey else.
 
     Hollow where there is one seed alone: the interval does not hold what another training would change.
     """
@@ -78,7 +78,9 @@ def picture(differences: list) -> bytes:
     figure, axes = pyplot.subplots(figsize=(8.5, 0.32 * len(differences) + 1.1), layout="constrained")
     for row, d in enumerate(reversed(differences)):
         low, high = (100 * v for v in d["interval"])
-        colour = GAIN if low > 0 else LOSS if high < 0 else OPEN
+        each = [100 * v for v in d["seeds"].values()]
+        least, most = min(low, *each), max(high, *each)
+        colour = GAIN if least > 0 else LOSS if most < 0 else OPEN
         axes.plot([low, high], [row, row], color=colour, linewidth=2)
         axes.plot(
             [100 * v for v in d["seeds"].values()], [row] * len(d["seeds"]), "|", color=colour, markersize=9
