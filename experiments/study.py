@@ -137,7 +137,7 @@ RECIPES = {
         **COMMON,
         stages=stages(base=5, arms=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
         crop=(96, 128),
-        scale=(0.4, 0.7),
+        scale=(0.5, 1.1),
         matrix_images=60,
         profile="quick",
     ),

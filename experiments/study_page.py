@@ -92,7 +92,7 @@ def picture(differences: list) -> bytes:
         range(len(differences)), [f"{d['cell']} - {d['reference']}" for d in reversed(differences)]
     )
     axes.set_xlabel(
-        "difference in val mIoU, points: mean (hollow: of one seed), seeds (strokes), 95 % over images"
+        "difference in val mIoU, points\nmean (hollow: of one seed), seeds (strokes), 95 % over images (bars)"
     )
     axes.spines[["top", "right"]].set_visible(False)
     content = io.BytesIO()
