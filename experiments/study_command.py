@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from gluon_confseg import hardware
+from gluon_confseg import files, hardware
 from gluon_confseg.datasets import open_dataset
 from gluon_confseg.errors import ConfSegError
 
@@ -73,7 +73,7 @@ def _all(arguments, recipe, cells: list) -> None:
     seeds.run_each({f"seed {seed}": [*command, str(seed)] for seed in wanted}, processes)
     record = study_results.collect(recipe, out, arguments.split)
     for file in filter(None, (out / f"study-{arguments.split}.json", arguments.keep)):
-        study_results.write(file, record)
+        files.write_json(file, record)
     print(study_results.table(record))
     print(f"results: {out / f'study-{arguments.split}.json'}")
 

@@ -82,12 +82,7 @@ def describe(experiment) -> None:
         "updates": {plan.name: experiment.updates(plan) for plan in plans},
         "groups": [list(group) for group in experiment.discovered()],
     }
-    write(file, about)
-
-
-def write(file: Path, record: dict) -> None:
-    """Write the record as JSON."""
-    files.write_json(file, record)
+    files.write_json(file, about)
 
 
 def _folders(out: Path) -> list:

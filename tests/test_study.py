@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import criteria, evaluation, grouping, seeds, study, study_page, study_results
-from gluon_confseg import checkpoint, losses, metrics
+from gluon_confseg import checkpoint, files, losses, metrics
 from gluon_confseg.errors import ConfSegError, RunError
 
 CONFUSED = np.array(
@@ -159,7 +159,7 @@ def test_results_and_page_are_computed_from_the_run_folders(tmp_path):
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             checkpoint.save(folder / "checkpoints" / evaluation.file_name(stage), counted, {})
         about = {"classes": list("abcd"), "groups": [[0, 1]], "updates": {"ce": 3, "new_ce": 3}, "images": {}}
-        study_results.write(folder / "about.json", about)
+        files.write_json(folder / "about.json", about)
     record = study_results.collect(recipe, tmp_path)
     assert [cell["key"] for cell in record["cells"]] == ["ce", "new_ce"]
     gain = record["differences"][0]

@@ -30,7 +30,8 @@ class LabelStatistics:
         """
         pixels, image_pixels = np.zeros((2, num_classes), np.int64)
         images = 0
-        for images, mask in enumerate(masks, 1):  # noqa: B007
+        for mask in masks:
+            images += 1
             counts = _counts(np.asarray(mask), num_classes, ignore_label, images)
             pixels += counts
             image_pixels += np.where(counts > 0, counts.sum(), 0)
