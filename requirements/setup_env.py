@@ -252,7 +252,7 @@ def install(venv: Path, names: list[str], python: str) -> None:
 def applies(line: str, python: str) -> bool:
     """Whether a line of a requirement file names a package for this Python ("3.8"); markers have one form."""
     requirement, _, marker = line.partition(";")
-    if not requirement.strip() or requirement.startswith("#"):
+    if not requirement.strip() or requirement.startswith(("#", "-")):
         return False
     bound = re.search(r"python_version < '3\.(\d+)'", marker)
     return bound is None or int(python.split(".")[1]) < int(bound.group(1))
