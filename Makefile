@@ -18,7 +18,7 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-pretrained setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid dry-run \
+.PHONY: help setup setup-test setup-pretrained setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid study-drawn dry-run \
 	test test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
@@ -63,6 +63,9 @@ reproduce-own: setup-pretrained  ## the four arms on your own data (OWN_ROOT), g
 
 study-camvid: setup-pretrained  ## what each part gains on CamVid (CAMVID_ROOT), beside controls; PROFILE=quick or full
 	$(RUN) -m experiments.study --root "$(CAMVID_ROOT)" $(options)
+
+study-drawn: setup-pretrained  ## the same on drawn street scenes: 19 classes with look-alikes
+	$(RUN) -m experiments.study --profile drawn $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 test: setup-test  ## the tests
 	$(RUN) -m pytest -m "not torch" --numprocesses 2 $(ARGS)

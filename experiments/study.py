@@ -3,6 +3,7 @@
 Run:   make study-camvid CAMVID_ROOT=FOLDER                         the four arms and their controls, 3 seeds
        make study-camvid CAMVID_ROOT=FOLDER PROFILE=quick            10 minutes: what it does, not what is true
        make study-camvid CAMVID_ROOT=FOLDER ARGS="--families peers --seeds 0"
+       make study-drawn                                              19 classes, some alike, in scenes drawn for it
 Cost and what it gives: experiments/README.md; what it showed: docs/study.md. The paper has no CamVid numbers.
 
 EfficientNet-Lite0, its first eleven blocks, ImageNet weights, output stride 8. One cross-entropy network, `base`, from
@@ -35,6 +36,8 @@ FAMILIES = {
         "new_continued",
         "long_subnets",
         "long_one",
+        "ce_longer",
+        "new_longer",
     ),
     "fusion": ("new_sum", "new_product", "new_conditional", "new_learned", "ce_plain", "new_iterated"),
     "peers": tuple(losses.PEERS),
@@ -79,6 +82,8 @@ def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, su
         StagePlan("new_continued", "new_ce", "baseline", "new CE", **continued),
         heads("long_subnets", "new_continued", "new CE"),
         heads("long_one", "new_continued", "new CE", groups="one"),
+        StagePlan("ce_longer", "ce_continued", "baseline", "CE", **continued),
+        StagePlan("new_longer", "new_continued", "baseline", "new CE", **continued),
         StagePlan("new_learned", "new_subnets", "fusion", "CE", 1, subnet_rate),
         heads("ce_plain", "ce", "CE", subnets="plain"),
         heads("new_iterated", "new_ce", "new CE", matrix="new_ce"),
@@ -140,6 +145,14 @@ RECIPES = {
         scale=(0.5, 1.1),
         matrix_images=60,
         profile="quick",
+    ),
+    # where groups should matter most: more classes, which look alike, and a base that is trained to its end
+    "drawn": Recipe(
+        **{**COMMON, "data": "cityscapes", "title": "What confusing groups are worth on drawn street scenes"},
+        stages=stages(base=24, arms=4, subnets=5, rate=0.02, fine_rate=0.02, subnet_rate=0.02),
+        crop=(160, 224),
+        draw={"train": 240, "val": 60, "size": (512, 256), "seed": 0},
+        profile="drawn",
     ),
     "smoke": Recipe(
         **COMMON,

@@ -13,6 +13,7 @@ from gluon_confseg.errors import ConfSegError
 
 from . import runner, seeds, study_results
 from .command import PROJECT
+from .table3 import drawn_root
 
 DEFAULT = ("main", "controls", "fusion", "peers")
 
@@ -26,6 +27,7 @@ def main(recipes: dict, families: dict, short: tuple, doc: str) -> None:
     arguments = _parser(recipes, families, doc).parse_args()
     try:
         recipe = recipes[arguments.profile]
+        arguments.root = _root(recipe, arguments.root)
         cells = [key for family in arguments.families or DEFAULT for key in families[family]]
         if recipe.profile != "full" and not arguments.families:
             cells = list(short)
@@ -44,7 +46,7 @@ def _parser(recipes: dict, families: dict, doc: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--root", type=Path, required=True, help="CamVid's folder")
+    parser.add_argument("--root", type=Path, help="CamVid's folder; profile drawn has none")
     parser.add_argument("--profile", choices=list(recipes), default="full")
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="default: 0 1 2, of quick only 0")
     parser.add_argument(
@@ -63,10 +65,23 @@ def _parser(recipes: dict, families: dict, doc: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _root(recipe, given):
+    """The folder of the data; drawn scenes have their own, the same ones for every seed."""
+    if given is None and recipe.draw is None:
+        raise ConfSegError(f"profile {recipe.profile} needs CamVid: give its folder with --root")
+    if given is not None and recipe.draw is not None:
+        raise ConfSegError(f"profile {recipe.profile} draws its own scenes: leave --root out")
+    return given or drawn_root(recipe)
+
+
 def _all(arguments, recipe, cells: list) -> None:
-    wanted = arguments.seeds or ([0, 1, 2] if recipe.profile == "full" else [0])
+    wanted = arguments.seeds or ([0, 1, 2] if recipe.profile in ("full", "drawn") else [0])
     out = arguments.out or PROJECT / "runs" / f"study-{recipe.profile}"
-    command = [sys.executable, "-m", "experiments.study", "--root", str(arguments.root), "--out", str(out)]
+    command = [sys.executable, "-m", "experiments.study", "--out", str(out)]
+    if recipe.draw is None:
+        command += ["--root", str(arguments.root)]
+    else:
+        runner.draw(arguments.root, recipe.draw)  # before the seeds that share them
     command += ["--profile", recipe.profile, "--split", arguments.split, "--cell", *cells]
     command += ["--save-every", str(arguments.save_every), "--worker"]
     processes = arguments.processes or hardware.physical_cores()

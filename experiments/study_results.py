@@ -59,7 +59,7 @@ def collect(recipe, out: Path, split: str = "val") -> dict:
     found = [difference(*pair, counted) for pair in pairs]
     return {
         "schema": 1,
-        "data": f"{recipe.data}, {split}",
+        "data": f"{recipe.data if recipe.draw is None else 'drawn scenes (not Cityscapes)'}, {split}",
         "profile": recipe.profile,
         "settings": json.loads(json.dumps({**dataclasses.asdict(recipe), "arms": None})),
         **about,

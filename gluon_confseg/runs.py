@@ -8,9 +8,15 @@ from pathlib import Path
 from . import checkpoint, files
 from .errors import CheckpointError, RunError
 
+# lists of a configuration whose entries have names: key of the list -> what names an entry
+NAMED = {"stages": "name", "arms": "key"}
+
 
 class RunFolder:
-    """The files of one run. Opening an existing folder continues it; another configuration there is an error."""
+    """The files of one run. Opening an existing folder continues it; another configuration there is an error.
+
+    Stages and arms that a recipe has gained or lost are none: they are told apart by name.
+    """
 
     def __init__(self, path, config: dict):
         self.path = Path(path)
@@ -31,12 +37,14 @@ class RunFolder:
             files.write_json(file, config)
             return
         before = read_json(file)
-        differing = sorted(k for k in set(before) | set(config) if before.get(k) != config.get(k))
+        differing = _differences(_by_name(before), _by_name(config))
         if differing:
             raise RunError(
-                f"{self.path} holds a run with other settings ({_differences(before, config, differing)}): "
+                f"{self.path} holds a run with other settings ({'; '.join(differing[:3])}): "
                 "choose another folder with --out, or delete that one"
             )
+        if before != config:
+            files.write_json(file, _with_lost(config, before))
 
     def log(self, record: dict) -> None:
         """Append one line to log.jsonl, replacing any of the same stage and epoch that a killed run left."""
@@ -97,5 +105,28 @@ def read_json(path) -> dict:
         raise RunError(f"{path}: is damaged ({error}); delete it and run again") from error
 
 
-def _differences(before: dict, now: dict, keys: list) -> str:
-    return "; ".join(f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in keys[:3])
+def _by_name(config: dict) -> dict:
+    """A configuration with an entry for each setting of each named one: "stages.ce.epochs", ..."""
+    flat = {k: v for k, v in config.items() if k not in NAMED}
+    for key, name in NAMED.items():
+        for entry in config.get(key, ()):
+            flat.update({f"{key}.{entry[name]}.{k}": v for k, v in entry.items()})
+    return flat
+
+
+def _with_lost(config: dict, before: dict) -> dict:
+    """`config`, its lists of named entries followed by those that it lost: what they made is in the folder."""
+    merged = dict(config)
+    for key, name in NAMED.items():
+        present = {entry[name] for entry in config.get(key, ())}
+        lost = [entry for entry in before.get(key, ()) if entry[name] not in present]
+        if lost:
+            merged[key] = [*config.get(key, ()), *lost]
+    return merged
+
+
+def _differences(before: dict, now: dict) -> list:
+    """What two configurations by name differ in, in words; named entries that only one of them has are none."""
+    keys = sorted(set(before) | set(now))
+    both = [k for k in keys if k.split(".")[0] not in NAMED or (k in before and k in now)]
+    return [f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in both if before.get(k) != now.get(k)]

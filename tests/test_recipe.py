@@ -13,6 +13,7 @@ from experiments.recipe import Recipe, StagePlan, branching_stages, four_arms
 from gluon_confseg import metrics, report
 from gluon_confseg.errors import RunError
 from gluon_confseg.heads import HeadSettings
+from gluon_confseg.runs import RunFolder
 
 TINY = dataclasses.replace(
     table3.RECIPES["smoke"],
@@ -79,6 +80,26 @@ def test_another_configuration_in_the_same_folder_is_one_sentence(finished):
     _, folder = finished
     with pytest.raises(RunError, match="penalty: 5.0 there, 1.0 now"):
         runner.run(dataclasses.replace(TINY, penalty=1.0), folder / "scenes", folder / "run")
+
+
+def test_a_stage_with_another_setting_is_named(tmp_path):
+    RunFolder(tmp_path, dataclasses.asdict(TINY))
+    stages = (TINY.stages[0], dataclasses.replace(TINY.stages[1], epochs=7), *TINY.stages[2:])
+    with pytest.raises(RunError, match=r"\(stages.ce.epochs: 1 there, 7 now\)"):
+        RunFolder(tmp_path, dataclasses.asdict(dataclasses.replace(TINY, stages=stages)))
+
+
+def test_a_recipe_that_gains_a_stage_goes_on_in_its_folder(tmp_path):
+    RunFolder(tmp_path, dataclasses.asdict(TINY))
+    ce = TINY.stage("ce")
+    longer = dataclasses.replace(ce, name="longer", start="ce")
+    gained = dataclasses.replace(TINY, stages=(*TINY.stages, longer))
+    RunFolder(tmp_path, dataclasses.asdict(gained))
+    # and one that lost it again: what it made is still there, and may not be trained by other settings
+    RunFolder(tmp_path, dataclasses.asdict(TINY))
+    changed = dataclasses.replace(gained, stages=(*TINY.stages, dataclasses.replace(longer, epochs=9)))
+    with pytest.raises(RunError, match="stages.longer.epochs"):
+        RunFolder(tmp_path, dataclasses.asdict(changed))
 
 
 def test_the_report_is_written_from_the_run_folder(finished):
