@@ -24,7 +24,7 @@ OWN = {
 RECIPES = {
     "small": Recipe(
         **{**COMMON, **OWN},
-        stages=branching_stages(12, 4, 5, rate=0.02, fine_rate=0.02, subnet_rate=0.02, warm_up=50),
+        stages=branching_stages(12, 4, 5, rate=0.02, fine_rate=0.02, subnet_rate=0.5, warm_up=50),
         crop=(160, 224),
         scale=(0.5, 1.1),
         other_rules=("sum", "conditional"),

@@ -24,7 +24,9 @@ FAMILIES = {
     "controls": (
         "ce_one",
         "new_one",
+        "new_one_slow",
         "new_one_fast",
+        "new_subnets_slow",
         "new_subnets_fast",
         "ce_whole",
         "new_whole",
@@ -71,8 +73,10 @@ def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, su
         heads("new_subnets", "new_ce", "new CE"),
         heads("ce_one", "ce", "CE", groups="one"),
         heads("new_one", "new_ce", "new CE", groups="one"),
-        heads("new_one_fast", "new_ce", "new CE", groups="one", learning_rate=1.5 * subnet_rate),
-        heads("new_subnets_fast", "new_ce", "new CE", learning_rate=1.5 * subnet_rate),
+        heads("new_one_slow", "new_ce", "new CE", groups="one", learning_rate=0.4 * subnet_rate),
+        heads("new_one_fast", "new_ce", "new CE", groups="one", learning_rate=2 * subnet_rate),
+        heads("new_subnets_slow", "new_ce", "new CE", learning_rate=0.4 * subnet_rate),
+        heads("new_subnets_fast", "new_ce", "new CE", learning_rate=2 * subnet_rate),
         heads("ce_whole", "ce", "CE", groups="whole"),
         heads("new_whole", "new_ce", "new CE", groups="whole"),
         heads("ce_random", "ce", "CE", groups="random"),
@@ -84,7 +88,7 @@ def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, su
         heads("long_one", "new_continued", "new CE", groups="one"),
         StagePlan("ce_longer", "ce_continued", "baseline", "CE", **continued),
         StagePlan("new_longer", "new_continued", "baseline", "new CE", **continued),
-        StagePlan("new_learned", "new_subnets", "fusion", "CE", 1, subnet_rate),
+        StagePlan("new_learned", "new_subnets", "fusion", "CE", 1, fine_rate),
         heads("ce_plain", "ce", "CE", subnets="plain"),
         heads("new_iterated", "new_ce", "new CE", matrix="new_ce"),
         *(baseline(name, name) for name in losses.PEERS),
@@ -103,7 +107,7 @@ def arms() -> tuple:
         "new_whole_mean": ("new_whole", "conditional"),  # of full heads: their mean
         "ce_plain": ("ce_plain", "sum"),
     }
-    heads = ("subnets", "one", "fast", "whole", "random", "learned", "iterated")
+    heads = ("subnets", "one", "slow", "fast", "whole", "random", "learned", "iterated")
     cells = []
     for key in (key for family in FAMILIES.values() for key in family):
         stage, rule = rules.get(key, (key, None))
@@ -133,14 +137,14 @@ COMMON = {
 RECIPES = {
     "full": Recipe(
         **COMMON,
-        stages=stages(base=12, arms=4, subnets=5, rate=0.02, fine_rate=0.02, subnet_rate=0.02),
+        stages=stages(base=12, arms=4, subnets=5, rate=0.02, fine_rate=0.02, subnet_rate=0.5),
         crop=(160, 224),  # sides of whole features at every dilation: see the encoder
         scale=(0.5, 1.1),
         profile="full",
     ),
     "quick": Recipe(
         **COMMON,
-        stages=stages(base=5, arms=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=stages(base=5, arms=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
         crop=(96, 128),
         scale=(0.5, 1.1),
         matrix_images=60,
@@ -149,14 +153,14 @@ RECIPES = {
     # where groups should matter most: more classes, which look alike, and a base that is trained to its end
     "drawn": Recipe(
         **{**COMMON, "data": "cityscapes", "title": "What confusing groups are worth on drawn street scenes"},
-        stages=stages(base=24, arms=4, subnets=5, rate=0.02, fine_rate=0.02, subnet_rate=0.02),
+        stages=stages(base=24, arms=4, subnets=5, rate=0.02, fine_rate=0.02, subnet_rate=0.5),
         crop=(160, 224),
         draw={"train": 240, "val": 60, "size": (512, 256), "seed": 0},
         profile="drawn",
     ),
     "smoke": Recipe(
         **COMMON,
-        stages=stages(base=1, arms=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=stages(base=1, arms=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
         crop=(64, 64),
         scale=(0.2, 0.3),
         matrix_images=4,
