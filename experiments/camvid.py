@@ -23,7 +23,7 @@ COMMON = {
 RECIPES = {
     "quick": Recipe(
         **COMMON,
-        stages=branching_stages(base=10, baseline=2, subnets=3, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=branching_stages(base=10, baseline=2, subnets=3, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
         crop=(180, 240),
         scale=(0.5, 1.0),
         batch_size=4,
@@ -32,7 +32,7 @@ RECIPES = {
     ),
     "full": Recipe(
         **COMMON,
-        stages=branching_stages(base=24, baseline=6, subnets=4, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=branching_stages(base=24, baseline=6, subnets=4, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
         crop=(240, 320),
         scale=(0.5, 1.2),
         batch_size=4,
@@ -40,7 +40,7 @@ RECIPES = {
     ),
     "smoke": Recipe(
         **COMMON,
-        stages=branching_stages(base=1, baseline=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=branching_stages(base=1, baseline=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
         crop=(64, 64),
         scale=(0.2, 0.3),
         batch_size=64,

@@ -47,11 +47,22 @@ FAMILIES = {
 }
 
 
-# what ten minutes are enough for
-SHORT = (*FAMILIES["main"], "ce_one", "new_one", "new_whole", "new_random", "new_ce_shuffled") + (
-    "ce_continued",
-    "new_continued",
-)
+# profile -> the cells it does unless told otherwise; full: four families
+QUICK = (*FAMILIES["main"], "new_one", "new_random")
+CELLS = {
+    "quick": QUICK,
+    "smoke": QUICK,
+    "drawn": (
+        *FAMILIES["main"],
+        "ce_one",
+        "new_one",
+        "new_whole",
+        "new_whole_mean",
+        "new_random",
+        "new_ce_shuffled",
+    )
+    + ("ce_continued", "new_continued", "new_sum", "new_conditional"),
+}
 
 
 def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, subnet_rate: float) -> tuple:
@@ -144,7 +155,7 @@ RECIPES = {
     ),
     "quick": Recipe(
         **COMMON,
-        stages=stages(base=5, arms=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
+        stages=stages(base=12, arms=2, subnets=2, rate=0.02, fine_rate=0.02, subnet_rate=0.5),
         crop=(96, 128),
         scale=(0.5, 1.1),
         matrix_images=60,
@@ -171,4 +182,4 @@ RECIPES = {
 if __name__ == "__main__":
     from .study_command import main
 
-    main(RECIPES, FAMILIES, SHORT, __doc__)
+    main(RECIPES, FAMILIES, CELLS, __doc__)

@@ -18,19 +18,19 @@ from .table3 import drawn_root
 DEFAULT = ("main", "controls", "fusion", "peers")
 
 
-def main(recipes: dict, families: dict, short: tuple, doc: str) -> None:
+def main(recipes: dict, families: dict, own: dict, doc: str) -> None:
     """Parse, run, print the table; errors are one sentence and exit status 1.
 
-    families   name -> keys of cells; the full profile does those of DEFAULT unless told otherwise
-    short      keys of the cells that the other profiles do
+    families   name -> keys of cells
+    own        profile -> keys of the cells it does unless told otherwise; without an entry those of DEFAULT
     """
     arguments = _parser(recipes, families, doc).parse_args()
     try:
         recipe = recipes[arguments.profile]
         arguments.root = _root(recipe, arguments.root)
         cells = [key for family in arguments.families or DEFAULT for key in families[family]]
-        if recipe.profile != "full" and not arguments.families:
-            cells = list(short)
+        if not arguments.families:
+            cells = own.get(recipe.profile, cells)
         cells = [arm.key for arm in recipe.cells(arguments.cell or cells)]
         if arguments.worker is None:
             _all(arguments, recipe, cells)
@@ -53,7 +53,7 @@ def _parser(recipes: dict, families: dict, doc: str) -> argparse.ArgumentParser:
         "--families",
         nargs="+",
         choices=list(families),
-        help=f"of cells; default of full: {', '.join(DEFAULT)}; others do some of each",
+        help=f"of cells; default of full: {', '.join(DEFAULT)}; others do less",
     )
     parser.add_argument("--cell", nargs="+", metavar="NAME", help="only these cells, with what they need")
     parser.add_argument("--split", default="val", help="what to evaluate on; tune on val alone")

@@ -1,6 +1,6 @@
 """Writes the study's tables and picture into docs/study.md, from the kept results.
 
-Run:   .venv/bin/python -m experiments.study_page [experiments/results/study/camvid.json]
+Run:   .venv/bin/python -m experiments.study_page
 """
 
 from __future__ import annotations
@@ -18,26 +18,43 @@ from . import study_results
 from .command import PROJECT
 from .export_symbols import replace_between
 
-KEPT = PROJECT / "experiments" / "results" / "study" / "camvid.json"
+RESULTS = PROJECT / "experiments" / "results" / "study"
 PAGE = PROJECT / "docs" / "study.md"
-MARKS = ("<!-- tables: python -m experiments.study_page -->", "<!-- end of tables -->")
+# data -> the marks in PAGE that its tables stand between
+MARKS = {
+    "camvid": ("<!-- tables: python -m experiments.study_page -->", "<!-- end of tables -->"),
+    "drawn": (
+        "<!-- tables of drawn scenes: python -m experiments.study_page -->",
+        "<!-- end of drawn tables -->",
+    ),
+}
 GAIN, LOSS, OPEN = "#1b7837", "#b2182b", "#666666"
 
 
 def main() -> None:
-    """Read, draw, write."""
-    parser = argparse.ArgumentParser(
+    """Read, draw, write: whatever is there."""
+    argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("file", nargs="?", type=Path, default=KEPT)
+    ).parse_args()
     try:
-        record = read_json(parser.parse_args().file)
+        for name in MARKS:
+            write(name, read_json(kept(name)))
     except ConfSegError as error:
         sys.exit(f"confseg: {error}")
-    files.write_bytes(PROJECT / "docs" / "images" / "study_camvid.png", picture(record["differences"]))
+
+
+def kept(name: str) -> Path:
+    """The committed results of a study."""
+    return RESULTS / f"{name}.json"
+
+
+def write(name: str, record: dict) -> None:
+    """One study's picture and its part of the page."""
+    image = PROJECT / "docs" / "images" / f"study_{name}.png"
+    files.write_bytes(image, picture(record["differences"]))
     text = study_results.table(record)
-    replace_between(PAGE, MARKS, f"{groups(record)}\n\n{text}\n\n{classes(record)}")
-    print(text)
+    replace_between(PAGE, MARKS[name], f"{groups(record)}\n\n{text}\n\n{classes(record)}")
+    print(f"{record['data']}\n{text}\n")
 
 
 def groups(record: dict) -> str:

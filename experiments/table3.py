@@ -39,7 +39,7 @@ RECIPES = {
     "drawn": Recipe(
         **COMMON,
         **SMALL,
-        stages=branching_stages(base=15, baseline=4, subnets=4, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=branching_stages(base=15, baseline=4, subnets=4, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
         crop=(192, 192),
         batch_size=4,
         matrix_images=60,
@@ -58,7 +58,7 @@ RECIPES = {
     "quick": Recipe(
         **COMMON,
         **SMALL,
-        stages=branching_stages(base=2, baseline=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=branching_stages(base=2, baseline=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
         crop=(256, 256),
         batch_size=8,
         matrix_images=100,
@@ -67,7 +67,7 @@ RECIPES = {
     "smoke": Recipe(
         **COMMON,
         **SMALL,
-        stages=branching_stages(base=1, baseline=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.02),
+        stages=branching_stages(base=1, baseline=1, subnets=1, rate=0.02, fine_rate=0.01, subnet_rate=0.5),
         crop=(64, 64),
         batch_size=4,
         matrix_images=4,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments import criteria, evaluation, grouping, seeds, study, study_page, study_results
+from experiments import criteria, evaluation, grouping, seeds, study, study_command, study_page, study_results
 from gluon_confseg import checkpoint, files, losses, metrics
 from gluon_confseg.errors import ConfSegError, RunError
 
@@ -168,6 +168,46 @@ def test_results_and_page_are_computed_from_the_run_folders(tmp_path):
     assert f"{100 * gain['mean']:+.2f}" in study_results.table(record)
     assert study_page.picture(record["differences"]).startswith(b"\x89PNG")
     assert "{a, b}" in study_page.groups(record)
+
+
+def test_the_page_takes_tables_and_picture_of_each_study(tmp_path, monkeypatch):
+    counted = {0: {"new_ce": matrices(6, 1, 0.8), "ce": matrices(6, 2, 0.6)}}
+    record = {
+        "data": "drawn scenes",
+        "classes": list("abcd"),
+        "groups": {"0": [[2, 3]]},
+        "cells": [],
+        "differences": [study_results.difference("new_ce", "ce", counted)],
+    }
+    monkeypatch.setattr(study_page, "PROJECT", tmp_path)
+    monkeypatch.setattr(study_page, "PAGE", tmp_path / "study.md")
+    marks = study_page.MARKS["drawn"]
+    (tmp_path / "study.md").write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
+    study_page.write("drawn", record)
+    page = (tmp_path / "study.md").read_text()
+    assert page.startswith("before\n") and page.endswith("\nafter\n") and "old" not in page
+    assert "{c, d}" in page and f"{100 * record['differences'][0]['mean']:+.2f}" in page
+    assert (tmp_path / "docs" / "images" / "study_drawn.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_on_drawn_scenes_are_not_called_cityscapes(tmp_path):
+    folder = tmp_path / "seed0"
+    (folder / "checkpoints").mkdir(parents=True)
+    files.write_json(folder / "about.json", {"classes": [], "groups": [], "updates": {}, "images": {}})
+    record = study_results.collect(study.RECIPES["drawn"], tmp_path)
+    assert record["data"] == "drawn scenes (not Cityscapes), val"
+
+
+# ---- command
+
+
+def test_photographs_are_asked_for_where_none_are_drawn(tmp_path):
+    with pytest.raises(ConfSegError, match="profile full needs CamVid: give its folder with --root"):
+        study_command._root(study.RECIPES["full"], None)
+    with pytest.raises(ConfSegError, match="profile drawn draws its own scenes"):
+        study_command._root(study.RECIPES["drawn"], tmp_path)
+    assert study_command._root(study.RECIPES["full"], tmp_path) == tmp_path
+    assert study_command._root(study.RECIPES["drawn"], None).name == "512x256-train240-val60-seed0"
 
 
 # ---- processes
