@@ -167,6 +167,16 @@ def test_evaluate_counts_what_predict_segments(place, tmp_path, call, ask):
     assert np.sum(scored["confusion"]) == (labels != 255).sum() > 0
 
 
+def test_overlap_is_that_of_the_windows(place, ask, refuse):
+    words = ["evaluate", place / "without.npz", "--root", place / "camvid", "--overlap", "0.75"]
+    assert refuse(*words) == "confseg: --overlap is of windows: give --window H W as well"
+    close = ask(*words, "--window", 32, 32)
+    assert close["inference"]["overlap"] == 0.75
+    apart = ask(*words[:-1], "0", "--window", 32, 32)
+    assert apart["inference"]["overlap"] == 0 and close["confusion"] != apart["confusion"]
+    assert ask(*words[:-2], "--window", 32, 32)["inference"]["overlap"] == 1 / 3
+
+
 def test_evaluate_says_data_network_rule_and_who_was_left_out(place, call):
     shown = call(
         "evaluate", place / "with.npz", "--data", "camvid", "--root", place / "camvid", "--rule", "product"

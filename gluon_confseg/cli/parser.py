@@ -141,6 +141,12 @@ def _views(verb) -> None:
         help="slide a window of this size, in pixels of the scaled image (default: the whole image)",
     )
     verb.add_argument(
+        "--overlap",
+        type=_overlap,
+        metavar="SHARE",
+        help="share of a window that the next one covers again (default: a third)",
+    )
+    verb.add_argument(
         "--bicubic", action="store_true", help="enlarge probabilities bicubically, as ResNet-38's authors do"
     )
     verb.add_argument(
@@ -158,6 +164,10 @@ def _positive(text: str) -> int:
 
 def _scale(text: str) -> float:
     return _number(text, float, 0.1, 4, "a factor from 0.1 to 4")
+
+
+def _overlap(text: str) -> float:
+    return _number(text, float, 0, 0.95, "a share from 0 to 0.95")
 
 
 def _share(text: str) -> float:

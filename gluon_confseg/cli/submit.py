@@ -29,8 +29,8 @@ def _check_usage(arguments) -> None:
         arguments.usage("a checkpoint goes with --out, the archive that is written")
     if arguments.check and not arguments.data:
         arguments.usage("--check needs --data, the benchmark whose server the archive is for")
-    of_network = ("rule", "flip", "scales", "window", "bicubic", "crf")
-    given = [f"--{name}" for name in of_network if getattr(arguments, name)]
+    of_network = ("rule", "flip", "scales", "window", "overlap", "bicubic", "crf")
+    given = [f"--{name}" for name in of_network if getattr(arguments, name) not in (None, False)]
     if arguments.check and given:
         arguments.usage(f"--check runs no network: leave out {', '.join(given)}")
     if arguments.names and (arguments.checkpoint or arguments.root):
