@@ -35,6 +35,15 @@ def load(path, context=None) -> Saved:
         raise CheckpointError(
             f"{path}: does not say which classes it knows ({str(error).rstrip('.')})"
         ) from error
-    built = network.from_settings(meta["network"], context)
+    built = _build(path, meta["network"], context)
     checkpoint.restore_network(built, arrays, path)
     return Saved(built, meta["rule"], labels)
+
+
+def _build(path, settings: dict, context) -> network.SubnetNetwork:
+    try:
+        return network.from_settings(settings, context)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: describes a network that this version can't build ({error}); take the version that wrote it"
+        ) from error

@@ -306,3 +306,20 @@ def test_a_state_that_is_no_network_yet_is_said_so(tmp_path, about, named):
     checkpoint.save(tmp_path / "state.npz", checkpoint.network_arrays(built), meta)
     with pytest.raises(CheckpointError, match=named):
         saved.load(tmp_path / "state.npz")
+
+
+@pytest.mark.parametrize(
+    "changed, named",
+    [
+        ({"head": {"channels": 8, "attention": True}}, "attention"),  # a setting of some later version
+        ({"encoder": "resnet9000"}, "resnet9000"),
+    ],
+)
+def test_a_network_that_this_version_cannot_build_is_one_sentence(tmp_path, changed, named):
+    built = small.build()
+    about = {"network": {**built.settings, **changed}, "rule": "sum", "labels": "cityscapes"}
+    checkpoint.save(tmp_path / "ce.npz", checkpoint.network_arrays(built), about)
+    with pytest.raises(
+        CheckpointError, match=f"ce.npz: describes a network that .*{named}.*take the version"
+    ):
+        saved.load(tmp_path / "ce.npz")
