@@ -20,13 +20,10 @@ from .export_symbols import replace_between
 
 RESULTS = PROJECT / "experiments" / "results" / "study"
 PAGE = PROJECT / "docs" / "study.md"
-# data -> the marks in PAGE that its tables stand between
+# result file -> the marks in PAGE that its tables stand between
 MARKS = {
-    "camvid": ("<!-- tables: python -m experiments.study_page -->", "<!-- end of tables -->"),
-    "drawn": (
-        "<!-- tables of drawn scenes: python -m experiments.study_page -->",
-        "<!-- end of drawn tables -->",
-    ),
+    name: (f"<!-- {name}: python -m experiments.study_page -->", f"<!-- end of {name} -->")
+    for name in ("camvid", "quick", "drawn")
 }
 GAIN, LOSS, OPEN = "#1b7837", "#b2182b", "#666666"
 
@@ -67,7 +64,7 @@ def groups(record: dict) -> str:
     return "\n".join(["Groups that the base network's training matrix gave:", "", *lines])
 
 
-def classes(record: dict, cells=("ce", "new_ce", "ce_subnets", "new_subnets", "new_whole")) -> str:
+def classes(record: dict, cells=("ce", "new_ce", "ce_subnets", "new_subnets", "new_one")) -> str:
     """IoU by class, mean over the seeds, of some cells."""
     shown = [cell for cell in record["cells"] if cell["key"] in cells]
     lines = [
