@@ -43,6 +43,9 @@ FAMILIES = {
     ),
     "fusion": ("new_sum", "new_product", "new_conditional", "new_learned", "ce_plain", "new_iterated"),
     "peers": tuple(losses.PEERS),
+    "slow_peers": tuple(
+        f"{name}_slow" for name in losses.PEERS
+    ),  # whose gradients are larger than cross-entropy's
     "search": tuple(f"lambda_{penalty}" for penalty in (1, 2.5, 10, 20)) + ("row", "uniform"),
 }
 
@@ -68,12 +71,13 @@ CELLS = {
 def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, subnet_rate: float) -> tuple:
     """Every stage of the study: epochs of the base, of each arm, and of subnets, with their learning rates."""
 
-    def baseline(name: str, loss: str, start: str = "base", **changes) -> StagePlan:
-        return StagePlan(name, start, "baseline", loss, arms, fine_rate, **changes)
+    def baseline(name: str, loss: str, **changes) -> StagePlan:
+        return StagePlan(name, "base", "baseline", loss, **{**arm_training, **changes})
 
     def heads(name: str, start: str, loss: str, **changes) -> StagePlan:
         return StagePlan(name, start, "subnets", loss, **{**head_training, **changes})
 
+    arm_training = {"epochs": arms, "learning_rate": fine_rate}
     head_training = {"epochs": subnets, "learning_rate": subnet_rate}
     continued = {"epochs": subnets, "learning_rate": fine_rate}
     return (
@@ -103,6 +107,7 @@ def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, su
         heads("ce_plain", "ce", "CE", subnets="plain"),
         heads("new_iterated", "new_ce", "new CE", matrix="new_ce"),
         *(baseline(name, name) for name in losses.PEERS),
+        *(baseline(f"{name}_slow", name, learning_rate=0.4 * fine_rate) for name in losses.PEERS),
         *(baseline(f"lambda_{penalty}", "new CE", penalty=penalty) for penalty in (1, 2.5, 10, 20)),
         baseline("row", "new CE", scheme="confusion_row", penalty=1.0),
         baseline("uniform", "new CE", scheme="uniform", penalty=1.0),
@@ -122,8 +127,9 @@ def arms() -> tuple:
     cells = []
     for key in (key for family in FAMILIES.values() for key in family):
         stage, rule = rules.get(key, (key, None))
-        fused = key in rules or key.split("_")[-1] in heads
-        loss = key if key in losses.PEERS else "CE" if key.startswith("ce") else "new CE"
+        peer = key[: -len("_slow")] if key.endswith("_slow") else key
+        fused = peer not in losses.PEERS and (key in rules or key.split("_")[-1] in heads)
+        loss = peer if peer in losses.PEERS else "CE" if key.startswith("ce") else "new CE"
         cells.append(Arm(key, "all" if fused else "0", loss, stage, rule=rule))
     return tuple(cells)
 

@@ -51,7 +51,7 @@ def write(name: str, record: dict) -> None:
     files.write_bytes(image, picture(record["differences"]))
     text = study_results.table(record)
     replace_between(PAGE, MARKS[name], f"{groups(record)}\n\n{text}\n\n{classes(record)}")
-    print(f"{record['data']}\n{text}\n")
+    print(f"{name}: {record['data']}\n\n{text}\n")
 
 
 def groups(record: dict) -> str:

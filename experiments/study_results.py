@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg import checkpoint, files, losses, metrics
+from gluon_confseg import checkpoint, files, metrics
 from gluon_confseg.runs import read_json
 
 from . import evaluation
@@ -49,6 +49,7 @@ DIFFERENCES = (
     ("new_conditional", "new_sum"),
     ("new_learned", "new_sum"),
     ("new_subnets", "new_sum"),
+    ("new_learned", "new_subnets"),
     ("new_iterated", "new_subnets"),
     ("ce_plain", "ce"),
 )
@@ -59,7 +60,7 @@ def collect(recipe, out: Path, split: str = "val") -> dict:
     counted = {seed: _counted(recipe, folder, split) for seed, folder in _folders(out)}
     keys = [arm.key for arm in recipe.arms if any(arm.key in cells for cells in counted.values())]
     about = _about(out)
-    pairs = [*DIFFERENCES, *((key, "ce") for key in keys if key in losses.PEERS)]
+    pairs = [*DIFFERENCES, *((key, "ce") for key in keys if _is_another_loss(recipe, key))]
     found = [difference(*pair, counted) for pair in pairs]
     return {
         "schema": 1,
@@ -70,6 +71,12 @@ def collect(recipe, out: Path, split: str = "val") -> dict:
         "cells": [_cell(recipe, key, counted, about["updates"]) for key in keys],
         "differences": [d for d in found if d],
     }
+
+
+def _is_another_loss(recipe, key: str) -> bool:
+    """Whether a cell is the base network trained on by a loss that DIFFERENCES does not name."""
+    plan = recipe.stage(recipe.cells([key])[0].stage)
+    return plan.start == "base" and key not in {cell for pair in DIFFERENCES for cell in pair}
 
 
 def describe(experiment) -> None:

@@ -97,6 +97,7 @@ def test_every_cell_of_every_family_has_its_stages(profile):
 ADDED = {("ce", "ce_subnets"), ("ce", "new_subnets"), ("ce", "ce_plain"), ("new_ce", "new_subnets")} | {
     ("new_continued", "long_subnets"),
     ("new_sum", "new_learned"),
+    ("new_subnets", "new_learned"),
 }
 
 
@@ -108,6 +109,13 @@ def test_arms_that_are_compared_have_as_many_updates():
             for key in (cell, reference)
         )
         assert ours == theirs or (reference, cell) in ADDED, (cell, reference)
+
+
+def test_each_loss_is_set_beside_cross_entropy_and_nothing_else_is():
+    recipe = study.RECIPES["full"]
+    others = {arm.key for arm in recipe.arms if study_results._is_another_loss(recipe, arm.key)}
+    assert others == {key for name in ("peers", "slow_peers", "search") for key in study.FAMILIES[name]}
+    assert all(recipe.rule_of(arm) == "subnet0" for arm in recipe.cells(sorted(others)))
 
 
 def test_an_unknown_cell_is_one_sentence_that_names_the_cells():
