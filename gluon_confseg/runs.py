@@ -37,7 +37,12 @@ class RunFolder:
             files.write_json(file, config)
             return
         before = read_json(file)
-        differing = _differences(_by_name(before), _by_name(config))
+        try:
+            differing = _differences(_by_name(before), _by_name(config))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{file}: is no run's configuration; choose another folder with --out, or delete this one"
+            ) from error
         if differing:
             raise RunError(
                 f"{self.path} holds a run with other settings ({'; '.join(differing[:3])}): "

@@ -89,6 +89,14 @@ def test_a_stage_with_another_setting_is_named(tmp_path):
         RunFolder(tmp_path, dataclasses.asdict(dataclasses.replace(TINY, stages=stages)))
 
 
+@pytest.mark.parametrize("content", ["[]", '{"stages": [{"epochs": 3}]}', '{"stages": 7}'])
+def test_a_folder_with_a_foreign_configuration_is_one_sentence(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(RunError, match="config.json: is no run's configuration; choose another folder"):
+        RunFolder(tmp_path, dataclasses.asdict(TINY))
+    assert (tmp_path / "config.json").read_text() == content
+
+
 def test_a_recipe_that_gains_a_stage_goes_on_in_its_folder(tmp_path):
     RunFolder(tmp_path, dataclasses.asdict(TINY))
     ce = TINY.stage("ce")
