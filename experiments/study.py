@@ -43,9 +43,8 @@ FAMILIES = {
     ),
     "fusion": ("new_sum", "new_product", "new_conditional", "new_learned", "ce_plain", "new_iterated"),
     "peers": tuple(losses.PEERS),
-    "slow_peers": tuple(
-        f"{name}_slow" for name in losses.PEERS
-    ),  # whose gradients are larger than cross-entropy's
+    # for losses whose gradients are larger than cross-entropy's
+    "slow_peers": tuple(f"{name}_slow" for name in losses.PEERS),
     "search": tuple(f"lambda_{penalty}" for penalty in (1, 2.5, 10, 20)) + ("row", "uniform"),
 }
 
@@ -63,8 +62,11 @@ CELLS = {
         "new_whole_mean",
         "new_random",
         "new_ce_shuffled",
-    )
-    + ("ce_continued", "new_continued", "new_sum", "new_conditional"),
+        "ce_continued",
+        "new_continued",
+        "new_sum",
+        "new_conditional",
+    ),
 }
 
 
@@ -123,14 +125,15 @@ def arms() -> tuple:
         "new_whole_mean": ("new_whole", "conditional"),  # of full heads: their mean
         "ce_plain": ("ce_plain", "sum"),
     }
-    heads = ("subnets", "one", "slow", "fast", "whole", "random", "learned", "iterated")
+    plans = {
+        plan.name: plan for plan in stages(base=1, arms=1, subnets=1, rate=1, fine_rate=1, subnet_rate=1)
+    }
     cells = []
     for key in (key for family in FAMILIES.values() for key in family):
         stage, rule = rules.get(key, (key, None))
-        peer = key[: -len("_slow")] if key.endswith("_slow") else key
-        fused = peer not in losses.PEERS and (key in rules or key.split("_")[-1] in heads)
-        loss = peer if peer in losses.PEERS else "CE" if key.startswith("ce") else "new CE"
-        cells.append(Arm(key, "all" if fused else "0", loss, stage, rule=rule))
+        plan = plans[stage]
+        loss = plans[plan.start].loss if plan.trains == "fusion" else plan.loss
+        cells.append(Arm(key, "0" if plan.trains == "baseline" else "all", loss, stage, rule=rule))
     return tuple(cells)
 
 

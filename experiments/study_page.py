@@ -29,7 +29,7 @@ GAIN, LOSS, OPEN = "#1b7837", "#b2182b", "#666666"
 
 
 def main() -> None:
-    """Read, draw, write: whatever is there."""
+    """Read, draw, write, for every study."""
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
