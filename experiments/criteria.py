@@ -8,7 +8,7 @@ from gluon_confseg import losses, metrics
 
 
 def build(loss: str, num_classes: int, counts, statistics, scheme: str = "confusion", penalty: float = 5.0):
-    """Loss of a name: "CE", "new CE" (Section 3.2), or one of `losses.PEERS` with its published settings.
+    """Loss of a name: "CE", "new CE" (Section 3.2), or one of `losses.OTHER_LOSSES` with its published settings.
 
     counts      function that returns the (K, K) training matrix, for "new CE"
     statistics  function that returns the `losses.LabelStatistics` of the training split, for the peers
@@ -18,7 +18,7 @@ def build(loss: str, num_classes: int, counts, statistics, scheme: str = "confus
     if loss == "CE":
         return losses.CrossEntropyLoss(num_classes)
     if loss != "new CE":
-        return losses.peer(loss, num_classes, statistics())
+        return losses.other_loss(loss, num_classes, statistics())
     kind, _, seed = scheme.partition(" ")
     normalized = metrics.normalize(counts())
     if kind == "shuffled":

@@ -79,7 +79,7 @@ def measure(name: str, steps: int) -> dict:
     encoder.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2))
     with mx.autograd.pause():
         encoder(mx.nd.zeros((1, 3, 32, 32)))  # fixes the shapes that were left open
-    encoder.hybridize(static_alloc=True)  # as engine.freeze_shapes
+    encoder.hybridize(static_alloc=True)  # as engine.hybridize_parts
     trainer = engine.Optimiser.of(encoder._collect_params_with_prefix()).trainer
     seconds = [_step(encoder, trainer, images) for _ in range(steps + 1)][1:]
     return {

@@ -21,10 +21,10 @@ from gluon_confseg import (
 )
 from gluon_confseg.datasets import Augment, Batches, Jitter
 from gluon_confseg.errors import RunError
-from gluon_confseg.heads import HeadSettings
+from gluon_confseg.groups import SubnetSpace
 from gluon_confseg.progress import Progress
 from gluon_confseg.runs import RunFolder, read_json
-from gluon_confseg.spaces import Space
+from gluon_confseg.subnets import HeadSettings
 
 from . import criteria, evaluation, grouping
 from .recipe import Arm, Recipe, StagePlan
@@ -114,7 +114,7 @@ class Experiment:
             self._setting(plan, "norm"),
             **({"learned_fusion": True} if plan.trains == "fusion" else {}),
         )
-        engine.freeze_shapes(built)
+        engine.hybridize_parts(built)
         return built
 
     def subnet_head(self, plan: StagePlan) -> HeadSettings:
@@ -178,7 +178,7 @@ class Experiment:
         """The stage's loss in a group's space, its weights from the training matrix seen there."""
         return criteria.build(
             plan.loss,
-            Space(group, self.classes).channels,
+            SubnetSpace(group, self.classes).channels,
             lambda: metrics.collapse(self.training_matrix(plan), group),
             self.statistics,
             plan.scheme or self.recipe.scheme,

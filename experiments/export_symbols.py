@@ -13,7 +13,7 @@ import gluon_confseg  # noqa: F401  first of all: it readies threads and CUDA li
 import numpy as np
 
 from gluon_confseg import export, files, groups, network
-from gluon_confseg.labels import SPACES
+from gluon_confseg.labels import LABEL_SPACES
 
 from . import table3, table4, table5
 from .command import PROJECT
@@ -37,7 +37,7 @@ def write_table(recipe) -> list:
     rows = []
     for fused in dict.fromkeys(arm.subnets != "0" for arm in recipe.arms):
         subnets = groups.PAPER[recipe.data] if fused else ()
-        classes = SPACES[recipe.data].num_classes
+        classes = LABEL_SPACES[recipe.data].num_classes
         built = network.build(
             recipe.encoder, classes, subnets, recipe.output_stride, recipe.subnets, recipe.head, recipe.head
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from gluon_confseg.errors import ConfSegError
-from gluon_confseg.heads import PLAIN, RESIDUAL, HeadSettings
+from gluon_confseg.subnets import PLAIN, RESIDUAL, HeadSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,7 @@ class StagePlan:
     start    the stage whose result it starts from; None: the initial values
     trains   "baseline" (encoder and subnet 0), "subnets" (all further subnets, on the frozen rest) or "fusion"
              (the learned rule, on all else frozen)
-    loss     "CE", "new CE", or a name of `losses.PEERS`
+    loss     "CE", "new CE", or a name of `losses.OTHER_LOSSES`
     The rest is None where it is as the recipe says:
     groups   of the subnets that it trains: see `grouping.choose`
     matrix   the stage whose network gives the training matrix for this stage's groups and weights C

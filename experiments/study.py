@@ -14,7 +14,7 @@ train on the frozen result. Each seed is a run folder and a process of one threa
 from __future__ import annotations
 
 from gluon_confseg import losses
-from gluon_confseg.heads import HeadSettings
+from gluon_confseg.subnets import HeadSettings
 
 from .recipe import Arm, Recipe, StagePlan
 
@@ -42,9 +42,9 @@ FAMILIES = {
         "new_longer",
     ),
     "fusion": ("new_sum", "new_product", "new_conditional", "new_learned", "ce_plain", "new_iterated"),
-    "peers": tuple(losses.PEERS),
+    "peers": tuple(losses.OTHER_LOSSES),
     # for losses whose gradients are larger than cross-entropy's
-    "slow_peers": tuple(f"{name}_slow" for name in losses.PEERS),
+    "slow_peers": tuple(f"{name}_slow" for name in losses.OTHER_LOSSES),
     "search": tuple(f"lambda_{penalty}" for penalty in (1, 2.5, 10, 20)) + ("row", "uniform"),
 }
 
@@ -108,8 +108,8 @@ def stages(base: int, arms: int, subnets: int, rate: float, fine_rate: float, su
         StagePlan("new_learned", "new_subnets", "fusion", "CE", 1, fine_rate),
         heads("ce_plain", "ce", "CE", subnets="plain"),
         heads("new_iterated", "new_ce", "new CE", matrix="new_ce"),
-        *(baseline(name, name) for name in losses.PEERS),
-        *(baseline(f"{name}_slow", name, learning_rate=0.4 * fine_rate) for name in losses.PEERS),
+        *(baseline(name, name) for name in losses.OTHER_LOSSES),
+        *(baseline(f"{name}_slow", name, learning_rate=0.4 * fine_rate) for name in losses.OTHER_LOSSES),
         *(baseline(f"lambda_{penalty}", "new CE", penalty=penalty) for penalty in (1, 2.5, 10, 20)),
         baseline("row", "new CE", scheme="confusion_row", penalty=1.0),
         baseline("uniform", "new CE", scheme="uniform", penalty=1.0),

@@ -16,8 +16,8 @@ from __future__ import annotations
 import dataclasses
 
 from gluon_confseg import losses
-from gluon_confseg.heads import PLAIN, HeadSettings
 from gluon_confseg.report.tables import SEVERAL
+from gluon_confseg.subnets import PLAIN, HeadSettings
 
 from .command import main
 from .recipe import Arm, Recipe, StagePlan
@@ -70,7 +70,7 @@ OURS_TESTS = ("flip", "multi-scale", "window")
 
 def techniques(small: bool = False) -> tuple:
     """Every technique; with `small` on the recipe's own encoder and its third stage, for tests of the wiring."""
-    found = tuple(Technique(name, LOSSES.get(name), loss=name) for name in losses.PEERS) + NETWORKS
+    found = tuple(Technique(name, LOSSES.get(name), loss=name) for name in losses.OTHER_LOSSES) + NETWORKS
     if not small:
         return found
     return tuple(dataclasses.replace(t, encoder=None, norm=None, head=_small(t.head)) for t in found)

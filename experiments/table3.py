@@ -9,7 +9,7 @@ Cost and what each gives: experiments/README.md.
 
 from __future__ import annotations
 
-from gluon_confseg.heads import PLAIN, HeadSettings
+from gluon_confseg.subnets import PLAIN, HeadSettings
 
 from .command import PROJECT, main
 from .recipe import Recipe, branching_stages, four_arms, separate_stages

@@ -12,7 +12,7 @@ network as its authors tested it.
 
 from __future__ import annotations
 
-from gluon_confseg.heads import PLAIN
+from gluon_confseg.subnets import PLAIN
 
 from .command import main
 from .recipe import Arm, Recipe, StagePlan

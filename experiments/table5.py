@@ -8,7 +8,7 @@ Gives: the paper's three columns from SBD's and VOC's training images (`train_au
 
 from __future__ import annotations
 
-from gluon_confseg.heads import PLAIN
+from gluon_confseg.subnets import PLAIN
 
 from .command import main
 from .recipe import Arm, Recipe, separate_stages

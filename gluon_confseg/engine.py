@@ -15,7 +15,7 @@ from mxnet import gluon
 from .encoders import norms
 from .errors import RunError
 from .fusion import Fusion
-from .inference import PLAIN, Inference, log_scores, probabilities
+from .inference import PLAIN, Inference, log_probabilities, probabilities
 from .metrics import ConfusionMatrix
 from .network import enlarge
 from .steps import BaselineStep, FusionStep, SubnetStep, group_channels
@@ -27,7 +27,7 @@ __all__ = [
     "Optimiser",
     "SubnetStep",
     "evaluate",
-    "freeze_shapes",
+    "hybridize_parts",
     "group_channels",
     "largest_class",
     "on_device",
@@ -141,7 +141,7 @@ def predict(network, fusions: dict, images, inference: Inference = PLAIN) -> dic
     if not inference.is_plain:
         averaged = probabilities(network, fusions, images, inference)
         return {rule: largest_class(averaged.pop(rule)) for rule in fusions}
-    stride, scores = network.encoder.output_stride, log_scores(network, fusions, images)
+    stride, scores = network.encoder.output_stride, log_probabilities(network, fusions, images)
     return {rule: largest_class(enlarge(mx.nd, s, stride, images)) for rule, s in scores.items()}
 
 
@@ -168,7 +168,7 @@ def largest_class(scores) -> np.ndarray:
     return where
 
 
-def freeze_shapes(network) -> None:
+def hybridize_parts(network) -> None:
     """Hybridize the parts that training and evaluation call: encoder, subnet 0, each further subnet.
 
     Not an encoder with in-place activated batch norms: only outside of a graph they save memory (docs/memory.md).

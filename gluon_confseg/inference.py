@@ -85,7 +85,7 @@ class Inference:
 PLAIN = Inference()
 
 
-def log_scores(network, fusions: dict, images) -> dict:
+def log_probabilities(network, fusions: dict, images) -> dict:
     """images (N, 3, H, W) -> {rule: (N, K, h, w) on the features' grid}. Only as many subnets run as rules need."""
     features = network.encoder(images)
     logits = (network.subnet0(*features),)
@@ -190,7 +190,7 @@ def _padded(view, window):
 def _one_view(network, fusions: dict, images, bicubic: bool) -> Iterator[tuple]:
     """(rule, (N, K, H, W) float32 probabilities that the caller may write to) of each rule."""
     stride = network.encoder.output_stride
-    for rule, scores in log_scores(network, fusions, images).items():
+    for rule, scores in log_probabilities(network, fusions, images).items():
         if bicubic:
             grid = mx.nd.softmax(scores, axis=1).asnumpy()
             yield rule, _enlarged_bicubically(grid, stride, images.shape[2:])

@@ -21,7 +21,7 @@ UNKNOWN = 254  # in a table: this pixel value means nothing here; so a label spa
 class LabelSpace:
     """Classes in train-id order.
 
-    name         key in `SPACES`
+    name         key in `LABEL_SPACES`
     title        name for people
     classes      K names
     colors       (K, 3) uint8, RGB
@@ -56,8 +56,8 @@ class LabelSpace:
         return table
 
     def record(self) -> str | dict:
-        """What JSON needs to name these classes again, see `restored`: the name of a space of `SPACES`, else all."""
-        known = SPACES.get(self.name)
+        """What JSON needs to name these classes again (`restored`): the name in `LABEL_SPACES`, else all."""
+        known = LABEL_SPACES.get(self.name)
         if known is not None and known.classes == self.classes:
             return self.name
         raw_ids = None if self.raw_ids is None else sorted([int(k), int(v)] for k, v in self.raw_ids.items())
@@ -224,7 +224,7 @@ CAMVID = LabelSpace(
     raw_ids={**{label: label for label in range(len(_CAMVID))}, len(_CAMVID): IGNORE},  # 11 is "unlabelled"
 )
 
-SPACES = {space.name: space for space in (CITYSCAPES, VOC, CAMVID)}
+LABEL_SPACES = {space.name: space for space in (CITYSCAPES, VOC, CAMVID)}
 
 
 def restored(record: str | dict) -> LabelSpace:
@@ -232,14 +232,14 @@ def restored(record: str | dict) -> LabelSpace:
 
     Raises DatasetError for an unknown name, and for a record that is none.
     """
-    if isinstance(record, str) and record in SPACES:
-        return SPACES[record]
+    if isinstance(record, str) and record in LABEL_SPACES:
+        return LABEL_SPACES[record]
     try:
         space = _from_record(record)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         what = repr(record)[:60]
         raise DatasetError(
-            f"{what} is no label space: neither one of {', '.join(SPACES)} nor a record."
+            f"{what} is no label space: neither one of {', '.join(LABEL_SPACES)} nor a record."
         ) from error
     return space
 

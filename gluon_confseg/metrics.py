@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .spaces import Space
+from .groups import SubnetSpace
 
 
 class ConfusionMatrix:
@@ -116,7 +116,7 @@ def collapse(counts: np.ndarray, group) -> np.ndarray:
     A group of all classes has no "others": its counts in the group's order.
     """
     counts = np.asarray(counts)
-    members = Space(group, len(counts)).members().astype(counts.dtype)
+    members = SubnetSpace(group, len(counts)).members().astype(counts.dtype)
     return members @ counts @ members.T
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from . import encoders, fusion, heads, weights
+from . import encoders, fusion, weights
 from .datasets.colour import MEAN, STD
 from .encoders import norms
-from .heads import PLAIN, RESIDUAL, HeadSettings, ResidualHead
-from .spaces import Space
+from .groups import SubnetSpace
+from .subnets import PLAIN, RESIDUAL, HeadSettings, ResidualHead, build_head
 
 SUBNETS = ("plain", "residual")
 
@@ -157,7 +157,7 @@ def build(
         _further(subnets, body, group, num_classes, settings, f"subnet{m}_")
         for m, (group, settings) in enumerate(zip(groups, each), 1)
     ]
-    first = heads.build(body, num_classes, head, prefix="subnet0_")
+    first = build_head(body, num_classes, head, prefix="subnet0_")
     learned = fusion.LearnedFusion(groups, num_classes, prefix="learned_fusion_") if learned_fusion else None
     network = SubnetNetwork(body, first, further, groups, num_classes, subnets, learned, prefix="network_")
     network.settings = {
@@ -192,7 +192,7 @@ def from_settings(settings: dict, context=None) -> SubnetNetwork:
 
 def _further(kind: str, encoder, group, num_classes: int, settings: HeadSettings, prefix: str):
     if kind == "plain":
-        return heads.build(encoder, Space(group, num_classes).channels, settings, prefix=prefix)
+        return build_head(encoder, SubnetSpace(group, num_classes).channels, settings, prefix=prefix)
     return ResidualHead(encoder, group, num_classes, settings, prefix=prefix)
 
 

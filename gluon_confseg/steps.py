@@ -9,8 +9,8 @@ import numpy as np
 from mxnet import autograd
 
 from .fusion import LEARNED, Fusion
+from .groups import SubnetSpace
 from .network import enlarge_in_training
-from .spaces import Space
 
 
 class BaselineStep:
@@ -99,7 +99,7 @@ def group_channels(group, ignore_label: int = 255, num_classes: int = 256) -> np
     A group of all `num_classes` classes has no "others": its first class is channel 0. A label that is no class then
     keeps its value, for the loss to refuse.
     """
-    space, table = Space(group, num_classes), np.arange(256, dtype=np.uint8)
+    space, table = SubnetSpace(group, num_classes), np.arange(256, dtype=np.uint8)
     table[:num_classes] = space.channel_of_class()
     table[ignore_label] = ignore_label
     return table

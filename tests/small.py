@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from gluon_confseg import network, runtime
-from gluon_confseg.heads import HeadSettings
+from gluon_confseg.subnets import HeadSettings
 
 CLASSES = 5
 GROUPS = ((0, 1), (4, 2))  # class 3 is in none; the second is not in ascending order

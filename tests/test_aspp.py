@@ -9,8 +9,8 @@ from grids import Encoder, arrays, convolve, features, reached, started
 from mxnet import autograd
 
 from gluon_confseg.errors import RunError
-from gluon_confseg.heads import AsppV2, AsppV3, HeadSettings, PlainHead, ResidualHead, build
-from gluon_confseg.heads.aspp import ImagePooling, published_rates
+from gluon_confseg.subnets import AsppV2, AsppV3, HeadSettings, PlainHead, ResidualHead, build
+from gluon_confseg.subnets.aspp import ImagePooling, published_rates
 
 V3 = HeadSettings(kind="aspp_v3", channels=4)
 

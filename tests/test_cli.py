@@ -19,7 +19,7 @@ import small
 from gluon_confseg import checkpoint, cli, datasets, doctor, fusion, groups, metrics, network, runtime
 from gluon_confseg.cli import folders, parser, predict
 from gluon_confseg.errors import DatasetError
-from gluon_confseg.labels import CAMVID, SPACES
+from gluon_confseg.labels import CAMVID, LABEL_SPACES
 
 PLANTED = ((0, 3), (8, 9, 10))  # groups of the network, and confusions of the matrix
 HEIGHT, WIDTH = 40, 56
@@ -122,7 +122,7 @@ def test_the_module_is_the_command(tmp_path):
 
 def test_the_choices_are_those_of_the_package():
     assert parser.RULES == (*fusion.RULES, fusion.LEARNED)
-    assert set(parser.DATASETS) <= set(datasets.DATASETS) and set(parser.SPACES) == set(SPACES)
+    assert set(parser.DATASETS) <= set(datasets.DATASETS) and set(parser.LABEL_SPACES) == set(LABEL_SPACES)
 
 
 @pytest.mark.parametrize(

@@ -233,9 +233,9 @@ def write_checkpoint(path, record):
     return path
 
 
-@pytest.mark.parametrize("name", labels.SPACES)
+@pytest.mark.parametrize("name", labels.LABEL_SPACES)
 def test_a_known_label_space_is_recorded_by_its_name(name):
-    assert labels.SPACES[name].record() == name and labels.restored(name) is labels.SPACES[name]
+    assert labels.LABEL_SPACES[name].record() == name and labels.restored(name) is labels.LABEL_SPACES[name]
 
 
 def test_a_checkpoint_names_the_classes_of_your_own_data(tmp_path):

@@ -14,7 +14,7 @@ from experiments import dry_data, dry_run, estimate, resident, table3, table5
 from experiments.recipe import Arm, StagePlan
 from gluon_confseg import engine
 from gluon_confseg.errors import DatasetError, RunError
-from gluon_confseg.heads import HeadSettings
+from gluon_confseg.subnets import HeadSettings
 
 TINY = dataclasses.replace(
     table3.RECIPES["smoke"],

@@ -17,7 +17,7 @@ from gluon_confseg import encoders, network, weights
 from gluon_confseg.encoders import efficientnet, norms, space_to_batch
 from gluon_confseg.encoders.efficientnet import EfficientNetLite0, EfficientNetLite0Encoder
 from gluon_confseg.errors import WeightsError
-from gluon_confseg.heads import HeadSettings
+from gluon_confseg.subnets import HeadSettings
 
 # of every block: kernel, stride, width, expanded, channels; and its dilation at output stride 8 and 16
 BLOCKS = [

@@ -53,7 +53,7 @@ def chosen(built, further: bool) -> dict:
 def test_while_subnets_train_nothing_else_changes_by_a_bit(kind, hybrid):
     built = small.build(kind)
     if hybrid:
-        engine.freeze_shapes(built)
+        engine.hybridize_parts(built)
     frozen, free = chosen(built, False), chosen(built, True)
     assert any("running_var" in name for name in frozen)
     train(subnet_step(built), batches(3))
@@ -66,7 +66,7 @@ def test_while_subnets_train_nothing_else_changes_by_a_bit(kind, hybrid):
 def test_features_in_training_are_those_of_inference_bit_for_bit(hybrid):
     built, images = small.shaken(), small.images(3)
     if hybrid:
-        engine.freeze_shapes(built)
+        engine.hybridize_parts(built)
     wanted = built.encoder(images)
     wanted = [x.asnumpy() for x in (built.subnet0(*wanted), *wanted)]
     with autograd.record():  # the worst case: somebody records and trains around it
@@ -120,7 +120,7 @@ def test_group_channels_are_others_the_group_in_order_and_the_ignored():
 def test_a_baseline_step_trains_encoder_and_subnet_0_alone(hybrid):
     built = small.build()
     if hybrid:
-        engine.freeze_shapes(built)
+        engine.hybridize_parts(built)
     before = small.values(built)
     train(baseline_step(built), batches(2))
     changed = {k for k, v in small.values(built).items() if not np.array_equal(v, before[k])}
@@ -181,7 +181,7 @@ def test_training_twice_is_bit_identical(kind):
     outcomes = []
     for _ in range(3):
         built = small.build()
-        engine.freeze_shapes(built)
+        engine.hybridize_parts(built)
         train(baseline_step(built) if kind == "baseline" else subnet_step(built), batches(3))
         outcomes.append(small.values(built))
     assert small.same_bits(outcomes[0], outcomes[1]) and small.same_bits(outcomes[0], outcomes[2])

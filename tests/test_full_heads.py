@@ -18,8 +18,8 @@ from gluon_confseg import (
     network,
     weights,
 )
+from gluon_confseg.groups import SubnetSpace
 from gluon_confseg.report import tables
-from gluon_confseg.spaces import Space
 from tests import small
 
 K = small.CLASSES
@@ -36,14 +36,14 @@ def softmax(array) -> np.ndarray:
 
 
 def test_a_group_of_all_classes_has_no_others():
-    full, part = Space(MIXED, K), Space((4, 2), K)
+    full, part = SubnetSpace(MIXED, K), SubnetSpace((4, 2), K)
     assert (full.channels, full.has_others, full.outside) == (K, False, ())
     assert (part.channels, part.has_others, part.outside) == (3, True, (0, 1, 3))
 
 
 @pytest.mark.parametrize("group", [EVERY, MIXED, (4, 2)])
 def test_every_class_is_in_one_channel_and_the_group_in_its_order(group):
-    space = Space(group, K)
+    space = SubnetSpace(group, K)
     members = space.members()
     assert members.shape == (space.channels, K) and (members.sum(0) == 1).all()
     assert [int(members[c].argmax()) for c in range(int(space.has_others), space.channels)] == list(group)
@@ -106,7 +106,7 @@ def test_the_residual_product_of_full_heads_adds_their_deltas_to_the_logits():
 def test_a_full_residual_head_starts_exactly_at_subnet_0(group, hybrid):
     built = small.build("residual", [group] * 2)
     if hybrid:
-        engine.freeze_shapes(built)
+        engine.hybridize_parts(built)
     first, *others = built(small.images())
     for logits in others:
         np.testing.assert_array_equal(logits.asnumpy(), first.asnumpy()[:, list(group)])
@@ -167,7 +167,7 @@ def test_full_heads_learn_all_classes_and_nothing_else_moves(kind):
 def test_hybridized_full_heads_of_many_classes_train(classes):
     heads = {"head": small.HEAD, "subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
     built = network.build("resnet18", classes, [tuple(range(classes))] * 2, 16, "residual", **heads)
-    engine.freeze_shapes(built)
+    engine.hybridize_parts(built)
     step = engine.SubnetStep(built, [losses.CrossEntropyLoss(classes)] * 2)
     found = step(small.images(), small.labels(classes=classes))
     assert all(np.isfinite(loss.asnumpy()).all() for loss in found.values())

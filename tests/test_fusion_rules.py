@@ -291,7 +291,7 @@ def batches(count: int = 3) -> list:
 def test_while_the_fusion_trains_nothing_else_changes_by_a_bit(kind, hybrid):
     built = small.build(kind, learned_fusion=True)
     if hybrid:
-        engine.freeze_shapes(built)
+        engine.hybridize_parts(built)
     before, step = small.values(built), engine.FusionStep(built, losses.CrossEntropyLoss(small.CLASSES))
     assert set(step.parameters()) == {"learned_fusion.correction.weight", "learned_fusion.correction.bias"}
     optimiser = engine.Optimiser.of(step.parameters())
@@ -338,7 +338,7 @@ def test_a_stage_trains_the_fusion_and_evaluation_reads_it(tmp_path):
             yield from batches(2)[start:]
 
     built = small.build(learned_fusion=True)
-    engine.freeze_shapes(built)
+    engine.hybridize_parts(built)
     step = engine.FusionStep(built, losses.CrossEntropyLoss(small.CLASSES))
     stage = stages.Stage("fusion", step, Few(), 2, 0.05, about={"rule": "learned"})
     run = RunFolder(tmp_path / "run", {})

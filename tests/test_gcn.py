@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from grids import Encoder, arrays, convolve, features, reached, started
 
-from gluon_confseg.heads import GCN, BoundaryRefinement, GCNHead, GlobalConvolution, HeadSettings, build
+from gluon_confseg.subnets import GCN, BoundaryRefinement, GCNHead, GlobalConvolution, HeadSettings, build
 
 
 def noise(*shape) -> np.ndarray:

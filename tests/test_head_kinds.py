@@ -10,7 +10,7 @@ import pytest
 import small
 
 from gluon_confseg import checkpoint, engine, fusion, losses, network, saved
-from gluon_confseg.heads import HeadSettings
+from gluon_confseg.subnets import HeadSettings
 
 KINDS = {
     "plain": HeadSettings(8, 2, 2, (3,)),
@@ -84,7 +84,7 @@ def test_training_on_one_batch_lowers_the_loss(kind):
     """Of encoder and subnet 0 first; then of further subnets, on the frozen encoder that this leaves."""
     subnets = "residual" if kind in CONTEXTS else "plain"
     built = small.build(subnets, **settings(kind))
-    engine.freeze_shapes(built)
+    engine.hybridize_parts(built)
     baseline = engine.BaselineStep(built, losses.CrossEntropyLoss(5))
     further = engine.SubnetStep(built, [losses.CrossEntropyLoss(len(g) + 1) for g in built.groups])
     means = trained_losses(baseline, 15, 0.01)

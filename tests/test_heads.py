@@ -12,7 +12,7 @@ from grids import Encoder, features
 from mxnet import autograd
 
 from gluon_confseg import encoders, fusion
-from gluon_confseg.heads import PLAIN, RESIDUAL, Gather, HeadSettings, PlainHead, ResidualHead
+from gluon_confseg.subnets import PLAIN, RESIDUAL, Gather, HeadSettings, PlainHead, ResidualHead
 
 
 def started(head):

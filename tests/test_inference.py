@@ -17,7 +17,7 @@ from gluon_confseg import checkpoint, cli, engine, fusion, metrics, network, run
 from gluon_confseg.cli import evaluate, scores
 from gluon_confseg.datasets.batches import Batch
 from gluon_confseg.errors import RunError
-from gluon_confseg.inference import PLAIN, Inference, log_scores, probabilities, starts
+from gluon_confseg.inference import PLAIN, Inference, log_probabilities, probabilities, starts
 from gluon_confseg.instance_iou import InstanceIoU
 from gluon_confseg.labels import CITYSCAPES
 
@@ -79,7 +79,7 @@ def built():
 def test_by_default_scores_are_enlarged_once_and_the_largest_wins(built, rule):
     images = small.images(height=37, width=61)
     fuse = {rule: fusion.Fusion(built.groups, small.CLASSES, rule)}
-    scores = log_scores(built, fuse, images)[rule]
+    scores = log_probabilities(built, fuse, images)[rule]
     wanted = network.enlarge(mx.nd, scores, 16, images).asnumpy().argmax(1)
     np.testing.assert_array_equal(engine.predict(built, fuse, images)[rule], wanted)
     np.testing.assert_array_equal(engine.predict(built, fuse, images, Inference())[rule], wanted)

@@ -6,10 +6,10 @@ import pytest
 from gluon_confseg import groups, labels
 from gluon_confseg.errors import DatasetError
 
-SPACES = list(labels.SPACES.values())
+LABEL_SPACES = list(labels.LABEL_SPACES.values())
 
 
-@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+@pytest.mark.parametrize("space", LABEL_SPACES, ids=lambda space: space.name)
 def test_every_class_has_one_name_and_one_colour_of_its_own(space):
     assert len(set(space.classes)) == space.num_classes
     assert space.colors.shape == (space.num_classes, 3) and space.colors.dtype == np.uint8
@@ -17,7 +17,7 @@ def test_every_class_has_one_name_and_one_colour_of_its_own(space):
 
 
 def test_sizes_of_the_spaces():
-    assert [(space.name, space.num_classes) for space in SPACES] == [
+    assert [(space.name, space.num_classes) for space in LABEL_SPACES] == [
         ("cityscapes", 19),
         ("voc", 21),
         ("camvid", 11),
@@ -59,7 +59,7 @@ def test_a_value_outside_the_space_is_an_error_that_names_it(space, raw, value):
     values = np.zeros((3, 4), np.int64)
     values[1, 2] = value
     with pytest.raises(DatasetError, match=rf"value {value} at \(1, 2\)"):
-        labels.SPACES[space].to_train_ids(values, raw=raw)
+        labels.LABEL_SPACES[space].to_train_ids(values, raw=raw)
 
 
 @pytest.mark.parametrize("value", [-2, 256, 1000])
@@ -68,7 +68,7 @@ def test_values_that_are_no_byte_do_not_wrap_around(value):
         labels.CITYSCAPES.to_train_ids(np.array([7, value]))
 
 
-@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+@pytest.mark.parametrize("space", LABEL_SPACES, ids=lambda space: space.name)
 def test_colours_tell_the_classes_back_and_ignored_pixels_are_black(space):
     train_ids = np.array([[*range(space.num_classes), 255]], np.uint8)
     colors = space.colorize(train_ids)

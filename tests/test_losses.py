@@ -37,7 +37,7 @@ def run(loss, logits, labels, upstream=None):
 def operator_twin(weights, penalty: float, logits, labels, ignore_label: int = 255):
     """The operators that a GPU runs, on the CPU."""
     combined = losses.ConfusionCELoss(weights, penalty)._weights
-    twin = losses._OnDevice(combined, mx.nd.array(labels), ignore_label)
+    twin = losses.confusion._OnDevice(combined, mx.nd.array(labels), ignore_label)
     value, gradient = twin(mx.nd.array(logits), want_gradient=True)
     return value.asnumpy(), gradient.asnumpy()
 

@@ -8,7 +8,7 @@ import pytest
 import small
 
 from gluon_confseg import export, fusion, labels, network
-from gluon_confseg.heads import HeadSettings
+from gluon_confseg.subnets import HeadSettings
 
 KINDS = network.SUBNETS
 SIZES = ((32, 64), (33, 65), (47, 101))

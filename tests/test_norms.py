@@ -258,7 +258,7 @@ def test_in_place_training_ends_and_is_the_same_outside_of_a_graph_and_as_one():
 def test_in_place_encoders_train_outside_of_a_graph():
     for norm in ("batch", "inplace"):
         built = with_norm(norm)
-        engine.freeze_shapes(built)
+        engine.hybridize_parts(built)
         assert built.encoder._active == (norm == "batch") and built.subnet0._active
 
 

@@ -12,7 +12,7 @@ import pytest
 from experiments import own, runner
 from experiments.recipe import branching_stages, four_arms
 from gluon_confseg import checkpoint, groups, metrics, report
-from gluon_confseg.heads import HeadSettings
+from gluon_confseg.subnets import HeadSettings
 
 TINY = dataclasses.replace(
     own.RECIPES["smoke"],

@@ -12,7 +12,7 @@ from peer_references import IGNORED, REFERENCES, best_weights, finite_difference
 
 from gluon_confseg import losses
 from gluon_confseg.datasets import Cityscapes, normalize, scenes
-from gluon_confseg.losses.peers.max_pooling import pixel_weights
+from gluon_confseg.losses.max_pooling import pixel_weights
 
 CLASSES = 5
 NEVER = 3  # no pixel of it in labels and statistics
@@ -73,7 +73,7 @@ COUNTS = (STATISTICS.pixels, STATISTICS.image_pixels)
 
 
 def build(name: str, **settings):
-    return losses.peer(name, CLASSES, STATISTICS, **{**FEW.get(name, {}), **settings})
+    return losses.other_loss(name, CLASSES, STATISTICS, **{**FEW.get(name, {}), **settings})
 
 
 def run(loss, logits, labels):
@@ -112,13 +112,13 @@ def test_the_gradient_is_that_of_finite_differences(name, settings):
     assert np.abs(wanted).max() > 0.01
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_the_defaults_are_those_of_the_references(name):
     logits, labels = draw(300, 3.0)
-    found = losses.peer(name, CLASSES, STATISTICS)(mx.nd.array(logits), labels).asnumpy()
+    found = losses.other_loss(name, CLASSES, STATISTICS)(mx.nd.array(logits), labels).asnumpy()
     if name == "lovasz":  # set by set, its reference is slow
         logits, labels = logits[:, :, :60], labels[:, :60]
-        found = losses.peer(name, CLASSES)(mx.nd.array(logits), labels).asnumpy()
+        found = losses.other_loss(name, CLASSES)(mx.nd.array(logits), labels).asnumpy()
     np.testing.assert_allclose(
         found, REFERENCES[name](logits.astype(np.float64), labels, COUNTS), rtol=1e-5, atol=1e-6
     )
@@ -133,7 +133,7 @@ def test_the_cross_entropy_of_all_of_them_is_the_packages_own():
 # ---- laws of all
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 @pytest.mark.parametrize("content", [0.0, 1e4, 3e38, -3e38])
 def test_ignored_pixels_move_nothing(name, content):
     logits, labels = draw()
@@ -148,7 +148,7 @@ def test_ignored_pixels_move_nothing(name, content):
     assert not gradient[ignored].any()
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_leaving_ignored_pixels_out_is_the_same_loss(name):
     logits, labels = draw(samples=1)
     kept = labels[0] != IGNORED
@@ -157,7 +157,7 @@ def test_leaving_ignored_pixels_out_is_the_same_loss(name):
     assert_same((value, gradient[:, :, kept]), (fewer_value, fewer_gradient))
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_arrangement_of_the_pixels_does_not_matter(name):
     logits, labels = draw(30)
     order = np.random.RandomState(1).permutation(30)
@@ -167,7 +167,7 @@ def test_arrangement_of_the_pixels_does_not_matter(name):
     assert_same((value, gradient[:, :, order].reshape(shape)), moved)
 
 
-@pytest.mark.parametrize("name", sorted(set(losses.PEERS) - {"recall"}))
+@pytest.mark.parametrize("name", sorted(set(losses.OTHER_LOSSES) - {"recall"}))
 def test_samples_do_not_see_each_other(name):
     logits, labels = draw(samples=3)
     value, gradient = run(build(name), logits, labels)
@@ -189,7 +189,7 @@ def test_equal_statistics_leave_cross_entropy_alone(name):
     equal = losses.LabelStatistics(np.full(CLASSES, 7), np.full(CLASSES, 35), 5)
     settings = {"compensation": 0.0} if name == "seesaw" else {}
     wanted = run(losses.CrossEntropyLoss(CLASSES), logits, labels)
-    assert_same(run(losses.peer(name, CLASSES, equal, **settings), logits, labels), wanted, 2e-6)
+    assert_same(run(losses.other_loss(name, CLASSES, equal, **settings), logits, labels), wanted, 2e-6)
 
 
 @pytest.mark.parametrize("name, settings", SETTINGS + [("focal", {"gamma": 0.0})])
@@ -203,21 +203,21 @@ def test_extreme_logits_stay_finite(name, settings, size):
         assert np.isfinite(value).all() and np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_equal_logits_stay_finite(name):
     _, labels = draw()
     value, gradient = run(build(name), np.zeros((2, CLASSES, 14), np.float32), labels)
     assert np.isfinite(value).all() and np.isfinite(gradient).all() and gradient.any()
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_a_logit_that_is_no_number_is_not_hidden(name):
     logits, labels = draw()
     logits[0, 1, 0] = np.nan  # a labelled pixel of class 0
     assert np.isnan(build(name)(mx.nd.array(logits), labels).asnumpy()[0])
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_an_all_ignored_sample_is_0_without_gradient(name):
     logits, labels = draw(samples=3)
     labels[1] = IGNORED
@@ -228,7 +228,7 @@ def test_an_all_ignored_sample_is_0_without_gradient(name):
     assert nothing[0] == 0 and not slope.any()
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_a_class_that_the_statistics_lack_gives_finite_losses(name):
     logits, labels = draw()
     labels[:, 4] = NEVER
@@ -236,7 +236,7 @@ def test_a_class_that_the_statistics_lack_gives_finite_losses(name):
     assert np.isfinite(value).all() and np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 @pytest.mark.parametrize("outside", [CLASSES, 254])
 def test_a_label_outside_the_classes_is_an_error_that_names_it(name, outside):
     logits, labels = draw()
@@ -245,13 +245,13 @@ def test_a_label_outside_the_classes_is_an_error_that_names_it(name, outside):
         build(name)(mx.nd.array(logits), labels)
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_shapes_that_do_not_fit_are_named(name):
     with pytest.raises(ValueError, match=r"wanted \(N, 5, H, W\) and \(N, H, W\)"):
         build(name)(mx.nd.zeros((2, 5, 3, 4)), np.zeros((2, 4, 3), np.uint8))
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_labels_of_any_type_hybridize_and_upstream_factors_are_harmless(name):
     logits, labels = draw()
     loss = build(name)
@@ -263,12 +263,12 @@ def test_labels_of_any_type_hybridize_and_upstream_factors_are_harmless(name):
     _, scaled = run(lambda z, y: loss(z, y) * factors, logits, labels)
     np.testing.assert_allclose(scaled, gradient * np.array([3, -0.5])[:, None, None], rtol=1e-5, atol=1e-8)
     _, halved = run(
-        losses.peer(name, CLASSES, STATISTICS, **FEW.get(name, {})), logits.astype(np.float16), labels
+        losses.other_loss(name, CLASSES, STATISTICS, **FEW.get(name, {})), logits.astype(np.float16), labels
     )
     assert halved.dtype == np.float16
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_another_ignore_label_is_respected(name):
     logits, labels = draw()
     wanted = run(build(name), logits, labels)
@@ -283,7 +283,7 @@ def test_ohem_keeps_all_pixels_that_tie_with_the_last_of_the_hardest():
     logits = np.zeros((1, 2, 6), np.float32)
     logits[0, 0] = [3, 3, 3, 3, 9, 9]  # all right and sure, so none is below the threshold
     labels = np.zeros((1, 6), np.uint8)
-    _, gradient = run(losses.peer("ohem", 2, min_kept=2), logits, labels)
+    _, gradient = run(losses.other_loss("ohem", 2, min_kept=2), logits, labels)
     assert (gradient[0, 0] != 0).tolist() == [True] * 4 + [False] * 2
 
 
@@ -310,7 +310,7 @@ def test_lovasz_of_one_hot_scores_is_one_minus_the_iou():
     predicted = [0, 1, 1, 1, 0, 1]
     logits = np.full((1, 3, 6), -100.0, np.float32)
     logits[0, predicted, range(6)] = 100.0
-    value = losses.peer("lovasz", 3)(mx.nd.array(logits), labels).asnumpy()
+    value = losses.other_loss("lovasz", 3)(mx.nd.array(logits), labels).asnumpy()
     np.testing.assert_allclose(value, [((1 - 1 / 3) + (1 - 2 / 4)) / 2], rtol=1e-6)
 
 
@@ -326,7 +326,7 @@ def test_the_complement_entropy_of_two_classes_is_0():
     logits, labels = draw()
     labels[labels != IGNORED] %= 2
     wanted = run(losses.CrossEntropyLoss(2), logits[:, :2], labels)
-    assert_same(run(losses.peer("complement", 2), logits[:, :2], labels), wanted)
+    assert_same(run(losses.other_loss("complement", 2), logits[:, :2], labels), wanted)
 
 
 # ---- statistics
@@ -373,7 +373,7 @@ def test_masks_that_can_not_be_counted_are_refused():
 
 
 def test_inverse_frequency_weights_the_split_as_cross_entropy_does():
-    weights = losses.peer("inverse_frequency", CLASSES, STATISTICS)._class_weights
+    weights = losses.other_loss("inverse_frequency", CLASSES, STATISTICS)._class_weights
     assert (weights * STATISTICS.pixels).sum() == pytest.approx(STATISTICS.pixels.sum())
     shares = (weights * STATISTICS.pixels)[STATISTICS.pixels > 0]
     np.testing.assert_allclose(shares, shares[0])
@@ -384,19 +384,19 @@ def test_inverse_frequency_weights_the_split_as_cross_entropy_does():
 
 def test_unknown_names_and_settings_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="median_frequency, inverse_frequency, ohem, .*complement"):
-        losses.peer("dice", CLASSES)
+        losses.other_loss("dice", CLASSES)
     with pytest.raises(ValueError, match="no setting 'gamma': it has threshold, min_kept"):
-        losses.peer("ohem", CLASSES, gamma=2)
+        losses.other_loss("ohem", CLASSES, gamma=2)
     with pytest.raises(ValueError, match="no setting 'ignore': it has none"):
-        losses.peer("lovasz", CLASSES, ignore=0)
+        losses.other_loss("lovasz", CLASSES, ignore=0)
 
 
 @pytest.mark.parametrize("name", ["median_frequency", "inverse_frequency", "logit_adjustment", "seesaw"])
 def test_a_loss_that_needs_statistics_asks_for_them(name):
     with pytest.raises(ValueError, match=f"{name} needs the training split's statistics"):
-        losses.peer(name, CLASSES)
+        losses.other_loss(name, CLASSES)
     with pytest.raises(ValueError, match="of 5 classes, the loss is of 19"):
-        losses.peer(name, 19, STATISTICS)
+        losses.other_loss(name, 19, STATISTICS)
 
 
 @pytest.mark.parametrize(
@@ -443,10 +443,10 @@ def tiny_network():
     return network
 
 
-@pytest.mark.parametrize("name", losses.PEERS)
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
 def test_a_dozen_steps_lower_its_own_training_loss(name, street):
     images, labels, statistics = street
-    network, loss = tiny_network(), losses.peer(name, 19, statistics)
+    network, loss = tiny_network(), losses.other_loss(name, 19, statistics)
     rate = 2.0 if name == "lovasz" else 0.05  # its slopes are small: each pixel is one of all errors
     optimiser = gluon.Trainer(network.collect_params(), "sgd", {"learning_rate": rate, "momentum": 0.9})
     course = []

@@ -12,8 +12,8 @@ from experiments import runner, table3
 from experiments.recipe import Recipe, StagePlan, branching_stages, four_arms
 from gluon_confseg import metrics, report
 from gluon_confseg.errors import RunError
-from gluon_confseg.heads import HeadSettings
 from gluon_confseg.runs import RunFolder
+from gluon_confseg.subnets import HeadSettings
 
 TINY = dataclasses.replace(
     table3.RECIPES["smoke"],

@@ -16,7 +16,7 @@ import pytest
 from gluon_confseg import encoders, network, weights
 from gluon_confseg.encoders.resnet38 import ResNet38Encoder
 from gluon_confseg.errors import WeightsError
-from gluon_confseg.heads import HeadSettings, PlainHead
+from gluon_confseg.subnets import HeadSettings, PlainHead
 from gluon_confseg.weights import released
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"

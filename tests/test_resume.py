@@ -14,8 +14,8 @@ import small
 from experiments import kill_test
 from gluon_confseg import checkpoint, engine, losses, stages
 from gluon_confseg.datasets.batches import Batch
-from gluon_confseg.heads import HeadSettings
 from gluon_confseg.runs import RunFolder
+from gluon_confseg.subnets import HeadSettings
 
 SCRIPT = """
 import pathlib, sys
@@ -93,7 +93,7 @@ class Kill(BaseException):
 def train(folder, kind: str, seed: int = 0, warn=print) -> dict:
     """Train the stage (on): its final values. Another seed has other initial values, which a resumed run replaces."""
     built = small.build(seed=seed, **({"head": DROPPING} if kind == "dropout" else {}))
-    engine.freeze_shapes(built)
+    engine.hybridize_parts(built)
     if kind != "subnets":
         step = engine.BaselineStep(built, losses.CrossEntropyLoss(small.CLASSES))
     else:

@@ -19,7 +19,7 @@ from gluon_confseg import checkpoint, cli, engine, network, runtime, submission
 from gluon_confseg.cli import submit
 from gluon_confseg.datasets import VOC, Cityscapes, png
 from gluon_confseg.errors import DatasetError, RunError
-from gluon_confseg.labels import CAMVID, SPACES
+from gluon_confseg.labels import CAMVID, LABEL_SPACES
 from gluon_confseg.labels import VOC as VOC_SPACE
 from gluon_confseg.submission import SERVERS
 
@@ -38,7 +38,7 @@ def expected(kind: str) -> dict:
 
 def train_ids(kind: str, seed: int = 0) -> np.ndarray:
     """All classes, so that raw ids and train ids differ."""
-    classes = SPACES[kind].num_classes
+    classes = LABEL_SPACES[kind].num_classes
     return (
         np.random.RandomState(seed)
         .permutation(np.arange(SIZE[0] * SIZE[1]) % classes)
@@ -187,7 +187,7 @@ def test_all_faults_of_files_are_named_at_once(kind, tmp_path, good):
     contents = good(kind)
     names = list(contents)
     contents[names[0]] = contents[names[0]][:-20]
-    ids = SPACES[kind].to_stored(train_ids(kind))[:, :-1]
+    ids = LABEL_SPACES[kind].to_stored(train_ids(kind))[:, :-1]
     encoded = png.encode_indexed(ids, submission.servers.PALETTE)
     contents[names[1]] = encoded
     contents[names[2]] = cv2.imencode(".png", layouts.picture(0))[1].tobytes()
@@ -200,7 +200,7 @@ def test_all_faults_of_files_are_named_at_once(kind, tmp_path, good):
 @pytest.mark.parametrize("kind, value", [("cityscapes", 34), ("voc", 21), ("cityscapes", 255), ("voc", 255)])
 def test_a_value_that_is_no_id_is_named(kind, value, tmp_path, good):
     contents = good(kind)
-    ids = SPACES[kind].to_stored(train_ids(kind))
+    ids = LABEL_SPACES[kind].to_stored(train_ids(kind))
     ids[3, 5] = value
     name = list(contents)[2]
     contents[name] = png.encode_indexed(ids, submission.servers.PALETTE)
@@ -323,7 +323,9 @@ def place(tmp_path_factory):
     layouts.write_list(home / "ImageSets" / "Segmentation" / "test.txt", ["b0", "b1", "b2"])
     for kind in SERVERS:
         runtime.seed(1)
-        built = network.build("resnet18", SPACES[kind].num_classes, (), 16, head=small.HEAD, last_stage=3)
+        built = network.build(
+            "resnet18", LABEL_SPACES[kind].num_classes, (), 16, head=small.HEAD, last_stage=3
+        )
         meta = {"labels": kind, "rule": "subnet0", "network": built.settings}
         checkpoint.save(folder / f"{kind}.npz", checkpoint.network_arrays(built), meta)
     return folder

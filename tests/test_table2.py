@@ -14,8 +14,8 @@ from gluon_confseg import encoders, losses
 from gluon_confseg.encoders import norms
 from gluon_confseg.errors import ConfSegError, RunError
 from gluon_confseg.fusion import LEARNED, RULES
-from gluon_confseg.heads import HeadSettings
 from gluon_confseg.report import tables
+from gluon_confseg.subnets import HeadSettings
 
 RECIPES = [
     recipe
@@ -71,7 +71,7 @@ def test_the_papers_settings_are_those_of_full(name):
 
 def test_every_technique_of_the_paper_is_alone_and_with_ours():
     keys = {arm.key for arm in table2.RECIPES["full"].arms}
-    for technique in (*losses.PEERS, "aspp_v2", "aspp_v3", "gcn", "inplace_abn"):
+    for technique in (*losses.OTHER_LOSSES, "aspp_v2", "aspp_v3", "gcn", "inplace_abn"):
         assert {technique, f"{technique}_ours"} <= keys
 
 

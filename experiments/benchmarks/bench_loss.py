@@ -74,7 +74,7 @@ def peer_ratios(rounds: int, shape: tuple = (4, 11, 160, 224)) -> dict:
     logits.attach_grad()
     counted = losses.LabelStatistics.count(labels, shape[1])
     plain = losses.CrossEntropyLoss(shape[1])
-    sides = {name: losses.peer(name, shape[1], counted) for name in losses.PEERS}
+    sides = {name: losses.other_loss(name, shape[1], counted) for name in losses.OTHER_LOSSES}
     ratios = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, side in sides.items():

@@ -9,7 +9,7 @@ import numpy as np
 from gluon_confseg import groups, metrics
 from gluon_confseg.cli import data, folders, matrices, outputs, scores
 from gluon_confseg.cli.answer import Answer
-from gluon_confseg.labels import SPACES
+from gluon_confseg.labels import LABEL_SPACES
 from gluon_confseg.metrics import ConfusionMatrix
 from gluon_confseg.report import costs, pictures
 from gluon_confseg.report.grid import Grid
@@ -39,7 +39,7 @@ def run(arguments) -> Answer:
 
 def of_predictions(arguments) -> matrices.Named:
     """The matrix of a folder of predictions against a folder of labels, or a data set's."""
-    space, predictions = SPACES[arguments.data], folders.of_folder(arguments.predictions)
+    space, predictions = LABEL_SPACES[arguments.data], folders.of_folder(arguments.predictions)
     for name in arguments.classes or ():  # an unknown one is said before the work, not after it
         matrices.index(space.classes, name)
     if arguments.labels:

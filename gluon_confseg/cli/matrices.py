@@ -13,7 +13,7 @@ import numpy as np
 
 from gluon_confseg import files
 from gluon_confseg.errors import RunError
-from gluon_confseg.labels import SPACES, LabelSpace
+from gluon_confseg.labels import LABEL_SPACES, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix
 
 _CLASSES, _DATA, _MISSES = "classes", "data", "misses"  # entries of a file beside its matrices
@@ -91,7 +91,7 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
 
 def space_of(classes) -> LabelSpace | None:
     """The label space with exactly these classes."""
-    return next((space for space in SPACES.values() if space.classes == tuple(classes)), None)
+    return next((space for space in LABEL_SPACES.values() if space.classes == tuple(classes)), None)
 
 
 def _default(keys: list, train_first: bool) -> str:
@@ -127,7 +127,7 @@ def _classes(path: Path, size: int, data: str | None, stored: dict, run: dict) -
     known = tuple(map(str, listed)) if isinstance(listed, list) else ()
     if data is None:
         return known if len(known) == size else tuple(f"class {k}" for k in range(size))
-    space = SPACES[data]
+    space = LABEL_SPACES[data]
     if space.num_classes != size or (len(known) == size and known != space.classes):
         raise RunError(
             f"{path}: its {size} classes are not the {space.num_classes} of {space.title}; leave out --data, "

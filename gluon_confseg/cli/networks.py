@@ -32,7 +32,7 @@ def load(path: Path, rule: str | None) -> saved.Saved:
             f"{path}: holds no learned fusion; leave out --rule, or take the checkpoint of a stage that trains one"
         )
     loaded.rule = rule or loaded.rule
-    engine.freeze_shapes(loaded.network)
+    engine.hybridize_parts(loaded.network)
     return loaded
 
 

@@ -10,7 +10,7 @@ from gluon_confseg import __version__
 # names that live in modules too heavy for --help; a test holds them to `fusion`, `datasets` and `labels`
 RULES = ("subnet0", "sum", "product", "residual_product", "conditional", "learned")
 DATASETS = ("cityscapes", "voc", "camvid", "custom")
-SPACES = ("cityscapes", "voc", "camvid")
+LABEL_SPACES = ("cityscapes", "voc", "camvid")
 
 CHECKPOINT = "a finished stage's network, RUN/checkpoints/STAGE.npz"
 MATRICES = "confusion.npz of a run, of `evaluate` or of `confusion --out`; a run folder will do"
@@ -64,7 +64,7 @@ def _confusion(verb) -> None:
     verb.add_argument("--labels", type=Path, metavar="FOLDER", help="PNGs of class ids with the same names")
     verb.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
     verb.add_argument("--split", default="val", help="with --root: train, val (default) or test")
-    verb.add_argument("--data", choices=SPACES, help="whose classes they are; needed for folders")
+    verb.add_argument("--data", choices=LABEL_SPACES, help="whose classes they are; needed for folders")
     verb.add_argument(
         "--class", dest="classes", action="append", metavar="NAME", help="only pairs with this class"
     )
@@ -84,7 +84,9 @@ def _groups(verb) -> None:
         help="taken off every edge, 0 to 2 (default: the mean edge)",
     )
     verb.add_argument("--max-groups", type=_positive, metavar="N", help="keep the N most confused")
-    verb.add_argument("--data", choices=SPACES, help="whose classes they are, where the file does not say")
+    verb.add_argument(
+        "--data", choices=LABEL_SPACES, help="whose classes they are, where the file does not say"
+    )
     verb.add_argument("--picture", type=_png, metavar="FILE.png", help="draw the groups")
 
 

@@ -11,7 +11,7 @@ from gluon_confseg.cli import data, networks, outputs, views
 from gluon_confseg.cli.answer import Answer
 from gluon_confseg.datasets import whole_images
 from gluon_confseg.errors import DatasetError
-from gluon_confseg.labels import SPACES
+from gluon_confseg.labels import LABEL_SPACES
 from gluon_confseg.progress import Progress
 from gluon_confseg.submission import archives, servers
 
@@ -85,7 +85,7 @@ def predict(loaded, dataset, inference, predictions, missing: list) -> int:
 
 
 def _check(arguments) -> Answer:
-    server = submission.server_of(SPACES[arguments.data]) if arguments.data in SPACES else None
+    server = submission.server_of(LABEL_SPACES[arguments.data]) if arguments.data in LABEL_SPACES else None
     if server is None:
         raise DatasetError("your own data have no test server, so there is no archive of them to check")
     expected, drawn = _expected(arguments, server)

@@ -1,13 +1,13 @@
 """Fusion of heterogeneous output spaces: Section 3.3, Fig. 3.
 
-Source space of a subnet: "others", then the classes of its group (`spaces.Space`). Target space: all K classes.
+Source space of a subnet: "others", then the classes of its group (`groups.SubnetSpace`). Target space: all K classes.
 """
 
 from __future__ import annotations
 
 from mxnet import gluon
 
-from ..spaces import Space
+from ..groups import SubnetSpace
 from . import rules
 from .learned import LearnedFusion
 from .mapping import spread, view
@@ -51,7 +51,7 @@ class Fusion(gluon.HybridBlock):
             )
         self.rule = rule
         self.learned = learned if rule == LEARNED else None
-        self._spaces = [Space(group, num_classes) for group in groups]
+        self._spaces = [SubnetSpace(group, num_classes) for group in groups]
 
     @classmethod
     def of(cls, network, rule: str, **kwargs) -> Fusion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from ..spaces import Space
+from ..groups import SubnetSpace
 from . import rules
 
 
@@ -20,7 +20,7 @@ class LearnedFusion(gluon.HybridBlock):
 
     def __init__(self, groups, num_classes: int, **kwargs):
         super().__init__(**kwargs)
-        self._spaces = [Space(group, num_classes) for group in groups]
+        self._spaces = [SubnetSpace(group, num_classes) for group in groups]
         read = num_classes + sum(space.channels for space in self._spaces)
         with self.name_scope():
             self.correction = nn.Conv2D(num_classes, 1, in_channels=read, weight_initializer="zeros")

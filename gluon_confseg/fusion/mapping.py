@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mxnet as mx
 
-from ..spaces import Space
+from ..groups import SubnetSpace
 
 
 def spread(scores, group, num_classes: int):
@@ -16,7 +16,7 @@ def spread(scores, group, num_classes: int):
     scores    (N, |g| + 1, H, W), NDArray or Symbol; channel 0 is "others"; (N, K, H, W) for a group of all classes
     returns   (N, K, H, W); every class outside `group` gets the score of "others"
     """
-    return gather(scores, Space(group, num_classes).channel_of_class())
+    return gather(scores, SubnetSpace(group, num_classes).channel_of_class())
 
 
 def view(logits, group, num_classes: int):
@@ -26,7 +26,7 @@ def view(logits, group, num_classes: int):
     returns   (N, |g| + 1, H, W); its softmax is subnet 0's softmax with the classes outside added up. For a group of
               all classes (N, K, H, W), the logits themselves in the group's order
     """
-    space = Space(group, num_classes)
+    space = SubnetSpace(group, num_classes)
     inside = gather(logits, space.group)
     if not space.has_others:
         return inside

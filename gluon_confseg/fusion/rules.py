@@ -5,7 +5,7 @@ Each maps (F, subnet 0's logits, the other subnets' logits, their spaces) to log
 
 from __future__ import annotations
 
-from ..spaces import Space
+from ..groups import SubnetSpace
 from .mapping import gather, log_mean_exp, spread, view
 
 _LEAST = 1.2e-38  # the least normal float: a score of exactly 0 stays the smallest, and finite
@@ -75,5 +75,5 @@ def _mean_change(F, klass: int, shares, spaces, nothing):
     return log_mean_exp(F.concat(*found, dim=1))
 
 
-def _spread(scores, space: Space):
+def _spread(scores, space: SubnetSpace):
     return spread(scores, space.group, space.num_classes)

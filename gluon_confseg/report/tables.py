@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gluon_confseg import metrics
+from gluon_confseg.groups import SubnetSpace
 from gluon_confseg.report import costs
 from gluon_confseg.report.grid import Grid
-from gluon_confseg.spaces import Space
 
 MINUS = "\u2212"
 WIDEST = 7  # arms that stand side by side
@@ -136,7 +136,7 @@ def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = Non
     """
     rows = [["subnet 0", str(len(names)), f"all the {len(names)} classes", "", ""]]
     for index, group in enumerate(used, 1):
-        space = Space(group, len(names))
+        space = SubnetSpace(group, len(names))
         listed = ", ".join([f"others{index}"] * space.has_others + [names[klass] for klass in group])
         rows.append([f"subnet {index}", str(space.channels), listed, *_inside(counts, group)])
     head = [

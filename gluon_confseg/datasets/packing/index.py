@@ -15,7 +15,7 @@ from gluon_confseg import files
 from gluon_confseg.datasets import pictures
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.errors import DatasetError
-from gluon_confseg.labels import SPACES, LabelSpace
+from gluon_confseg.labels import LABEL_SPACES, LabelSpace
 
 VERSION = 1
 INDEX, DATA = "index.json", "samples.bin"
@@ -83,7 +83,7 @@ class Index:
     def label_space(self) -> LabelSpace:
         """The classes, as they were when packed."""
         stored = self.about["labels"]
-        known = SPACES.get(stored["name"])
+        known = LABEL_SPACES.get(stored["name"])
         if known is not None and _described(known) == stored:
             return known
         colors = np.array(stored["colors"], np.uint8).reshape(-1, 3)

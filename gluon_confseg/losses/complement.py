@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from .pixels import FARTHEST, F, PeerLoss, Pixels, largest
+from .pixels import FARTHEST, F, PixelLoss, Pixels, largest
 
 
-class ComplementLoss(PeerLoss):
+class ComplementLoss(PixelLoss):
     """Cross-entropy and gamma / (K - 1) times the complement entropy: Kim, Lee and Jeon, Pattern Recogn. Lett. 2021.
 
     The complement entropy is that of the wrong classes' probabilities, which are scaled to sum to 1: Chen et al., 2019.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..statistics import LabelStatistics
-from .pixels import PeerLoss, Pixels
+from .pixels import PixelLoss, Pixels
+from .statistics import LabelStatistics
 
 
-class MedianFrequencyLoss(PeerLoss):
+class MedianFrequencyLoss(PixelLoss):
     """Median-frequency balancing: Eigen and Fergus, ICCV 2015; SegNet, PAMI 2017.
 
     A pixel of class c weighs median(freq) / freq(c); freq(c) is the share that c has of the labelled pixels of the
@@ -24,7 +24,7 @@ class MedianFrequencyLoss(PeerLoss):
         return _weighted_mean(pixels, self._class_weights)
 
 
-class InverseFrequencyLoss(PeerLoss):
+class InverseFrequencyLoss(PixelLoss):
     """Inverse-frequency weighting: a pixel of class c weighs P / (C n_c).
 
     P are the split's labelled pixels, n_c those of class c, C the number of classes that have any. So each class has

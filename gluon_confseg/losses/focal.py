@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from .pixels import F, PeerLoss, Pixels
+from .pixels import F, PixelLoss, Pixels
 
 _LEAST = 1e-30  # 0 to a power below 1 has an infinite slope
 
 
-class FocalLoss(PeerLoss):
+class FocalLoss(PixelLoss):
     """- (1 - q)^gamma log q of the true class: Lin, Goyal, Girshick, He and Dollar, ICCV 2017.
 
     gamma   how fast sure pixels fade; 0 is plain cross-entropy

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from mxnet import autograd
 
-from .pixels import F, PeerLoss, Pixels
+from .pixels import F, PixelLoss, Pixels
 
 
-class RecallLoss(PeerLoss):
+class RecallLoss(PixelLoss):
     """Cross-entropy whose pixels of class c weigh 1 - recall(c): Tian et al., ICRA 2022. Mean over labelled pixels.
 
     Recall is of the current predictions (the first of equal largest logits) over the whole batch, so a sample's loss

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from ..statistics import LabelStatistics
-from .pixels import PeerLoss, Pixels, negative_log_likelihood
+from .pixels import PixelLoss, Pixels, negative_log_likelihood
+from .statistics import LabelStatistics
 
 
-class LogitAdjustedLoss(PeerLoss):
+class LogitAdjustedLoss(PixelLoss):
     """Cross-entropy of z_k + tau log prior_k: Menon et al., ICLR 2021. Mean over labelled pixels.
 
     tau   strength; 1 aims at equal mean recall, 0 is plain cross-entropy

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from mxnet import autograd
 
-from .pixels import F, PeerLoss, Pixels, softmax
+from .pixels import F, PixelLoss, Pixels, softmax
 
 
-class LovaszSoftmaxLoss(PeerLoss):
+class LovaszSoftmaxLoss(PixelLoss):
     """Lovasz extension of the Jaccard loss: Berman, Rannen Triki and Blaschko, CVPR 2018; per image.
 
     Each class's errors, 1 - q_c on its pixels and q_c elsewhere, are sorted, the largest first, and weighted by what

@@ -7,11 +7,11 @@ import math
 import numpy as np
 from mxnet import autograd
 
-from ..statistics import LabelStatistics
-from .pixels import FARTHEST, F, PeerLoss, Pixels, negative_log_likelihood
+from .pixels import FARTHEST, F, PixelLoss, Pixels, negative_log_likelihood
+from .statistics import LabelStatistics
 
 
-class SeesawLoss(PeerLoss):
+class SeesawLoss(PixelLoss):
     """Seesaw loss: Wang et al., CVPR 2021. Mean over labelled pixels.
 
     In a pixel of class i, exp(z_j) of every other class j is multiplied by M_ij C_ij:

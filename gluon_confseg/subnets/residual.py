@@ -5,7 +5,7 @@ from __future__ import annotations
 from mxnet.gluon import nn
 
 from ..fusion import view
-from ..spaces import Space
+from ..groups import SubnetSpace
 from .base import Head
 from .context import build_context
 from .gather import Gather
@@ -40,7 +40,7 @@ class ResidualHead(Head):
             for _ in range(settings.depth - 1):
                 self.body.add(*conv_norm_relu(width, settings.channels, dilation=settings.dilation))
                 width = settings.channels
-            outputs = Space(group, num_classes).channels
+            outputs = SubnetSpace(group, num_classes).channels
             self.output = conv(width, outputs, kernel=1, weight_initializer="zeros")
 
     def hybrid_forward(self, F, subnet0, *features):

@@ -27,11 +27,11 @@ __all__ = [
     "HeadSettings",
     "PlainHead",
     "ResidualHead",
-    "build",
+    "build_head",
 ]
 
 
-def build(encoder, outputs: int, settings: HeadSettings = PLAIN, prefix=None):
+def build_head(encoder, outputs: int, settings: HeadSettings = PLAIN, prefix=None):
     """The head of `settings.kind`: all stages' features -> (N, outputs, h, w) logits.
 
     It serves as subnet 0 (outputs = K) and as a further plain subnet (outputs = |g| + 1).

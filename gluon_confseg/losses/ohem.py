@@ -6,10 +6,10 @@ import math
 
 from mxnet import autograd
 
-from .pixels import F, PeerLoss, Pixels
+from .pixels import F, PixelLoss, Pixels
 
 
-class OHEMLoss(PeerLoss):
+class OHEMLoss(PixelLoss):
     """Mean cross-entropy of each image's hard pixels: Wu, Shen and van den Hengel, 2016 (online bootstrapping).
 
     threshold   a pixel is hard whose true class has at most this probability

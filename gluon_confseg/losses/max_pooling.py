@@ -19,13 +19,13 @@ import math
 
 from mxnet import autograd
 
-from .pixels import FARTHEST, F, PeerLoss, Pixels
+from .pixels import FARTHEST, F, PixelLoss, Pixels
 
 _STEPS = 100  # a bound that only p near 1 reaches, and then the weights are a little below the best
 _LEAST = 1e-30
 
 
-class LossMaxPooling(PeerLoss):
+class LossMaxPooling(PixelLoss):
     """Loss max-pooling: Rota Bulo, Neuhold and Kontschieder, CVPR 2017; per image.
 
     p       exponent of the norm, above 1; the larger, the more even the weights

@@ -10,13 +10,13 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from ..labels import check_shapes, label_array
+from .labels import check_shapes, label_array
 
 F = mx.nd
 FARTHEST = 1e25  # logits further apart than this count as this far: their loss stays finite when it is summed
 
 
-class PeerLoss(gluon.loss.Loss):
+class PixelLoss(gluon.loss.Loss):
     """A loss of the labelled pixels; a subclass says in `of` which.
 
     num_classes    K

@@ -1,0 +1,151 @@
+"""Improved cross-entropy: Section 3.2, eq. 3, with the sign that its derivative, eq. 4, belongs to.
+
+L = - c_ii log q_i - lambda * sum over j != i of c_ij log(1 - q_j)
+"""
+
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+
+from . import blockwise, operators
+from .labels import check_shapes, label_array
+
+
+class ConfusionCELoss(gluon.loss.Loss):
+    """Cross-entropy that also penalises the probabilities of confusing classes: Section 3.2.
+
+    Parameters
+    ----------
+    weights : (K, K), c_ij; see `confusion_weights`
+    penalty : lambda, 5 in the paper; 0 leaves c_ii-weighted cross-entropy
+    ignore_label : pixels with this label add nothing to value and gradient
+
+    Value and gradient are finite and exact for any finite logits. Don't put it inside a hybridized block: a custom
+    Function there crashes MXNet 1.9.1 in backward.
+    """
+
+    def __init__(
+        self, weights, penalty: float = 5.0, ignore_label: int = 255, weight=None, batch_axis=0, **kwargs
+    ):
+        super().__init__(weight, batch_axis, **kwargs)
+        self._weights = _with_penalty(weights, penalty)
+        self._ignore_label = ignore_label
+
+    def forward(self, logits, labels):
+        """(N, K, H, W) logits, (N, H, W) labels -> (N,): each sample's mean over its labelled pixels; 0 for none.
+
+        Raises LabelError for a label outside the classes, ValueError for shapes that don't fit.
+        """
+        check_shapes(logits, labels, len(self._weights))
+        if logits.context.device_type == "gpu":
+            evaluate = _OnDevice(self._weights, labels, self._ignore_label)
+        else:
+            evaluate = _OnCPU(self._weights, labels, self._ignore_label)
+        if autograd.is_recording():
+            loss = _WithGradient(evaluate)(logits)
+        else:
+            loss, _ = evaluate(logits, want_gradient=False)
+        return loss if self._weight is None else loss * self._weight
+
+    # Loss is a HybridBlock; a custom Function can't be traced, so hybridize() must leave it alone
+    def hybridize(self, active=True, **kwargs):
+        """Do nothing: the loss stays imperative."""
+
+
+class CrossEntropyLoss(ConfusionCELoss):
+    """Plain softmax cross-entropy that ignores `ignore_label`: eq. 1."""
+
+    def __init__(self, num_classes: int, ignore_label: int = 255, **kwargs):
+        super().__init__(np.eye(num_classes, dtype=np.float32), 0.0, ignore_label, **kwargs)
+
+
+def _with_penalty(weights, penalty: float) -> np.ndarray:
+    weights = np.array(weights.asnumpy() if hasattr(weights, "asnumpy") else weights, np.float32)
+    if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or len(weights) < 2:
+        raise ValueError(f"weights are (K, K) for two classes or more, got {weights.shape}")
+    if not np.isfinite(weights).all() or weights.min() < 0 or not np.isfinite(penalty) or penalty < 0:
+        raise ValueError(
+            "weights and penalty are finite and not negative: a negative one rewards wrong classes"
+        )
+    combined = np.float32(penalty) * weights
+    np.fill_diagonal(combined, np.diag(weights))
+    return combined
+
+
+class _WithGradient(autograd.Function):
+    """Computes value and gradient in one pass, and hands the gradient on in backward: eq. 4."""
+
+    def __init__(self, evaluate):
+        super().__init__()
+        self._evaluate = evaluate
+
+    def forward(self, logits):
+        loss, self._gradient = self._evaluate(logits, want_gradient=True)
+        return loss
+
+    def backward(self, upstream):
+        factors = upstream.asnumpy()
+        if (factors == 1).all():
+            return self._gradient
+        factors = factors.reshape((-1,) + (1,) * (self._gradient.ndim - 1))
+        return self._gradient * mx.nd.array(factors, ctx=self._gradient.context, dtype=self._gradient.dtype)
+
+
+class _OnCPU:
+    def __init__(self, weights: np.ndarray, labels, ignore_label: int):
+        self._weights, self._ignore_label = weights, ignore_label
+        self._labels = label_array(labels, len(weights), ignore_label)
+
+    def __call__(self, logits, want_gradient: bool):
+        flat = _view(logits).reshape(logits.shape[0], logits.shape[1], -1)
+        labels = self._labels.reshape(logits.shape[0], -1)
+        loss, gradient = blockwise.value_and_gradient(
+            flat.astype(np.float32, copy=False), labels, self._weights, self._ignore_label, want_gradient
+        )
+        if gradient is not None:
+            gradient = mx.nd.from_numpy(gradient.reshape(logits.shape)).astype(logits.dtype, copy=False)
+        return mx.nd.array(loss, ctx=logits.context), gradient
+
+
+class _OnDevice:
+    def __init__(self, weights: np.ndarray, labels, ignore_label: int):
+        self._weights, self._labels, self._ignore_label = weights, labels, ignore_label
+        label_array(labels, len(weights), ignore_label)
+
+    def __call__(self, logits, want_gradient: bool):
+        context, classes = logits.context, len(self._weights)
+        flat = logits.astype("float32").reshape((0, 0, -1))
+        labels = _as_nd(self._labels, context).reshape((logits.shape[0], -1))
+        weights = mx.nd.array(self._weights, ctx=context)
+        loss, gradient = operators.value_and_gradient(
+            mx.nd, flat, labels, weights, self._ignore_label, classes
+        )
+        return loss, gradient.reshape(logits.shape).astype(logits.dtype, copy=False)
+
+
+def _as_nd(labels, context):
+    labels = labels if isinstance(labels, mx.nd.NDArray) else mx.nd.array(labels)
+    return labels.astype("float32").as_in_context(context)
+
+
+class _Capsule:
+    """What `np.from_dlpack` wants: an object, where MXNet has a bare capsule."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __dlpack__(self, stream=None):
+        return self._array.to_dlpack_for_read()
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+
+def _view(array) -> np.ndarray:
+    """A CPU NDArray as NumPy, without copying it where it lies in plain order."""
+    try:
+        return np.from_dlpack(_Capsule(array))
+    except mx.MXNetError:  # MKL-DNN keeps a convolution's output in blocks of channels
+        return array.asnumpy()
