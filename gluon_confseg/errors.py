@@ -21,3 +21,11 @@ class WeightsError(ConfSegError):
 
 class RunError(ConfSegError):
     """A run folder or a setting that can't be used."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal (SIGINT, SIGTERM, SIGHUP) ended long work after its state was saved; exit status 128 + `signal`."""
+
+    def __init__(self, signal: int):
+        super().__init__(signal)
+        self.signal = int(signal)
