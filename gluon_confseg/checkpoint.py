@@ -44,6 +44,11 @@ def load(path) -> tuple:
         ) from error
 
 
+def verify(path) -> None:
+    """Raise CheckpointError unless the file's bytes are those that `save` wrote."""
+    _verified(Path(path))
+
+
 def is_checkpoint(path) -> bool:
     """Whether the file says of itself that it is one of ours; it may still be damaged."""
     try:
@@ -58,7 +63,20 @@ def network_arrays(network) -> dict:
     # a convolution in inference rearranges its weights in place behind the scenes, and asnumpy() would read halves
     mx.nd.waitall()
     named = network._collect_params_with_prefix()
-    return {_PARAMETER + name: parameter.data().asnumpy() for name, parameter in named.items()}
+    arrays = {_PARAMETER + name: parameter.data().asnumpy() for name, parameter in named.items()}
+    check_finite(arrays, "the network")
+    return arrays
+
+
+def check_finite(arrays: dict, where) -> None:
+    """CheckpointError that names the first array that holds NaN or infinity: MXNet's ReLU makes 0 of NaN, so that
+    such a network runs on, and says nothing."""
+    for name, values in arrays.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise CheckpointError(
+                f"{where}: {name.partition(':')[2] or name} holds values that are not finite: training diverged; "
+                "take a checkpoint from before that, or lower the learning rate and start a new run"
+            )
 
 
 def restore_network(network, arrays: dict, path) -> None:
@@ -66,6 +84,7 @@ def restore_network(network, arrays: dict, path) -> None:
     named = network._collect_params_with_prefix()
     stored = {k[len(_PARAMETER) :]: v for k, v in arrays.items() if k.startswith(_PARAMETER)}
     _check_same_network(named, stored, path)
+    check_finite(stored, path)
     for name, parameter in named.items():
         parameter.set_data(mx.nd.array(stored[name], dtype=stored[name].dtype))
 
@@ -76,6 +95,7 @@ def restore_part(network, arrays: dict, path) -> None:
     stored = [k[len(_PARAMETER) :] for k in arrays if k.startswith(_PARAMETER)]
     part = {name: named[name] for name in stored if name in named}
     _check_same_network(part, {name: arrays[_PARAMETER + name] for name in stored}, path)
+    check_finite(arrays, path)
     for name, parameter in part.items():
         parameter.set_data(mx.nd.array(arrays[_PARAMETER + name]))
 

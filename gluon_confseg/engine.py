@@ -1,119 +1,170 @@
-"""An epoch of training, and evaluation. Knows no command line, prints nothing, touches no files.
+"""The steps of training, and evaluation. Knows no command line, prints nothing, touches no files.
 
 The network maps images to a tuple of logits, a criterion maps logits and labels to losses, fusion maps the tuple to
-classes; only here they meet.
+classes; only here they meet. A step maps a batch to losses by name and leaves gradients in place (Section 3, Fig. 1);
+`train.run` updates by them.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterable, Iterator
 
 import mxnet as mx
 import numpy as np
-from mxnet import gluon
+from mxnet import autograd, gluon
 
+from . import hardware
+from .datasets import whole_images
 from .encoders import norms
-from .errors import RunError
-from .fusion import Fusion
+from .fusion import LEARNED, Fusion
+from .groups import SubnetSpace
 from .inference import PLAIN, Inference, log_probabilities, probabilities
 from .metrics import ConfusionMatrix
-from .network import enlarge
-from .steps import BaselineStep, FusionStep, SubnetStep, group_channels
-
-__all__ = [
-    "BaselineStep",
-    "EpochState",
-    "FusionStep",
-    "Optimiser",
-    "SubnetStep",
-    "evaluate",
-    "hybridize_parts",
-    "group_channels",
-    "largest_class",
-    "on_device",
-    "predict",
-    "train_epoch",
-]
+from .network import enlarge, enlarge_in_training
 
 MOMENTUM = 0.9  # Section 4
 WEIGHT_DECAY = 0.0005
+FEW = 32  # images are read sooner than a process starts
 
 
-@dataclasses.dataclass
-class Optimiser:
-    """SGD with momentum, and the structural names of what it trains, in the trainer's order: Section 4."""
-
-    trainer: gluon.Trainer
-    names: list
-
-    @classmethod
-    def of(cls, parameters: dict) -> Optimiser:
-        """parameters: structural name -> Parameter; those without gradient (running statistics) are left alone."""
-        names = sorted(name for name, p in parameters.items() if p.grad_req != "null")
-        settings = {"learning_rate": 0.0, "momentum": MOMENTUM, "wd": WEIGHT_DECAY}
-        # Trainer keys states by position; kvstore=None: one device, nothing to exchange
-        return cls(gluon.Trainer([parameters[n] for n in names], "sgd", settings, kvstore=None), names)
+# ---- steps of training
 
 
-@dataclasses.dataclass
-class EpochState:
-    """How far an epoch is: batches done, images seen, and the losses' sums so far. All of it is in a checkpoint."""
+class Subnet0Step:
+    """One training step of encoder and subnet 0: Section 3, Fig. 1 without the further subnets."""
 
-    batch: int = 0
-    images: int = 0
-    sums: dict = dataclasses.field(default_factory=dict)
+    def __init__(self, network, criteria):
+        self.network, (self.criterion,) = network, criteria
 
-    def add(self, losses: dict) -> float:
-        """Add one batch's (N,) losses; returns the batch's mean total."""
-        total = 0.0
-        for name, loss in losses.items():
-            values = loss.asnumpy().astype(np.float64)
-            self.sums[name] = self.sums.get(name, 0.0) + float(values.sum())
-            total += float(values.mean())
-        self.batch, self.images = self.batch + 1, self.images + len(values)
-        return total
+    def parameters(self) -> dict:
+        """What this step trains, by structural name."""
+        return _named(self.network, ("encoder.", "subnet0."))
 
-    def means(self) -> dict:
-        """Mean loss per image so far, by subnet."""
-        return {name: value / max(self.images, 1) for name, value in self.sums.items()}
+    def __call__(self, images, labels: np.ndarray) -> dict:
+        """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"subnet0": (N,) losses}, gradients in place."""
+        network = self.network
+        with autograd.record():
+            logits = network.subnet0(*network.encoder(images))
+            large = enlarge_in_training(logits, network.encoder.output_stride, images)
+            loss = self.criterion(large, labels)
+        loss.backward()
+        return {"subnet0": loss}
 
 
-def train_epoch(
-    step, optimiser: Optimiser, batches, state: EpochState, learning_rate, context, after_batch, seed=None
-) -> None:
-    """Train over `batches` (those that `state` has not seen yet), one SGD step each.
+class SubnetStep:
+    """One training step of all further subnets at once, each by its own criterion: Section 3.
 
-    learning_rate   function of the batch's number in the epoch
-    after_batch     called with the batch's mean loss when its step is done
-    seed            function of the batch's number in the epoch, for what a step draws itself (dropout);
-                    None leaves MXNet's random state alone
-    Raises RunError, with the batch's images, where a loss is not finite: nothing is updated by it.
+    The encoder and subnet 0 run in inference mode and unrecorded: neither their parameters nor their running
+    statistics can change. (grad_req = "null" would still normalise by the batch.)
     """
-    trainer = optimiser.trainer
-    for batch in batches:
-        trainer.set_learning_rate(learning_rate(state.batch))
-        if seed is not None:
-            mx.random.seed(seed(state.batch))  # MXNet's own state is in no checkpoint
-        losses = step(on_device(batch.images, context), batch.labels)
-        mean = state.add(losses)
-        if not np.isfinite(mean):
-            raise RunError(
-                f"the loss is not finite on {', '.join(batch.names)}: the last checkpoint is as it was; "
-                "look at these images, or lower the learning rate and start a new run"
-            )
-        trainer.step(len(batch.names))
-        after_batch(mean)
+
+    def __init__(self, network, criteria):
+        self.network, self.criteria = network, list(criteria)
+        self._channels = [group_channels(group, num_classes=network.num_classes) for group in network.groups]
+
+    def parameters(self) -> dict:
+        """What this step trains, by structural name."""
+        return _named(self.network, ("subnets.",))
+
+    def features(self, images) -> tuple:
+        """Subnet 0's logits and the encoder's features, as in inference."""
+        with autograd.pause(train_mode=False):
+            features = self.network.encoder(images)
+            return self.network.subnet0(*features), features
+
+    def __call__(self, images, labels: np.ndarray) -> dict:
+        """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"subnet1": (N,) losses, ...}, gradients in place."""
+        subnet0_logits, features = self.features(images)
+        stride, losses = self.network.encoder.output_stride, {}
+        with autograd.record():
+            for m, logits in enumerate(self.network.subnet_logits(subnet0_logits, features)):
+                logits = enlarge_in_training(logits, stride, images)
+                losses[f"subnet{m + 1}"] = self.criteria[m](logits, self._channels[m][labels])
+        autograd.backward(list(losses.values()))
+        return losses
+
+
+class FusionStep:
+    """One training step of the learned rule of fusion, all subnets frozen: the paper's future work.
+
+    Encoder and all subnets run in inference mode and unrecorded, as the encoder does in `SubnetStep`.
+    Raises ValueError for a network built without `learned_fusion`.
+    """
+
+    def __init__(self, network, criteria):
+        self.network, (self.criterion,) = network, criteria
+        self._fuse = Fusion.of(network, LEARNED)
+
+    def parameters(self) -> dict:
+        """What this step trains, by structural name."""
+        return _named(self.network, ("learned_fusion.",))
+
+    def __call__(self, images, labels: np.ndarray) -> dict:
+        """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"fusion": (N,) losses}, gradients in place."""
+        with autograd.pause(train_mode=False):
+            logits = self.network(images)
+        with autograd.record():
+            large = enlarge_in_training(self._fuse(*logits), self.network.encoder.output_stride, images)
+            loss = self.criterion(large, labels)
+        loss.backward()
+        return {"fusion": loss}
+
+
+STEPS = {"subnet0": Subnet0Step, "subnets": SubnetStep, "fusion": FusionStep}  # by `Phase.trains`
+
+
+def group_channels(group, ignore_label: int = 255, num_classes: int = 256) -> np.ndarray:
+    """(256,) table from train id to a subnet's channel: 0 is "others", the ignored label stays.
+
+    A group of all `num_classes` classes has no "others": its first class is channel 0. A label that is no class then
+    keeps its value, for the loss to refuse.
+    """
+    space, table = SubnetSpace(group, num_classes), np.arange(256, dtype=np.uint8)
+    table[:num_classes] = space.channel_of_class()
+    table[ignore_label] = ignore_label
+    return table
+
+
+def _named(network, parts: tuple) -> dict:
+    return {n: p for n, p in network._collect_params_with_prefix().items() if n.startswith(parts)}
+
+
+# what a rule for biases and norms changes: endings of names -> (factor of the rate, factor of the decay)
+BIAS_RULES = {"same": ((), 1, 1), "twice": (("bias", "beta"), 2, 0)}
+
+
+def sgd(
+    parameters: dict, *, momentum: float = MOMENTUM, weight_decay: float = WEIGHT_DECAY, biases: str = "same"
+) -> gluon.Trainer:
+    """SGD with momentum (Section 4); `trainer.names` are the structural names of what it trains, in its order.
+
+    parameters   structural name -> Parameter; those without gradient (running statistics) are left alone
+    biases       "same", or "twice": twice the rate and no decay for biases and beta, as ResNet-38's authors trained
+    """
+    names = sorted(name for name, p in parameters.items() if p.grad_req != "null")
+    endings, rate, decay = BIAS_RULES[biases]
+    for name in names:
+        apart = name.endswith(endings) if endings else False
+        parameters[name].lr_mult, parameters[name].wd_mult = (rate, decay) if apart else (1.0, 1.0)
+    settings = {"learning_rate": 0.0, "momentum": momentum, "wd": weight_decay}
+    # Trainer keys states by position; kvstore=None: one device, nothing to exchange
+    trainer = gluon.Trainer([parameters[n] for n in names], "sgd", settings, kvstore=None)
+    trainer.names = names
+    return trainer
+
+
+# ---- evaluation
 
 
 def evaluate(
     network,
-    samples,
+    samples: Iterable,
     rules,
     num_classes: int,
     ignore_label: int = 255,
-    context=None,
+    device=None,
     inference: Inference = PLAIN,
-):
+) -> Iterator[tuple]:
     """Confusion matrices of several fusion rules from one pass over whole images at their own size.
 
     samples    iterable of batches (images, labels, names) of whole images
@@ -128,12 +179,34 @@ def evaluate(
     for block in fusions.values():
         block.hybridize()
     for batch in samples:
-        predictions = predict(network, fusions, on_device(batch.images, context or mx.cpu()), inference)
+        predictions = predict(network, fusions, on_device(batch.images, device or mx.cpu()), inference)
         counted = {}
         for rule, predicted in predictions.items():
             counted[rule] = ConfusionMatrix(num_classes, ignore_label)
             counted[rule].update(batch.labels, predicted)
         yield batch.names, predictions, counted
+
+
+def evaluate_images(
+    network, dataset, indices, rules, *, device=None, inference: Inference = PLAIN
+) -> Iterator[dict]:
+    """`evaluate` for images of a data set, in the order of `indices`: yields {rule: (K, K) int64 counts} of each."""
+    samples = whole_images(
+        dataset, workers=readers(len(indices), device), indices=indices, **network.normalisation
+    )
+    counted = evaluate(
+        network, samples, rules, dataset.labels.num_classes, device=device, inference=inference
+    )
+    for _, _, matrices in counted:
+        yield {rule: matrix.counts for rule, matrix in matrices.items()}
+
+
+def readers(samples: int, device=None) -> int:
+    """Processes that read ahead: on CPUs one, since the network needs the cores; none for a handful of images."""
+    if samples < FEW:
+        return 0
+    on_gpu = device is not None and device.device_type == "gpu"
+    return max(1, min(8, hardware.physical_cores() - 1)) if on_gpu else 1
 
 
 def predict(network, fusions: dict, images, inference: Inference = PLAIN) -> dict:
@@ -145,11 +218,11 @@ def predict(network, fusions: dict, images, inference: Inference = PLAIN) -> dic
     return {rule: largest_class(enlarge(mx.nd, s, stride, images)) for rule, s in scores.items()}
 
 
-def on_device(images: np.ndarray, context):
+def on_device(images: np.ndarray, device):
     """images as an NDArray on a device; to a GPU through pinned memory, from which it fetches while the CPU goes on."""
-    if context is None or context.device_type != "gpu":
-        return mx.nd.array(images, ctx=context)
-    return mx.nd.array(images, ctx=mx.cpu_pinned(context.device_id)).as_in_context(context)
+    if device is None or device.device_type != "gpu":
+        return mx.nd.array(images, ctx=device)
+    return mx.nd.array(images, ctx=mx.cpu_pinned(device.device_id)).as_in_context(device)
 
 
 def largest_class(scores) -> np.ndarray:

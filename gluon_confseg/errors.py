@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 
 class ConfSegError(Exception):
     """Base of every error that the command line shows as one sentence."""
@@ -29,3 +31,9 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, signal: int):
         super().__init__(signal)
         self.signal = int(signal)
+
+
+def did_you_mean(name: str, known) -> str:
+    """"; did you mean X?" for the known name that is nearest to a misspelt one, "" where none is near."""
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
+    return f"; did you mean {near[0]}?" if near else ""

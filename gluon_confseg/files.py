@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 
+from .errors import RunError
+
 
 def write_bytes(path, content: bytes) -> None:
-    """Replace `path` by `content`; a kill at any moment leaves the old file or the new one, never a part."""
+    """Replace `path` by `content`; a kill at any moment leaves the old file or the new one, never a part.
+
+    Raises RunError, one sentence, where that can't be: a full disk, a folder that may not be written to.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(beside, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(beside, path)
-    _sync_folder(path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise RunError(
+            f"{path}: can't be written ({error.strerror or error}); make room there, or choose another place: what was "
+            "written before is whole"
+        ) from error
 
 
 def write_json(path, value) -> None:

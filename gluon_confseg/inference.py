@@ -84,6 +84,15 @@ class Inference:
 
 PLAIN = Inference()
 
+# test-time augmentation by name; the scales are a usual set, the paper names none
+TTA = {
+    "flip": Inference(flip=True),
+    "flip-bicubic": Inference(flip=True, bicubic=True),  # ResNet-38's authors
+    "multi-scale": Inference(scales=(0.5, 0.75, 1.0, 1.25, 1.5), flip=True),
+    "window": Inference(window=(512, 1024)),
+    "crf": Inference(crf=DenseCRF()),
+}
+
 
 def log_probabilities(network, fusions: dict, images) -> dict:
     """images (N, 3, H, W) -> {rule: (N, K, h, w) on the features' grid}. Only as many subnets run as rules need."""

@@ -109,6 +109,50 @@ class Progress:
         return f"{rate:.3g} {_plural(self.unit, 2)}/s" if rate >= 1 else f"{1 / rate:.3g} s per {self.unit}"
 
 
+class WholeRun:
+    """How long all the work of a run still takes, from what its parts took so far.
+
+    work   {kind: units to do}; a kind's units take about the same time each. Of a kind that has not begun yet the
+           time is that of the others, weighted by `weights`: {kind: how much one unit is worth}
+    """
+
+    def __init__(self, work: dict, weights: dict | None = None):
+        self._left, self._weights = dict(work), weights or {}
+        self._seconds, self._units = {}, {}
+
+    def drop(self, kind, units: float) -> None:
+        """Take work off that is done already."""
+        self._left[kind] = max(0, self._left.get(kind, 0) - units)
+
+    def count(self, kind, seconds: float, units: float = 1) -> None:
+        """Count work done and the time that it took."""
+        self.drop(kind, units)
+        self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds
+        self._units[kind] = self._units.get(kind, 0.0) + units
+
+    def left(self) -> str:
+        """ "about 9 min more", or "" where nothing was measured yet."""
+        if not self._units:
+            return ""
+        worth = sum(self._units[kind] * self._weights.get(kind, 1) for kind in self._units)
+        each = sum(self._seconds.values()) / max(worth, 1e-9)
+        seconds = sum(units * self._rate(kind, each) for kind, units in self._left.items())
+        minutes = round(seconds / 60)
+        if minutes >= 60:
+            return f"about {minutes // 60} h {minutes % 60:02d} min more"
+        return f"about {minutes} min more" if minutes else "less than a minute more"
+
+    def _rate(self, kind, each: float) -> float:
+        if kind in self._units:
+            return self._seconds[kind] / self._units[kind]
+        return each * self._weights.get(kind, 1)
+
+
+def say(sentence: str) -> None:
+    """One line to the person who waits."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: "45 s", "3 min 05 s", "2 h 10 min"."""
     whole = round(max(seconds, 0.0))

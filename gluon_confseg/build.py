@@ -1,0 +1,244 @@
+"""From a phase to what trains it: its network, its losses, its batches; and the groups that get subnets."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from . import checkpoint, engine, groups, losses, metrics, network, runtime, weights
+from .datasets import Augment, Batches, Jitter, SegmentationDataset
+from .errors import RunError, did_you_mean
+from .groups import SubnetSpace
+from .progress import Progress, say
+from .recipe import Phase
+
+
+class Data(NamedTuple):
+    """Both splits of a training."""
+
+    train: SegmentationDataset
+    val: SegmentationDataset
+
+    @property
+    def labels(self):
+        """The classes."""
+        return self.train.labels
+
+
+def build(recipe, phase: Phase, data: Data, folder, *, device=None, list_weights: bool = False) -> tuple:
+    """(network, step, batches) of a phase, with the values that it starts from.
+
+    folder         the run folder: what earlier phases left, their training matrices
+    list_weights   name what a file of weights filled, and did not
+    Raises RunError for groups that can't be had, and for weights that leave something random that nothing trains.
+    """
+    num_classes = data.labels.num_classes
+    network = construct(recipe, phase, data.labels, folder, device=device)
+    seen = network.groups if phase.trains == "subnets" else [range(num_classes)]
+    step = engine.STEPS[phase.trains](network, [criterion(phase, group, data, folder) for group in seen])
+    if phase.start is not None:
+        path = folder.checkpoint(phase.start)
+        checkpoint.restore_part(network, checkpoint.load(path)[0], path)
+    elif phase.weights is not None:
+        loaded = weights.load(network, phase.weights)
+        say(f"{phase.weights}: {loaded}")
+        if list_weights:
+            say(loaded.listing())
+        check_whole(phase, step.parameters(), loaded.left)
+    return network, step, batches(recipe, phase, data.train, network, device)
+
+
+def construct(recipe, phase: Phase, labels, folder, *, device=None):
+    """The network of a phase with its initial values; the same for every phase that draws any."""
+    groups = groups_of(recipe, phase, labels, folder)
+    heads = subnet_heads(phase, groups, width=_width(phase, folder) if groups else 1)
+    runtime.seed(recipe.seed)
+    built = network.build(
+        encoder=phase.encoder,
+        num_classes=labels.num_classes,
+        groups=groups,
+        output_stride=phase.output_stride,
+        last_stage=phase.last_stage,
+        norm=phase.norm,
+        subnets=phase.subnets,
+        head=phase.head,
+        subnet_heads=heads,
+        learned_fusion=phase.part.has_learned_fusion,
+        pretrained=phase.pretrained,
+        context=device,
+    )
+    engine.hybridize_parts(built)
+    return built
+
+
+def subnet_heads(phase: Phase, groups: list, width: int = 1) -> list:
+    """The settings of each group's subnet: the group's own, or the phase's `width` times as wide."""
+    apart = dict(phase.subnet_heads)
+    for number in apart:
+        if groups and number > len(groups):
+            raise RunError(
+                f"phase {phase.name}: subnet_head.{number} is for a group that is not there: there are {len(groups)}"
+            )
+    head = phase.subnet_head
+    if width > 1:
+        head = dataclasses.replace(head, channels=head.channels * width)
+    return [apart.get(m, head) for m in range(1, len(groups) + 1)]
+
+
+def load(phase: Phase, folder, device=None):
+    """The network of a finished phase, as trained."""
+    trained = network.load(folder.checkpoint(phase.name), device)
+    engine.hybridize_parts(trained.network)
+    return trained.network
+
+
+def check_whole(phase: Phase, trained: dict, left: list) -> None:
+    """RunError where a file of weights left something random that the phase doesn't train: a random head, say."""
+    random = [name for name in left if phase.epochs == 0 or name not in trained]
+    if random:
+        more = f" and {len(random) - 3} more" if len(random) > 3 else ""
+        why = "it has no epochs" if phase.epochs == 0 else f"it trains {phase.part.words} alone"
+        raise RunError(
+            f"{phase.weights}: lacks {', '.join(random[:3])}{more}, which phase {phase.name} would leave at random "
+            f"values ({why}); give weights of the whole network"
+        )
+
+
+def batches(recipe, phase: Phase, dataset, network, device=None) -> Batches:
+    """The phase's training data; phases that are compared draw the same order and crops."""
+    augment = Augment(
+        phase.crop,
+        phase.scale,
+        max_share=phase.max_share,
+        jitter=Jitter() if phase.jitter else None,
+        **network.normalisation,
+    )
+    workers = engine.readers(phase.epochs * len(dataset), device)
+    return Batches(dataset, augment, phase.batch_size, recipe.seed * 1000 + phase.draws, workers=workers)
+
+
+def steps_per_epoch(phase: Phase, images: int) -> int:
+    """SGD steps that `Batches` makes of so many images: the rest of an epoch is left out."""
+    return max(1, images // phase.batch_size)
+
+
+def updates(recipe, phase: Phase, images: int) -> int:
+    """SGD steps that the phase's network has had, from the first weights on."""
+    return sum(p.epochs * steps_per_epoch(p, images) for p in map(recipe.phase, phase.path))
+
+
+# ---- losses
+
+
+def criterion(phase: Phase, group, data: Data, folder):
+    """The phase's loss in a group's space, its weights C from the training matrix seen there: Section 3.2."""
+    num_classes = data.labels.num_classes
+    settings = {"average": phase.average} if phase.loss in ("ce", "confusion_ce") else {}
+    if phase.loss == "confusion_ce":
+        shares = metrics.normalize(metrics.collapse(folder.training_matrix(phase.matrix), group))
+        settings.update(weights=confusion_weights(shares, phase.scheme), penalty=phase.penalty)
+    elif phase.loss in losses.OTHER_LOSSES:
+        settings["statistics"] = folder.statistics(data.train)
+    return losses.build(phase.loss, SubnetSpace(group, num_classes).channels, **settings)
+
+
+def confusion_weights(shares: np.ndarray, scheme: str) -> np.ndarray:
+    """C by a scheme of `losses.SCHEMES`; "shuffled" or "shuffled N": the default scheme's, `shuffled`, a control."""
+    kind, _, seed = scheme.partition(" ")
+    if kind == "shuffled":
+        return shuffled(losses.confusion_weights(shares), int(seed or 0))
+    return losses.confusion_weights(shares, scheme)
+
+
+def shuffled(weights: np.ndarray, seed: int = 0) -> np.ndarray:
+    """C with the off-diagonals of every row in another order; rows keep their sums, the diagonal its place.
+
+    Each class is penalised as much as before, for classes that it isn't confused with.
+    """
+    size, result = len(weights), weights.copy()
+    draws = np.random.default_rng([seed, size])
+    for i in range(size):
+        elsewhere = np.delete(np.arange(size), i)
+        result[i, elsewhere] = weights[i, draws.permutation(elsewhere)]
+    return result
+
+
+# ---- groups
+
+
+def groups_of(recipe, phase: Phase, labels, folder) -> list:
+    """The groups that get a subnet in a phase, as tuples of classes; none for one of subnet 0 alone.
+
+    phase.groups   "paper": Table 1, Section 4.2
+                   "discover": from the phase's training matrix
+                   "random" or "random N": as many and as large as those discovered, of classes drawn with seed N
+                   "whole": as many as those discovered, each of all classes: heads of the same size without groups
+                   "one": one of all classes: a head as wide as those of the discovered groups together
+                   anything else: the classes themselves, by name or id: "car,bus;person,rider"
+    """
+    if not phase.part.has_groups:
+        return []
+    kind, _, seed = phase.groups.partition(" ")
+    if kind == "paper":
+        if labels.name not in groups.PAPER:
+            raise RunError(
+                f"phase {phase.name}: the paper has no groups for {labels.title}; set groups=discover, or name them"
+            )
+        return [tuple(group) for group in groups.PAPER[labels.name]]
+    if kind not in ("discover", "random", "whole", "one"):
+        return named_groups(phase.groups, labels)
+    found = discovered(phase, folder)
+    if kind == "random":
+        return drawn_anew(found, labels.num_classes, int(seed or 0))
+    every = tuple(range(labels.num_classes))
+    return {"discover": found, "whole": [every] * len(found), "one": [every] * min(len(found), 1)}[kind]
+
+
+def discovered(phase: Phase, folder) -> list:
+    """The groups in the phase's training matrix, as tuples of classes."""
+    shares = metrics.normalize(folder.training_matrix(phase.matrix))
+    return [tuple(group) for group in groups.discover(shares, max_groups=phase.max_groups)]
+
+
+def named_groups(listed: str, labels) -> list:
+    """Groups from the names or ids of their classes: "car,bus;person,rider"."""
+    places = {**{str(k): k for k in range(labels.num_classes)}, **{n: k for k, n in enumerate(labels.classes)}}
+    found = []
+    for group in listed.split(";"):
+        names = [name.strip() for name in group.split(",")]
+        for name in names:
+            if name not in places:
+                raise RunError(
+                    f"groups {listed!r}: there is no class {name!r}{did_you_mean(name, labels.classes)}; the classes "
+                    f"are {', '.join(labels.classes)}"
+                )
+        found.append(tuple(places[name] for name in names))
+    return found
+
+
+def drawn_anew(found: list, num_classes: int, seed: int) -> list:
+    """Groups of the same sizes and overlaps, of classes drawn at random; unlike `found` where that can be had."""
+    draws = np.random.default_rng([seed, num_classes])
+    for _ in range(100):
+        place = draws.permutation(num_classes)
+        drawn = [tuple(sorted(int(place[k]) for k in group)) for group in found]
+        if not {frozenset(g) for g in drawn} & {frozenset(g) for g in found}:
+            break
+    return drawn
+
+
+def why_left_out(recipe, phase: Phase, labels, folder) -> str:
+    """Why a phase can't be trained on these data: no groups to be had; "" where it can."""
+    if not phase.part.has_groups:
+        return ""
+    if labels.num_classes < 3:
+        return "with two classes a group would be all of them, and leave nothing for its subnet to tell apart from"
+    if groups_of(recipe, phase, labels, folder):
+        return ""
+    return "no classes are confused enough to be a group, so there is nothing for subnets to mend"
+
+
+def _width(phase: Phase, folder) -> int:
+    return len(discovered(phase, folder)) if phase.groups == "one" else 1

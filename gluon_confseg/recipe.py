@@ -1,0 +1,564 @@
+"""What a training consists of, as complete values: its phases, and the cells of a table that read their results.
+
+A recipe file calls `declare`; every default is resolved there, once. `Recipe.override` changes settings by name and
+resolves anew, so that what follows from a setting follows from its new value too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+from .errors import RunError, did_you_mean
+from .inference import PLAIN as WHOLE_IMAGES
+from .inference import TTA, Inference
+from .settings import SETTINGS, find, value_of
+from .subnets import PLAIN, RESIDUAL, HeadSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The part of a network that a phase trains, the rest being frozen: Section 3.
+
+    words    for people
+    draws    sets its order and crops apart from those of the other parts
+    rule     the fusion rule of its networks; "": as the phase says
+    """
+
+    words: str
+    draws: int
+    rule: str = ""
+    has_groups: bool = True
+    has_learned_fusion: bool = False
+
+
+PARTS = {
+    "subnet0": Part("encoder and subnet 0", 1, rule="subnet0", has_groups=False),
+    "subnets": Part("subnets on the frozen encoder", 2),
+    "fusion": Part("the learned fusion", 3, rule="learned", has_learned_fusion=True),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One phase of training, complete: nothing in it is left to be looked up elsewhere.
+
+    start          the phase whose result it starts from; None: the initial values
+    trains         a name of `PARTS`
+    loss           a name of `losses.NAMES`
+    matrix         the phase whose network gives the training matrix for its weights C and its groups
+    scheme         how C comes from that matrix: a name of `losses.SCHEMES`, or "shuffled" (a control)
+    average        "image": the loss of an image is the mean over its labelled pixels; "batch": over the batch's
+    schedule       "linear": to 0 in a straight line, the paper's; "poly": (1 - t)^power
+    warm_up        steps in which the learning rate rises to its full value
+    biases         "same", or "twice": twice the rate and no decay for biases, gamma and beta, as ResNet-38's authors do
+    pretrained     ImageNet weights for the encoder
+    weights        a file that it starts from instead
+    norm           what the encoder's batch norms do in training, of `encoders.norms.NAMES`
+    groups         "paper" (Table 1, Section 4.2), "discover", a control (`build.groups_of`), or classes: "car,bus;..."
+    subnet_head    of every further subnet; subnet_heads: ((number of the group, its own), ...)
+    crop, scale    (height, width) in pixels, and the range of the random scale
+    max_share      largest share that one class may have of a crop, where that can be had: see `Augment`
+    draws          with seed and epoch it decides order and crops: phases that are compared draw the same ones
+    depth          how many phases its declared start has behind it
+    path           the phases from the initial values to this one
+    """
+
+    name: str
+    start: str | None
+    trains: str
+    loss: str
+    scheme: str
+    penalty: float
+    average: str
+    matrix: str
+    epochs: int
+    learning_rate: float
+    warm_up: int
+    schedule: str
+    power: float
+    momentum: float
+    weight_decay: float
+    biases: str
+    encoder: str
+    output_stride: int
+    last_stage: int
+    norm: str
+    pretrained: bool
+    weights: str | None
+    head: HeadSettings
+    groups: str
+    max_groups: int | None
+    subnets: str
+    subnet_head: HeadSettings
+    subnet_heads: tuple
+    rule: str
+    crop: tuple
+    scale: tuple
+    max_share: float
+    jitter: bool
+    batch_size: int
+    draws: int
+    depth: int
+    path: tuple
+
+    @property
+    def part(self) -> Part:
+        """What it trains."""
+        return PARTS[self.trains]
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """Learning rate of a step of `steps`: linear decay to 0 (Section 4), or poly; linear warm-up before it."""
+        left = 1 - step / steps
+        rate = self.learning_rate * (left if self.schedule == "linear" else left**self.power)
+        return rate * min(1.0, (step + 1) / self.warm_up) if self.warm_up else rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of a table: which phase's network, and how it is read.
+
+    subnets  "0": subnet 0 alone; else which ones are fused, in words
+    loss     in words
+    paper    the cell's mIoU in the paper, in %
+    rule     the fusion rule; None: its phase's
+    tta      how its images are tested: "single" (as the recipe's `evaluation` says), or a name of `inference.TTA`
+    """
+
+    key: str
+    subnets: str
+    loss: str
+    phase: str
+    paper: float | None = None
+    rule: str | None = None
+    tta: str = "single"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the outcome of a training; what a run folder's config.json holds.
+
+    train_split     the split to train on
+    draw            settings of `scenes.draw` where the data are drawn; None: a data set is read
+    matrix_images   how many training images a training matrix counts, evenly spaced; None: all
+    validate_every  epochs between validations; 0: only when a phase ends
+    evaluation      how images are tested, in validation and in cells of tta "single"
+    declared        what it was made of, with the settings given since
+    """
+
+    name: str
+    title: str
+    profile: str
+    data: str
+    phases: tuple
+    cells: tuple
+    matrix_phase: str
+    matrix_images: int | None
+    other_rules: tuple
+    validate_every: int
+    evaluation: Inference
+    train_split: str
+    draw: dict | None
+    seed: int
+    paper_table: str
+    paper_encoder: str
+    paper_data: str
+    declared: Declared = dataclasses.field(repr=False, compare=False)
+
+    def config(self) -> dict:
+        """What config.json holds: all of it but how it was declared."""
+        plain = dataclasses.asdict(dataclasses.replace(self, declared=None))
+        del plain["declared"]
+        return plain
+
+    def phase(self, name: str) -> Phase:
+        """The phase of a name."""
+        return next(phase for phase in self.phases if phase.name == name)
+
+    def rule_of(self, cell: Cell) -> str:
+        """The fusion rule that a cell's network is read by."""
+        phase = self.phase(cell.phase)
+        return "subnet0" if cell.subnets == "0" else cell.rule or phase.rule
+
+    def rule_at(self, phase: Phase) -> str:
+        """The rule that a phase's checkpoint names: that of the first cell that fuses its network."""
+        fused = [cell for cell in self.cells if cell.phase == phase.name and cell.subnets != "0"]
+        return self.rule_of(fused[0]) if fused else phase.rule
+
+    def rules_at(self, phase: Phase, cells, tta: str = "single") -> list:
+        """The rules that a phase's network is evaluated by: its checkpoint's, those that cells ask for, and others."""
+        asked = [self.rule_of(cell) for cell in cells if (cell.phase, cell.tta) == (phase.name, tta)]
+        if tta == "single":
+            asked = [self.rule_at(phase), *asked]
+            asked += self.other_rules if phase.trains == "subnets" and len(asked) > 1 else ()
+        return list(dict.fromkeys(asked))
+
+    def choose(self, keys=None) -> tuple:
+        """The cells of these keys, in the table's order; None: all. Raises RunError for one that is not there."""
+        known = [cell.key for cell in self.cells]
+        for key in keys or ():
+            if key not in known:
+                raise RunError(
+                    f"{self.name} has no cell {key!r}{did_you_mean(key, known)}; its cells are {', '.join(known)}"
+                )
+        return tuple(cell for cell in self.cells if not keys or cell.key in keys)
+
+    def needed(self, cells) -> tuple:
+        """The phases that these cells depend on, in order; what several share is there once."""
+        wanted = {self.matrix_phase, *(cell.phase for cell in cells)}
+        for phase in reversed(self.phases):  # whatever a phase needs is earlier
+            if phase.name in wanted:
+                wanted |= {phase.start, phase.matrix}
+        return tuple(phase for phase in self.phases if phase.name in wanted)
+
+    def measured(self, phases=None) -> set:
+        """The phases whose training matrix others read for weights or groups."""
+        reads = SETTINGS["matrix"].idle
+        return {phase.matrix for phase in phases or self.phases if not reads(phase)}
+
+    def override(self, assignments) -> Recipe:
+        """The recipe with settings changed by name, in order.
+
+        assignments   "NAME=VALUE", NAME a setting of all phases or "phases.PHASE.SETTING"
+        Raises RunError for an unknown name, a value of the wrong kind, and a setting that would do nothing.
+        """
+        declared = self.declared
+        for assignment in assignments:
+            declared = declared.given(assignment)
+        changed = declared.resolve()
+        _check_effects(changed)
+        return changed
+
+    def with_data(self, **changes) -> Recipe:
+        """The recipe with other `draw` or `data` settings of its own level."""
+        settings = {**self.declared.settings, **changes}
+        return dataclasses.replace(self.declared, settings=settings).resolve()
+
+
+# ---- declaring
+
+
+NETWORK = ("encoder", "output_stride", "last_stage", "norm", "head")  # a phase goes on with those of its start
+OF_SUBNETS = ("groups", "max_groups", "subnets", "subnet_head", "subnet_heads")  # and with these, where it has subnets
+DEFAULTS = {
+    "loss": "ce",
+    "scheme": "confusion",
+    "penalty": 5.0,
+    "average": "image",
+    "matrix": None,
+    "learning_rate": 0.002,
+    "warm_up": 0,
+    "schedule": "linear",
+    "power": 0.9,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "biases": "same",
+    "encoder": "resnet101",
+    "output_stride": 8,
+    "last_stage": 4,
+    "norm": "batch",
+    "pretrained": True,
+    "weights": None,
+    "head": PLAIN,
+    "groups": "paper",
+    "max_groups": None,
+    "subnets": "plain",
+    "subnet_head": PLAIN,
+    "subnet_heads": (),
+    "rule": "sum",
+    "crop": (500, 500),
+    "scale": (0.7, 1.3),
+    "max_share": 1.0,
+    "jitter": False,
+    "batch_size": 16,
+}
+OF_RECIPE = {
+    "matrix_images": None,
+    "other_rules": (),
+    "validate_every": 5,
+    "evaluation": WHOLE_IMAGES,
+    "train_split": "train",
+    "draw": None,
+    "seed": 0,
+    "paper_table": "Table 3",
+    "paper_encoder": "ResNet-101",
+    "paper_data": "Cityscapes val",
+}
+
+
+GIVEN = 4  # from this level on a setting was given by name, not by the recipe's file
+
+
+def declare(*, name, title, data, phases, cells, matrix_phase, profile="full", **settings) -> Recipe:
+    """A recipe from what its file says: settings of all phases, and what single phases have of their own (`phase`)."""
+    fixed = {"name": name, "title": title, "data": data, "profile": profile, "matrix_phase": matrix_phase}
+    unknown = sorted(set(settings) - set(DEFAULTS) - set(OF_RECIPE))
+    if unknown:
+        raise RunError(f"recipe {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}")
+    return Declared(fixed, settings, tuple(phases), tuple(cells)).resolve()
+
+
+def phase(name: str, start: str | None = None, trains: str = "subnet0", **own) -> dict:
+    """What a recipe's file says of a phase; settings that it leaves out are the recipe's, or those of its start."""
+    if trains not in PARTS:
+        raise RunError(f"phase {name} trains {trains!r}, which is none of {', '.join(PARTS)}")
+    unknown = sorted(set(own) - set(DEFAULTS) - {"epochs"})
+    if unknown:
+        raise RunError(f"phase {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}")
+    return {"name": name, "start": start, "trains": trains, "own": own}
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """What a recipe is made of.
+
+    fixed      name, title, data, profile, matrix_phase
+    settings   of all phases, and of the recipe
+    phases     of `phase`
+    changes    ((phase or None, setting name, group or None, value, what was typed), ...) given since, in order
+    """
+
+    fixed: dict
+    settings: dict
+    phases: tuple
+    cells: tuple
+    changes: tuple = ()
+
+    def given(self, assignment: str) -> Declared:
+        """With "NAME=VALUE" given."""
+        name, equals, value = (part.strip() for part in assignment.partition("="))
+        typed = f"--set {assignment}"
+        if not equals:
+            raise RunError(f"{typed}: a setting is given as NAME=VALUE, such as penalty=2")
+        of_phase = None
+        if name.startswith("phases."):
+            known = [declared["name"] for declared in self.phases]
+            of_phase, _, name = name[len("phases.") :].partition(".")
+            if of_phase not in known:
+                raise RunError(
+                    f"{typed}: {self.fixed['name']} has no phase {of_phase!r}{did_you_mean(of_phase, known)}; "
+                    f"its phases are {', '.join(known)}"
+                )
+        setting, group = find(name, typed)
+        if of_phase and setting.of == "recipe":
+            raise RunError(f"{typed}: {name} is a setting of the whole training; give {name}={value}")
+        change = (of_phase, setting.name, group, value_of(setting, value, typed), typed)
+        return dataclasses.replace(self, changes=(*self.changes, change))
+
+    def resolve(self) -> Recipe:
+        """The complete recipe. Raises RunError for what doesn't fit together."""
+        phases, sources = {}, {}
+        for declared in self.phases:
+            values, origin = self._phase(declared, phases)
+            try:
+                phases[declared["name"]] = Phase(**values)
+            except (TypeError, ValueError) as error:
+                raise RunError(f"{self.fixed['name']}, phase {declared['name']}: {error}") from error
+            sources[declared["name"]] = origin
+        _check_names(self, phases)
+        return Recipe(
+            **self.fixed,
+            **self._of_recipe(),
+            phases=tuple(phases.values()),
+            cells=self.cells,
+            declared=dataclasses.replace(self, settings=dict(self.settings)),
+        )
+
+    def sources(self) -> dict:
+        """phase -> setting -> where its value comes from, in words."""
+        phases, sources = {}, {}
+        for declared in self.phases:
+            values, sources[declared["name"]] = self._phase(declared, phases)
+            phases[declared["name"]] = Phase(**values)
+        return sources
+
+    def _phase(self, declared: dict, earlier: dict) -> tuple:
+        """(values of a Phase, setting -> where it comes from); later sources take the place of earlier ones."""
+        name, own = declared["name"], declared["own"]
+        start = earlier.get(declared["start"])
+        if declared["start"] is not None and start is None:
+            raise RunError(f"phase {name} starts from {declared['start']}, which is no earlier phase")
+        levels = [("default", {**DEFAULTS, "matrix": self.fixed["matrix_phase"]}), ("recipe", self.settings)]
+        if start is not None:
+            inherited = (*NETWORK, *(OF_SUBNETS if start.part.has_groups else ()))
+            levels.append((f"phase {start.name}", {key: getattr(start, key) for key in inherited}))
+        levels.append(("phase", own))
+        values, level_of, source = {"epochs": 0}, {}, {}
+        for level, (words, settings) in enumerate(levels):
+            for key in (k for k in settings if k in DEFAULTS or k == "epochs"):
+                values[key], level_of[key], source[key] = settings[key], level, words
+        heads = {"head": [], "subnet_head": []}
+        for of_phase, key, group, value, typed in self.changes:
+            base, _, field = key.partition(".")
+            if of_phase not in (None, name) or (of_phase is None and start and base in NETWORK):
+                continue
+            level = GIVEN + 1 if of_phase else GIVEN
+            if base in heads and SETTINGS[key].of == "phase":
+                heads[base].append((group, field, value))
+                source[key if group is None else f"subnet_head.{group}.{field}"] = typed
+            elif SETTINGS[key].of == "phase":
+                values[key], level_of[key], source[key] = value, level, typed
+        _fit_heads(values, level_of, source)
+        values["head"] = _with_fields(values["head"], heads["head"], None)
+        numbers = sorted({group for group, _, _ in heads["subnet_head"] if group is not None})
+        values["subnet_head"] = _with_fields(values["subnet_head"], heads["subnet_head"], None)
+        apart = dict(values["subnet_heads"])
+        apart.update({n: _with_fields(apart.get(n, values["subnet_head"]), heads["subnet_head"], n) for n in numbers})
+        values["subnet_heads"] = tuple(sorted(apart.items()))
+        part = PARTS[declared["trains"]]
+        values["rule"] = part.rule or values["rule"]
+        from_start = start is not None and values["weights"] is None
+        if start is not None and level_of.get("weights", 0) in (1, GIVEN):  # a file for all: for those that begin
+            values["weights"], from_start = None, True
+        if values["weights"] is not None or from_start:
+            values["pretrained"] = False
+        depth = start.depth + 1 if start else 0
+        values.update(name=name, start=declared["start"] if from_start else None, trains=declared["trains"])
+        values.update(path=(*(start.path if from_start else ()), name), depth=depth)
+        values["draws"] = part.draws + 10 * depth
+        return values, source
+
+    def _of_recipe(self) -> dict:
+        """The settings of the recipe's own level."""
+        values = {**OF_RECIPE, **{k: v for k, v in self.settings.items() if k in OF_RECIPE}}
+        for _, key, _, value, typed in self.changes:
+            base, _, field = key.partition(".")
+            if base == "evaluation":
+                try:
+                    values["evaluation"] = dataclasses.replace(values["evaluation"], **{field: value})
+                except RunError as error:
+                    raise RunError(f"{typed}: {error}") from error
+            elif base == "draw" and values["draw"]:
+                values["draw"] = {**values["draw"], field: value}
+            elif key in OF_RECIPE:
+                values[key] = value
+        return values
+
+
+def _fit_heads(values: dict, level_of: dict, source: dict) -> None:
+    """Heads that were not given beside a new kind of subnets, or a new last stage, are those that fit it.
+
+    Settings of another kind of subnet would be built all the same, and be something that nobody asked for.
+    """
+    last = values["last_stage"]
+    if values["head"].stages[-1] != last and (level_of["last_stage"] >= GIVEN or not level_of["head"]):
+        values["head"] = dataclasses.replace(values["head"], stages=(last,))
+        source["head"] = "follows last_stage"
+    misfit = values["subnet_head"].stages[-1] != last and level_of["last_stage"] >= GIVEN
+    of_another_kind = level_of["subnets"] > level_of["subnet_head"] or not level_of["subnet_head"]
+    if misfit or of_another_kind:
+        residual = dataclasses.replace(RESIDUAL, stages=(last - 2, last - 1, last))
+        values["subnet_head"] = values["head"] if values["subnets"] == "plain" else residual
+        source["subnet_head"] = "follows subnets"
+
+
+def _with_fields(head: HeadSettings, changes: list, group: int | None) -> HeadSettings:
+    """A head with fields changed; a new kind or context takes its own defaults for what was not given with it."""
+    fields = {field: value for of, field, value in changes if of == group}
+    if not fields:
+        return head
+    if {"kind", "context"} & set(fields):
+        kept = {name: getattr(head, name) for name in ("kind", "context", "stages")}
+        if "kind" in fields and "context" not in fields:
+            kept["context"] = None
+    else:
+        kept = dataclasses.asdict(head)
+    try:
+        return HeadSettings(**{**kept, **fields})
+    except ValueError as error:
+        name = "head" if group is None else f"subnet_head.{group}"
+        raise RunError(f"--set {name}.{next(iter(fields))}: {error}") from error
+
+
+def _check_names(declared: Declared, phases: dict) -> None:
+    """Whatever phases and cells name is there, and earlier."""
+    order = list(phases)
+    for number, (name, found) in enumerate(phases.items()):
+        reads = not SETTINGS["matrix"].idle(found)
+        if reads and found.matrix not in order[:number]:
+            raise RunError(f"phase {name} reads the matrix of {found.matrix}, which is no earlier phase")
+        if found.start and any(key in declared.phases[number]["own"] for key in NETWORK):
+            raise RunError(f"phase {name} goes on with the network of {found.start}: it can't have another")
+    for name in [cell.phase for cell in declared.cells] + [declared.fixed["matrix_phase"]]:
+        if name not in phases:
+            raise RunError(f"{name} is no phase: {', '.join(phases)}")
+    for cell in declared.cells:
+        if cell.tta != "single" and cell.tta not in TTA:
+            raise RunError(f"cell {cell.key}: no way of testing {cell.tta!r}: choose one of {', '.join(TTA)}")
+
+
+def _check_effects(recipe: Recipe) -> None:
+    """RunError for a setting that was given and would do nothing."""
+    for of_phase, key, group, _, typed in recipe.declared.changes:
+        setting = SETTINGS[key]
+        where = [recipe] if setting.of == "recipe" else [p for p in recipe.phases if of_phase in (None, p.name)]
+        reasons = [setting.idle(place) for place in where]
+        if not all(reasons):
+            continue
+        if setting.of == "recipe":
+            raise RunError(f"{typed} would do nothing: {reasons[0]}")
+        told = f"in phase {where[0].name} " if of_phase else "in any phase "
+        raise RunError(f"{typed} would do nothing {told}({where[0].name}: {reasons[0]})")
+
+
+# ---- what several recipes share
+
+
+def four_cells(paper=(None, None, None, None), fused: str = "0-3") -> tuple:
+    """The four columns of Table 3: subnet 0 or all, cross-entropy or the improved one."""
+    return (
+        Cell("subnet0_ce", "0", "CE", "ce", paper[0]),
+        Cell("subnets_ce", fused, "CE", "subnets_ce", paper[1]),
+        Cell("subnet0_confusion_ce", "0", "confusion CE", "confusion_ce", paper[2]),
+        Cell("subnets_confusion_ce", fused, "confusion CE", "subnets_confusion_ce", paper[3]),
+    )
+
+
+def branching_phases(
+    *, base: int, subnet0: int, subnets: int, rate: float, fine_rate: float, subnet_rate: float, warm_up: int = 0
+) -> tuple:
+    """Short budgets: one base, from which each cell goes on for as long as the others, by either loss. In epochs."""
+    fine = {"epochs": subnet0, "learning_rate": fine_rate}
+    heads = {"epochs": subnets, "learning_rate": subnet_rate}
+    return (
+        phase("base", epochs=base, learning_rate=rate, warm_up=warm_up),
+        phase("ce", "base", **fine),
+        phase("confusion_ce", "base", loss="confusion_ce", **fine),
+        phase("subnets_ce", "ce", "subnets", **heads),
+        phase("subnets_confusion_ce", "confusion_ce", "subnets", loss="confusion_ce", **heads),
+    )
+
+
+def separate_phases(*, subnet0: int, subnets: int, rate: float) -> tuple:
+    """The paper's budget: subnet 0 from the ImageNet weights by each loss; subnets on each, frozen: Section 4."""
+    fine = {"epochs": subnet0, "learning_rate": rate}
+    heads = {"epochs": subnets, "learning_rate": rate}
+    return (
+        phase("ce", **fine),
+        phase("confusion_ce", loss="confusion_ce", **fine),
+        phase("subnets_ce", "ce", "subnets", **heads),
+        phase("subnets_confusion_ce", "confusion_ce", "subnets", loss="confusion_ce", **heads),
+    )
+
+
+# networks that two cores train in minutes: the paper's structure on the first three stages of small encoders
+SMALL_RESNET = {
+    "encoder": "resnet18",
+    "output_stride": 16,
+    "last_stage": 3,
+    "pretrained": False,
+    "subnets": "residual",
+    "rule": "residual_product",
+    "head": HeadSettings(channels=128, depth=2, dilation=2, stages=(3,)),
+    "subnet_head": HeadSettings(channels=64, depth=2, dilation=1, stages=(1, 2, 3)),
+}
+SMALL_EFFICIENTNET = {
+    "encoder": "efficientnet_lite0",
+    "output_stride": 8,
+    "last_stage": 3,
+    "subnets": "residual",
+    "rule": "residual_product",
+    "head": HeadSettings(channels=128, depth=2, dilation=4, stages=(3,)),
+    "subnet_head": HeadSettings(channels=64, depth=2, dilation=1, stages=(1, 2, 3)),
+    "batch_size": 4,
+}

@@ -1,0 +1,378 @@
+"""The folder of a run: the only code that writes its files, and that says which of them can be trusted.
+
+config.json, log.jsonl, checkpoints/, confusion.npz, groups.json, results.json, ...: a killed run goes on from them, and
+every table and picture is computed from them. What is damaged and can be computed again is computed again, with a line
+that says so; what can't be is one sentence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import fcntl
+import io
+import json
+import re
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from . import checkpoint, files, losses
+from .errors import CheckpointError, RunError
+from .progress import Progress, say
+
+# lists of a configuration whose entries have names: key of the list -> what names an entry
+NAMED = {"phases": "name", "cells": "key"}
+_UNFINISHED = re.compile(r"\..+\.(npz|json|jsonl|png|html|md|csv)\.\d+\.part")  # as `files.write_bytes` names them
+DIVERGED = 4.0  # times the loss that a phase began at
+
+
+@dataclasses.dataclass
+class Position:
+    """How far a phase is: epochs and batches done, images seen and the losses' sums in this epoch. A checkpoint has it.
+
+    began    the mean loss of the phase's first batch
+    best     the best validation mIoU so far
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    images: int = 0
+    sums: dict = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    began: float | None = None
+    best: float | None = None
+
+    def add(self, batch_losses: dict, names) -> float:
+        """Count one batch's (N,) losses by name; returns its mean. RunError, with the images, unless it is finite."""
+        total, batch_sums = 0.0, {}
+        for name, loss in batch_losses.items():
+            values = loss.asnumpy().astype(np.float64)
+            batch_sums[name] = float(values.sum())
+            total += float(values.mean())
+        if not np.isfinite(total):
+            raise RunError(
+                f"the loss is not finite on {', '.join(names)}: the last checkpoint is as it was; "
+                "look at these images, or lower the learning rate and start a new run"
+            )
+        for name, value in batch_sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.batch, self.images = self.batch + 1, self.images + len(names)
+        self.began = total if self.began is None else self.began
+        return total
+
+    def means(self) -> dict:
+        """Mean loss per image of this epoch so far, by subnet."""
+        return {name: value / max(self.images, 1) for name, value in self.sums.items()}
+
+    def diverged(self) -> bool:
+        """Whether the epoch's mean loss is far above where the phase began."""
+        return self.began is not None and sum(self.means().values()) > DIVERGED * self.began + 1
+
+    def next_epoch(self) -> None:
+        """Begin the next epoch."""
+        self.epoch, self.batch, self.images, self.sums, self.seconds = self.epoch + 1, 0, 0, {}, 0.0
+
+
+class RunFolder:
+    """The files of one run. Opening an existing folder continues it; another configuration there is an error.
+
+    Phases and cells that a recipe has gained or lost are none: they are told apart by name.
+    Raises RunError for a folder that can't be made or written to, that another process is working in, or that holds
+    another run. Nothing in the folder is changed before that is known.
+    """
+
+    def __init__(self, path, config: dict, save_every: float = 30.0):
+        self.path, self.save_every, self._saved = Path(path), save_every, time.monotonic()
+        self._matrix_names = {config.get("matrix_phase"): "train"}
+        self._known = {}  # training matrices and statistics that were read
+        try:
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path)
+            self._freeze(config)
+        except OSError as error:
+            raise RunError(
+                f"{error.filename or path}: can't be made or written to ({error.strerror}); choose another folder "
+                "with --out"
+            ) from error
+        self._remove_unfinished()
+
+    def _freeze(self, config: dict) -> None:
+        file = self.path / "config.json"
+        config = json.loads(json.dumps(config))
+        if not file.exists():
+            files.write_json(file, config)
+            return
+        before = read_json(file)
+        try:
+            differing = _differences(_by_name(before), _by_name(config))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{file}: is no run's configuration; choose another folder with --out, or delete this one"
+            ) from error
+        if differing:
+            raise RunError(
+                f"{self.path} holds a run with other settings ({'; '.join(differing[:3])}): "
+                "choose another folder with --out, or delete that one"
+            )
+        if before != config:
+            files.write_json(file, _with_lost(config, before))
+
+    def _remove_unfinished(self) -> None:
+        """A kill while a file was being written leaves its beginning: ours are removed, nobody else's."""
+        for folder in (self.path, self.path / "checkpoints", self.path / "pictures", *self.path.glob("panels/*/")):
+            for file in folder.glob(".*.part"):
+                if _UNFINISHED.fullmatch(file.name):
+                    file.unlink(missing_ok=True)
+
+    # ---- the log
+
+    def log(self, record: dict) -> None:
+        """Append one line to log.jsonl, replacing any of the same phase and epoch that a killed run left."""
+        kept = [r for r in self.logged() if (r["phase"], r["epoch"]) != (record["phase"], record["epoch"])]
+        lines = [json.dumps(r) for r in kept + [record]]
+        files.write_bytes(self.path / "log.jsonl", ("\n".join(lines) + "\n").encode())
+
+    def logged(self) -> list:
+        """All records of log.jsonl."""
+        return read_log(self.path / "log.jsonl")
+
+    # ---- checkpoints
+
+    def checkpoint(self, phase: str) -> Path:
+        """Where the checkpoint of a finished phase is or will be."""
+        return self.path / "checkpoints" / f"{phase}.npz"
+
+    def best(self, phase: str) -> Path:
+        """Where the checkpoint of a phase's best validation is or will be."""
+        return self.path / "checkpoints" / f"{phase}.best.npz"
+
+    def finished(self, phase: str) -> bool:
+        """Whether a phase is finished. Raises CheckpointError where its checkpoint is damaged."""
+        file = self.checkpoint(phase)
+        if not file.exists():
+            return False
+        checkpoint.verify(file)
+        self._drop_progress(phase)  # a kill right after the result was written leaves some
+        return True
+
+    def resume(self, phase: str, network, trainer) -> Position:
+        """Set network and momentum to the newest whole state of an unfinished phase, and return how far it was."""
+        states = []
+        for file in self._progress(phase):
+            if file.exists():
+                try:
+                    arrays, meta = checkpoint.load(file)
+                    states.append((meta["epoch"], meta["batch"], file, arrays, meta))
+                except CheckpointError as error:
+                    say(f"{error}; going on from the state before it")
+        self._saved = time.monotonic()
+        if not states:
+            return Position()
+        _, _, file, arrays, meta = max(states, key=lambda state: state[:2])
+        checkpoint.restore_network(network, arrays, file)
+        checkpoint.restore_trainer(trainer, trainer.names, arrays)
+        return Position(**{field.name: meta[field.name] for field in dataclasses.fields(Position)})
+
+    def save(self, phase: str, at: Position, network, trainer) -> None:
+        """Save all that the rest of a phase depends on, over the older of its two states: one is always whole."""
+        arrays = checkpoint.network_arrays(network)
+        arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
+        older = min(self._progress(phase), key=lambda file: file.stat().st_mtime_ns if file.exists() else -1)
+        checkpoint.save(older, arrays, {"phase": phase, **dataclasses.asdict(at)})
+        self._saved = time.monotonic()
+
+    def save_if_due(self, phase: str, at: Position, network, trainer) -> None:
+        """`save`, where `save_every` seconds have gone by since the last time."""
+        if time.monotonic() - self._saved >= self.save_every:
+            self.save(phase, at, network, trainer)
+
+    def save_best(self, phase: str, at: Position, network, about: dict, score: float) -> None:
+        """Keep the network beside the last one where its validation is the best so far."""
+        if at.best is None or score > at.best:
+            at.best = score
+            meta = {**about, "phase": phase, "epoch": at.epoch + 1, "network": network.settings, "mean_iou": score}
+            checkpoint.save(self.best(phase), checkpoint.network_arrays(network), meta)
+
+    def finish(self, phase: str, network, about: dict) -> None:
+        """Save a phase's result and drop its intermediate states."""
+        meta = {**about, "phase": phase, "network": network.settings}
+        checkpoint.save(self.checkpoint(phase), checkpoint.network_arrays(network), meta)
+        self._drop_progress(phase)
+
+    def _drop_progress(self, phase: str) -> None:
+        for file in self._progress(phase):
+            file.unlink(missing_ok=True)
+
+    def _progress(self, phase: str) -> tuple:
+        folder = self.path / "checkpoints"
+        return folder / f"{phase}.progress-1.npz", folder / f"{phase}.progress-2.npz"
+
+    # ---- matrices and counts
+
+    def matrices(self) -> dict:
+        """confusion.npz: int64 (K, K) counts by name, rows truth; of a damaged file none, said in a line."""
+        file = self.path / "confusion.npz"
+        try:
+            return read_matrices(file) if file.exists() else {}
+        except RunError as error:
+            say(f"{error}; it is computed again")
+            return {}
+
+    def save_matrices(self, counts: dict) -> None:
+        """Add counts by name to confusion.npz; they are on disk at once."""
+        content = io.BytesIO()
+        np.savez_compressed(content, **{**self.matrices(), **{k: c.astype(np.int64) for k, c in counts.items()}})
+        files.write_bytes(self.path / "confusion.npz", content.getvalue())
+
+    def matrix_name(self, phase: str) -> str:
+        """The name in confusion.npz of the training matrix of a phase: "train" for that of the recipe."""
+        return self._matrix_names.get(phase, f"train_{phase}")
+
+    def training_matrix(self, phase: str) -> np.ndarray:
+        """(K, K) counts of a phase's subnet 0 on training images."""
+        name = self.matrix_name(phase)
+        if name not in self._known:
+            self._known[name] = self.matrices()[name]
+        return self._known[name]
+
+    def statistics(self, dataset) -> losses.LabelStatistics:
+        """How many pixels each class has in the training split; counted once."""
+        file = self.path / "statistics.json"
+        if file.exists():
+            try:
+                return losses.LabelStatistics.from_record(read_json(file))
+            except (RunError, ValueError) as error:
+                say(f"{file}: is damaged ({error}); it is counted again")
+        with Progress("counting labels", len(dataset), "image") as bar:
+
+            def masks():
+                for index in range(len(dataset)):
+                    yield dataset[index][1]
+                    bar.update(1)
+
+            counted = losses.LabelStatistics.count(masks(), dataset.labels.num_classes)
+        files.write_json(file, counted.record())
+        return counted
+
+    def evaluation(self, phase: str, tta: str = "single", split: str = "val") -> dict:
+        """rule -> (images, K, K) int64 counts of a phase's network; {} where there are none yet, or none are whole."""
+        file = self._evaluation(phase, tta, split)
+        try:
+            return checkpoint.load(file)[0] if file.exists() else {}
+        except CheckpointError as error:
+            say(f"{error}; it is evaluated again")
+            return {}
+
+    def save_evaluation(self, phase: str, counts: dict, tta: str = "single", split: str = "val") -> None:
+        """Keep the per-image counts of a phase's network."""
+        checkpoint.save(self._evaluation(phase, tta, split), counts, {"phase": phase})
+
+    def _evaluation(self, phase: str, tta: str, split: str) -> Path:
+        parts = [phase, *([] if tta == "single" else [tta]), *([] if split == "val" else [split])]
+        return self.path / "checkpoints" / ".".join([*parts, "evaluation", "npz"])
+
+    # ---- what a finished run says
+
+    def write(self, name: str, value) -> None:
+        """Replace a JSON file of the run."""
+        files.write_json(self.path / name, value)
+
+    def add_time(self, seconds: float) -> None:
+        """Add this session's time to timing.json: kept apart, since all other results are the same for every run."""
+        file = self.path / "timing.json"
+        try:
+            sessions = list(read_json(file)["sessions"]) if file.exists() else []
+        except (RunError, KeyError, TypeError):
+            say(f"{file}: is damaged; the time of earlier sessions is lost")
+            sessions = []
+        # a session that found everything done would only blur the sum
+        if not sessions or seconds > 30:
+            sessions.append(round(seconds, 1))
+        self.write("timing.json", {"sessions": sessions, "minutes": sum(sessions) / 60})
+
+
+# ---- reading
+
+
+def read_json(path) -> dict:
+    """A JSON file of a run. Raises RunError where it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path}: can't be read ({error.strerror}); is this a run folder?") from error
+    except ValueError as error:
+        raise RunError(f"{path}: is damaged ({error}); delete it and run again") from error
+
+
+def read_log(path) -> list:
+    """The records of a log.jsonl, none where there is no such file. Raises RunError for a line that is no record."""
+    path = Path(path)
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+        try:
+            records.append(json.loads(line))
+            records[-1]["phase"], records[-1]["epoch"]
+        except (ValueError, KeyError, TypeError):
+            raise RunError(
+                f"{path}: line {number} is no record of an epoch; delete that line and run again"
+            ) from None
+    return records
+
+
+def read_matrices(path) -> dict:
+    """The arrays of an .npz file by name. Raises RunError where it is missing, damaged, or holds more than arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise RunError(f"{path}: there is no such file; is this the run folder of a training that ended?") from None
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise RunError(f"{path}: is damaged, or holds more than arrays ({error})") from error
+
+
+def _locked(folder: Path):
+    """A lock that ends with this process, however it ends; RunError where another process has it."""
+    file = open(folder / ".lock", "a")  # noqa: SIM115: it is open for as long as the folder is
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which forked readers would keep
+    except OSError as error:
+        file.close()
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise RunError(
+                f"{folder}: another process is working in this run folder; wait for it, or choose another with --out"
+            ) from error
+        return None  # a file system without locks
+    return file
+
+
+# ---- configurations
+
+
+def _by_name(config: dict) -> dict:
+    """A configuration with an entry for each setting of each named one: "phases.ce.epochs", ..."""
+    flat = {k: v for k, v in config.items() if k not in NAMED}
+    for key, name in NAMED.items():
+        for entry in config.get(key, ()):
+            flat.update({f"{key}.{entry[name]}.{k}": v for k, v in entry.items()})
+    return flat
+
+
+def _with_lost(config: dict, before: dict) -> dict:
+    """`config`, its lists of named entries followed by those that it lost: what they made is in the folder."""
+    merged = dict(config)
+    for key, name in NAMED.items():
+        present = {entry[name] for entry in config.get(key, ())}
+        lost = [entry for entry in before.get(key, ()) if entry[name] not in present]
+        if lost:
+            merged[key] = [*config.get(key, ()), *lost]
+    return merged
+
+
+def _differences(before: dict, now: dict) -> list:
+    """What two configurations by name differ in, in words; named entries that only one of them has are none."""
+    keys = sorted(set(before) | set(now))
+    both = [k for k in keys if k.split(".")[0] not in NAMED or (k in before and k in now)]
+    return [f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in both if before.get(k) != now.get(k)]

@@ -1,0 +1,49 @@
+"""Signals that end long work: Ctrl-C, a machine that is taken back (SIGTERM), a terminal that closes (SIGHUP)."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+
+from .errors import Stopped
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Signals:
+    """Inside, a signal of ENDING raises `Stopped`: at once, or at the end of a `held` block that it falls into.
+
+    Signals that the process was told to ignore (`nohup`) stay ignored; outside of the main thread nothing changes.
+    """
+
+    def __init__(self):
+        self._holding, self._caught, self._before = False, None, {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in ENDING:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame) -> None:
+        if self._holding and self._caught is None:
+            self._caught = number
+        else:  # a second one does not wait
+            raise Stopped(number)
+
+    @contextlib.contextmanager
+    def held(self):
+        """What must not be interrupted half way: a step and what counts it."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._caught is not None:
+            raise Stopped(self._caught)
