@@ -13,8 +13,14 @@ import dataclasses
 
 import numpy as np
 
+from .errors import ConfSegError
+
 _MILLIONTHS = 1_000_000
 _STARTS = 64
+
+
+class MatrixError(ConfSegError, ValueError):
+    """A confusion matrix that is none, or a setting by which no groups can be found in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +98,26 @@ def discover(normalized, *, threshold: float | None = None, max_groups: int | No
     returns      list of ConfusingGroup, the most confused first; empty where nothing is confused
     raises       ValueError for a matrix that is not square, not finite, or not shares
     """
-    shares = _checked(normalized)
+    shares = checked_shares(normalized)
     symmetric = _symmetrised(shares)
     cut = _automatic_cut(shares, symmetric) if threshold is None else round(threshold * _MILLIONTHS)
     return _communities(shares, symmetric, cut)[:max_groups]
+
+
+def checked_shares(normalized) -> np.ndarray:
+    """A row-normalised confusion matrix as (K, K) float64: every use of one starts here.
+
+    Raises MatrixError, a ValueError, for what is not square, holds no class, is not finite, or holds no shares: counts,
+    or numbers below 0.
+    """
+    shares = np.asarray(normalized, np.float64)
+    if shares.ndim != 2 or shares.shape[0] != shares.shape[1] or not shares.size:
+        raise MatrixError(f"a confusion matrix is (K, K) for one class or more, got {shares.shape}")
+    if not np.isfinite(shares).all() or shares.min() < 0 or shares.max() > 1 + 1e-6:
+        raise MatrixError(
+            "a normalised confusion matrix holds shares from 0 to 1: pass metrics.normalize(counts)"
+        )
+    return shares
 
 
 def overlap(group, others) -> float:
@@ -110,7 +132,7 @@ def automatic_threshold(normalized) -> float:
     Where that leaves one group of all classes - a network that calls everything "building" - it is raised until
     some class is outside: such a group would have no "others".
     """
-    shares = _checked(normalized)
+    shares = checked_shares(normalized)
     return _automatic_cut(shares, _symmetrised(shares)) / _MILLIONTHS
 
 
@@ -131,17 +153,6 @@ def _communities(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> list:
     members = [order[partition == community] for community in np.unique(partition)]
     groups = [_group(shares, classes) for classes in members if len(classes) > 1]
     return sorted(groups, key=lambda group: (-group.confusion, group.classes))
-
-
-def _checked(normalized) -> np.ndarray:
-    shares = np.asarray(normalized, np.float64)
-    if shares.ndim != 2 or shares.shape[0] != shares.shape[1]:
-        raise ValueError(f"a confusion matrix is (K, K), got {shares.shape}")
-    if not np.isfinite(shares).all() or shares.min(initial=0) < 0 or shares.max(initial=0) > 1 + 1e-6:
-        raise ValueError(
-            "a normalised confusion matrix holds shares from 0 to 1: pass metrics.normalize(counts)"
-        )
-    return shares
 
 
 def _group(shares: np.ndarray, classes: np.ndarray) -> ConfusingGroup:

@@ -554,12 +554,14 @@ def test_the_schemes_known_values():
         "confusion_row": np.array([[0, 0.75, 0.25], [0.75, 0, 0.25], [0, 0, 0]]),
         "uniform": 1 - np.eye(3),
         "none": np.zeros((3, 3)),
+        "literal": off,
     }
     assert set(wanted) == set(losses.SCHEMES)
     for scheme, off_diagonal in wanted.items():
         found = losses.confusion_weights(shares, scheme=scheme)
         assert found.dtype == np.float32
-        np.testing.assert_allclose(found, off_diagonal + np.eye(3), rtol=1e-6)
+        diagonal = np.diag([0.8, 0.6, 1.0]) if scheme == "literal" else np.eye(3)
+        np.testing.assert_allclose(found, off_diagonal + diagonal, rtol=1e-6)
     np.testing.assert_array_equal(
         losses.confusion_weights(shares), losses.confusion_weights(shares, "confusion")
     )
@@ -582,6 +584,13 @@ def test_the_given_matrix_is_left_alone():
 def test_bad_matrices_and_schemes_are_refused():
     with pytest.raises(ValueError, match="confusion_max"):
         losses.confusion_weights(np.eye(3), "sqrt")
-    for bad in (np.ones((2, 3)), np.ones(3), np.full((2, 2), np.nan)):
+    for bad in (np.ones((2, 3)), np.ones(3), np.full((2, 2), np.nan), np.zeros((0, 0))):
         with pytest.raises(ValueError):
             losses.confusion_weights(bad)
+
+
+@pytest.mark.parametrize("bad", [np.eye(3) * 300_000, -np.eye(3), np.eye(3) - 0.01])
+@pytest.mark.parametrize("scheme", losses.SCHEMES)
+def test_counts_and_negative_shares_are_refused_with_the_remedy(scheme, bad):
+    with pytest.raises(ValueError, match=r"shares from 0 to 1: pass metrics.normalize\(counts\)"):
+        losses.confusion_weights(bad, scheme)
