@@ -404,6 +404,25 @@ def test_two_losses_of_one_tensor_add_their_gradients():
     np.testing.assert_allclose(both, apart, rtol=1e-5, atol=1e-9)
 
 
+def test_gradients_of_leaf_logits_are_added_up_where_that_is_asked():
+    logits, labels = draw(4, 3)
+    loss, array = criterion(4), mx.nd.array(logits)
+    _, once = run(loss, logits, labels)
+    array.attach_grad("add")
+    for _ in range(3):
+        with autograd.record():
+            value = loss(array, labels)
+        value.backward()
+    np.testing.assert_allclose(array.grad.asnumpy(), 3 * once, rtol=1e-6, atol=1e-9)
+
+
+def test_logits_that_need_no_gradient_have_a_loss_while_recording():
+    logits, labels = draw(4, 3)
+    with autograd.record():
+        value = criterion(4)(mx.nd.array(logits), labels)
+    np.testing.assert_array_equal(value.asnumpy(), run(criterion(4), logits, labels)[0])
+
+
 def test_value_does_not_depend_on_recording():
     logits, labels = draw(4, 20)
     loss = criterion(4)

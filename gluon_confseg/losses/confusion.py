@@ -11,6 +11,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from ..function import Function
 from . import blockwise, operators
 from .labels import check_shapes, label_array
 
@@ -104,23 +105,23 @@ def _with_penalty(weights, penalty: float) -> np.ndarray:
     return combined
 
 
-class _WithGradient(autograd.Function):
+class _WithGradient(Function):
     """Computes value and gradient in one pass, and hands the gradient on in backward: eq. 4."""
 
     def __init__(self, evaluate):
         super().__init__()
         self._evaluate = evaluate
 
-    def forward(self, logits):
+    def value(self, logits):
         loss, self._gradient = self._evaluate(logits, want_gradient=True)
         return loss
 
-    def backward(self, upstream):
+    def gradients(self, upstream):
         factors = upstream.asnumpy()
         if (factors == 1).all():
-            return self._gradient
+            return [self._gradient]
         factors = factors.reshape((-1,) + (1,) * (self._gradient.ndim - 1))
-        return self._gradient * mx.nd.array(factors, ctx=self._gradient.context, dtype=self._gradient.dtype)
+        return [self._gradient * mx.nd.array(factors, ctx=self._gradient.context, dtype=self._gradient.dtype)]
 
 
 def _on_cpu(
