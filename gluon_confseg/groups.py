@@ -10,11 +10,18 @@ seed, nor the machine. See docs/decisions.md for why the weights are soft-thresh
 from __future__ import annotations
 
 import dataclasses
+import numbers
 
 import numpy as np
 
+from .errors import ConfSegError
+
 _MILLIONTHS = 1_000_000
 _STARTS = 64
+
+
+class MatrixError(ConfSegError, ValueError):
+    """A confusion matrix that is none, or a setting by which no groups can be found in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,15 +94,60 @@ def discover(normalized, *, threshold: float | None = None, max_groups: int | No
     """Find the groups of classes that a network confuses: Section 3.1.
 
     normalized   (K, K), row i = shares of the pixels of class i predicted as each class; rows without pixels are 0
-    threshold    share that is taken off every symmetrised edge, so that weaker ones vanish; default: the mean edge
-    max_groups   keep this many, those with the most confusion inside
+    threshold    share from 0 that is taken off every symmetrised edge, so that weaker ones vanish; default:
+                 `automatic_threshold`, the mean edge
+    max_groups   keep this many, from 1, those with the most confusion inside; default: all
     returns      list of ConfusingGroup, the most confused first; empty where nothing is confused
-    raises       ValueError for a matrix that is not square, not finite, or not shares
+    raises       MatrixError, a ValueError, for a matrix that is none (see `checked_shares`), a threshold below 0, no
+                 groups to keep, and a given threshold that makes all classes one group: that has no class outside
+                 for "others", and the error says which threshold is high enough. The default one never does
     """
-    shares = _checked(normalized)
+    shares = checked_shares(normalized)
+    if max_groups is not None and not (isinstance(max_groups, numbers.Integral) and max_groups >= 1):
+        raise MatrixError(
+            f"max_groups is a whole number from 1, got {max_groups!r}: leave it out to keep all"
+        )
     symmetric = _symmetrised(shares)
-    cut = _automatic_cut(shares, symmetric) if threshold is None else round(threshold * _MILLIONTHS)
-    return _communities(shares, symmetric, cut)[:max_groups]
+    if threshold is None:
+        return _communities(shares, symmetric, _automatic_cut(shares, symmetric))[:max_groups]
+    if not (isinstance(threshold, numbers.Real) and 0 <= threshold < np.inf):
+        raise MatrixError(f"a threshold is a share from 0, got {threshold!r}: leave it out for the mean edge")
+    cut = round(float(threshold) * _MILLIONTHS)
+    found = _communities(shares, symmetric, cut)
+    if any(len(group) == len(shares) for group in found):
+        enough = _raised(shares, symmetric, cut) / _MILLIONTHS
+        raise MatrixError(
+            f'at a threshold of {threshold} all {len(shares)} classes are one group, which leaves none for "others": '
+            f"a threshold of {enough} is high enough"
+        )
+    return found[:max_groups]
+
+
+def inside(normalized, classes) -> float:
+    """Confusion inside a group: the sum of A[i, j] over all pairs i != j of these classes.
+
+    normalized   (K, K) as for `discover`, which raises the same errors
+    classes      an iterable of classes; `ConfusingGroup.confusion` is this number where `discover` found the group
+    """
+    members = list(classes)
+    block = checked_shares(normalized)[np.ix_(members, members)]
+    return float(block.sum() - np.trace(block))
+
+
+def checked_shares(normalized) -> np.ndarray:
+    """A row-normalised confusion matrix as (K, K) float64: every use of one starts here.
+
+    Raises MatrixError, a ValueError, for what is not square, holds no class, is not finite, or holds no shares: counts,
+    or numbers below 0.
+    """
+    shares = np.asarray(normalized, np.float64)
+    if shares.ndim != 2 or shares.shape[0] != shares.shape[1] or not shares.size:
+        raise MatrixError(f"a confusion matrix is (K, K) for one class or more, got {shares.shape}")
+    if not np.isfinite(shares).all() or shares.min() < 0 or shares.max() > 1 + 1e-6:
+        raise MatrixError(
+            "a normalised confusion matrix holds shares from 0 to 1: pass metrics.normalize(counts)"
+        )
+    return shares
 
 
 def overlap(group, others) -> float:
@@ -110,13 +162,17 @@ def automatic_threshold(normalized) -> float:
     Where that leaves one group of all classes - a network that calls everything "building" - it is raised until
     some class is outside: such a group would have no "others".
     """
-    shares = _checked(normalized)
+    shares = checked_shares(normalized)
     return _automatic_cut(shares, _symmetrised(shares)) / _MILLIONTHS
 
 
 def _automatic_cut(shares: np.ndarray, symmetric: np.ndarray) -> int:
     present = int((shares.sum(1) > 0).sum())
-    cut = int(symmetric.sum()) // max(present * (present - 1), 1)
+    return _raised(shares, symmetric, int(symmetric.sum()) // max(present * (present - 1), 1))
+
+
+def _raised(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> int:
+    """The first cut, of some from this one upwards, that leaves a class outside of every group."""
     while any(len(group) == len(shares) for group in _communities(shares, symmetric, cut)):
         cut += cut // 4 + 1
     return cut
@@ -129,25 +185,12 @@ def _communities(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> list:
     order = _canonical_order(weights)
     partition = _best_partition(weights[np.ix_(order, order)])
     members = [order[partition == community] for community in np.unique(partition)]
-    groups = [_group(shares, classes) for classes in members if len(classes) > 1]
+    groups = [
+        ConfusingGroup(tuple(sorted(map(int, classes))), inside(shares, np.sort(classes)))
+        for classes in members
+        if len(classes) > 1
+    ]
     return sorted(groups, key=lambda group: (-group.confusion, group.classes))
-
-
-def _checked(normalized) -> np.ndarray:
-    shares = np.asarray(normalized, np.float64)
-    if shares.ndim != 2 or shares.shape[0] != shares.shape[1]:
-        raise ValueError(f"a confusion matrix is (K, K), got {shares.shape}")
-    if not np.isfinite(shares).all() or shares.min(initial=0) < 0 or shares.max(initial=0) > 1 + 1e-6:
-        raise ValueError(
-            "a normalised confusion matrix holds shares from 0 to 1: pass metrics.normalize(counts)"
-        )
-    return shares
-
-
-def _group(shares: np.ndarray, classes: np.ndarray) -> ConfusingGroup:
-    classes = np.sort(classes)
-    inside = shares[np.ix_(classes, classes)]
-    return ConfusingGroup(tuple(int(k) for k in classes), float(inside.sum() - np.trace(inside)))
 
 
 def _symmetrised(shares: np.ndarray) -> np.ndarray:

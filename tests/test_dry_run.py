@@ -156,7 +156,7 @@ def test_an_unknown_loss_names_its_stage():
     recipe = dataclasses.replace(
         TINY, stages=stages, matrix_stage="ce", arms=(dataclasses.replace(TINY.arms[0], stage="ce"),)
     )
-    with pytest.raises(RunError, match="table3, stage ce: no peer loss 'hinge'"):
+    with pytest.raises(RunError, match="table3, stage ce: no loss 'hinge'"):
         dry_run.run(recipe)
 
 

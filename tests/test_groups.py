@@ -209,7 +209,6 @@ def test_two_blocks_are_two_groups_the_more_confused_first():
     assert classes_of(found) == [(2, 3), (0, 5)]
     assert [group.confusion for group in found] == pytest.approx([0.3, 0.1])
     assert classes_of(groups.discover(shares, threshold=0.0, max_groups=1)) == [(2, 3)]
-    assert groups.discover(shares, threshold=0.0, max_groups=0) == []
     assert classes_of(groups.discover(shares, threshold=0.2)) == [(2, 3)]
     assert groups.discover(shares, threshold=0.5) == []
 
@@ -233,15 +232,17 @@ def test_groups_are_disjoint_of_two_or_more_and_ordered_by_confusion(seed):
     confusions = [group.confusion for group in found]
     assert confusions == sorted(confusions, reverse=True)
     for group in found:
-        inside = shares[np.ix_(group.classes, group.classes)]
-        assert group.confusion == pytest.approx(inside.sum() - np.trace(inside))
+        pairs = itertools.permutations(group.classes, 2)
+        assert group.confusion == pytest.approx(sum(shares[i, j] for i, j in pairs))
+        assert groups.inside(shares, group) == group.confusion
+        assert groups.inside(shares, reversed(group.classes)) == pytest.approx(group.confusion)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_fewer_groups_are_the_first_of_more(seed):
     shares = random_shares(13, seed)
     found = groups.discover(shares)
-    for count in range(len(found) + 2):
+    for count in range(1, len(found) + 2):
         assert groups.discover(shares, max_groups=count) == found[:count]
 
 
@@ -278,11 +279,50 @@ def test_a_class_without_pixels_is_in_no_group():
 
 
 @pytest.mark.parametrize(
-    "bad", [np.ones((2, 3)), np.ones(4), np.full((3, 3), np.nan), -np.eye(3), np.eye(3) * 100]
+    "bad",
+    [
+        np.ones((2, 3)),
+        np.ones(4),
+        np.full((3, 3), np.nan),
+        -np.eye(3),
+        np.eye(3) * 100,
+        np.zeros((0, 0)),
+        np.zeros(0),
+    ],
 )
 def test_what_is_no_matrix_of_shares_is_refused(bad):
-    with pytest.raises(ValueError):
-        groups.discover(bad)
+    for asked in (groups.discover, groups.automatic_threshold, lambda matrix: groups.inside(matrix, (0, 1))):
+        with pytest.raises(groups.MatrixError, match=r"\(K, K\) for one class or more|shares from 0 to 1"):
+            asked(bad)
+
+
+@pytest.mark.parametrize("threshold", [-0.01, -np.inf, np.inf, np.nan, "0.1"])
+def test_a_threshold_that_is_no_share_is_refused(threshold):
+    with pytest.raises(groups.MatrixError, match="a threshold is a share from 0, got .*: leave it out"):
+        groups.discover(np.eye(3), threshold=threshold)
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, 2.0, "3"])
+def test_groups_to_keep_are_a_whole_number_from_1(most):
+    with pytest.raises(groups.MatrixError, match="max_groups is a whole number from 1, got .*: leave it out"):
+        groups.discover(np.eye(3), max_groups=most)
+
+
+def test_a_given_threshold_that_leaves_no_class_outside_names_one_that_does():
+    star = everything_is_called_class_1(11)
+    with pytest.raises(groups.MatrixError, match='all 11 classes are one group, .* "others": a') as caught:
+        groups.discover(star, threshold=0.0)
+    enough = float(str(caught.value).split("a threshold of ")[-1].split()[0])
+    found = groups.discover(star, threshold=enough)
+    assert found and all(len(group) < 11 for group in found)
+
+
+def test_two_classes_can_be_no_group_whatever_the_threshold():
+    both = np.array([[0.5, 0.5], [0.5, 0.5]])
+    assert groups.discover(both) == []
+    with pytest.raises(groups.MatrixError, match="all 2 classes are one group"):
+        groups.discover(both, threshold=0.1)
+    assert groups.discover(both, threshold=1.0) == []
 
 
 def test_counts_are_told_what_to_do():
@@ -296,10 +336,15 @@ def test_overlap_is_intersection_over_union_with_the_best():
     assert groups.overlap(groups.ConfusingGroup((1, 2)), [groups.ConfusingGroup((2, 1))]) == 1.0
 
 
+def everything_is_called_class_1(classes: int) -> np.ndarray:
+    star = np.zeros((classes, classes))
+    star[:, 1] = np.linspace(0.5, 1.0, classes)
+    star[np.arange(classes), np.arange(classes)] += 1 - star.sum(1)
+    return star
+
+
 def test_a_group_never_holds_all_classes_by_default():
-    star = np.zeros((11, 11))
-    star[:, 1] = np.linspace(0.5, 1.0, 11)  # everything is called class 1
-    star[np.arange(11), np.arange(11)] += 1 - star.sum(1)
+    star = everything_is_called_class_1(11)
     found = groups.discover(star)
     assert found and all(len(group) < 11 for group in found)
     assert groups.discover(star, threshold=groups.automatic_threshold(star)) == found

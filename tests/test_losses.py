@@ -34,11 +34,13 @@ def run(loss, logits, labels, upstream=None):
     return value.asnumpy(), logits.grad.asnumpy()
 
 
-def operator_twin(weights, penalty: float, logits, labels, ignore_label: int = 255):
+def operator_twin(weights, penalty: float, logits, labels, average: str = "image"):
     """The operators that a GPU runs, on the CPU."""
     combined = losses.ConfusionCELoss(weights, penalty)._weights
-    twin = losses.confusion._OnDevice(combined, mx.nd.array(labels), ignore_label)
-    value, gradient = twin(mx.nd.array(logits), want_gradient=True)
+    divisors = losses.confusion._divisors(labels != 255, average)
+    value, gradient = losses.confusion._on_device(
+        mx.nd.array(logits), mx.nd.array(labels), combined, 255, divisors, want_gradient=True
+    )
     return value.asnumpy(), gradient.asnumpy()
 
 
@@ -243,6 +245,88 @@ def test_another_ignore_label_is_respected():
     np.testing.assert_array_equal(gradient, other_gradient)
 
 
+# ---- the mean
+
+
+def test_the_batchs_average_is_the_mean_over_all_its_labelled_pixels():
+    logits, labels = draw(4, 5, count=60, samples=3)
+    labels[1, 7:], labels[2] = 255, 255
+    weights = losses.confusion_weights(confusion(4))
+    flat_logits = logits.transpose(1, 0, 2).reshape(1, 4, -1)
+    wanted, slope = run(losses.ConfusionCELoss(weights, 5.0), flat_logits, labels.reshape(1, -1))
+    slope = slope.reshape(4, 3, 60).transpose(1, 0, 2)
+    for found in (
+        run(losses.ConfusionCELoss(weights, 5.0, average="batch"), logits, labels),
+        operator_twin(weights, 5.0, logits, labels, "batch"),
+    ):
+        np.testing.assert_allclose(found[0].mean(), wanted[0], rtol=1e-6)
+        np.testing.assert_allclose(found[1] / 3, slope, rtol=1e-5, atol=1e-8)  # as `Trainer.step(3)` divides
+        assert found[0][2] == 0 and not found[1][2].any()
+
+
+def test_both_averages_agree_where_all_images_have_as_many_labelled_pixels():
+    logits, labels = draw(4, 5)
+    labels[:, ::3], labels[labels == 255] = 255, 0
+    each = [run(criterion(4, average=average), logits, labels) for average in losses.AVERAGES]
+    for image, batch in zip(*each):
+        np.testing.assert_allclose(image, batch, rtol=1e-6)
+
+
+def test_a_batch_without_labelled_pixels_is_0_by_either_average():
+    logits, labels = draw(4, 5)
+    for average in losses.AVERAGES:
+        value, gradient = run(criterion(4, average=average), logits, np.full_like(labels, 255))
+        assert not value.any() and not gradient.any()
+
+
+# ---- by name
+
+
+@pytest.mark.parametrize("average", losses.AVERAGES)
+def test_the_door_builds_what_the_classes_are(average):
+    logits, labels = draw(4, 5)
+    weights = losses.confusion_weights(confusion(4))
+    wanted = {
+        "ce": losses.CrossEntropyLoss(4, average=average),
+        "confusion_ce": losses.ConfusionCELoss(weights, 3.0, average=average),
+    }
+    for name, loss in wanted.items():
+        built = losses.build(name, 4, weights=weights, penalty=3.0, average=average)
+        for found, true in zip(run(built, logits, labels), run(loss, logits, labels)):
+            np.testing.assert_array_equal(found, true)
+
+
+@pytest.mark.parametrize("name", losses.OTHER_LOSSES)
+def test_the_door_builds_the_other_losses(name):
+    logits, labels = draw(4, 5)
+    statistics = losses.LabelStatistics(np.arange(1, 5), np.arange(5, 9), 2)
+    built = losses.build(name, 4, statistics=statistics)
+    direct = losses.other_loss(name, 4, statistics)
+    for found, true in zip(run(built, logits, labels), run(direct, logits, labels)):
+        np.testing.assert_array_equal(found, true)
+    with pytest.raises(ValueError, match=f'{name} has each image\'s mean alone: average "batch"'):
+        losses.build(name, 4, statistics=statistics, average="batch")
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        (
+            {"name": "focl"},
+            r"no loss 'focl': did you mean 'focal'\? choose one of ce, confusion_ce, median_freq",
+        ),
+        ({"name": "dice loss of 3"}, "no loss 'dice loss of 3': choose one of ce"),
+        ({"name": "confusion_ce"}, "needs the weights C: pass losses.confusion_weights"),
+        ({"name": "confusion_ce", "weights": np.eye(3)}, r"weights are \(3, 3\), the loss is of 4 classes"),
+        ({"name": "seesaw"}, "needs the training split's statistics"),
+        ({"name": "ce", "average": "pixel"}, "no average 'pixel': choose one of image, batch"),
+    ],
+)
+def test_the_door_says_what_is_wrong(settings, said):
+    with pytest.raises(ValueError, match=said):
+        losses.build(num_classes=4, **settings)
+
+
 # ---- errors
 
 
@@ -259,11 +343,6 @@ def test_a_label_outside_the_classes_is_an_error_that_names_it(outside, recordin
         else:
             loss(logits, labels)
     assert isinstance(caught.value, ConfSegError)
-
-
-def test_the_operator_twin_refuses_the_same_labels():
-    with pytest.raises(losses.LabelError, match="label 4 "):
-        operator_twin(np.eye(4), 0.0, np.zeros((1, 4, 1), np.float32), np.array([[4.0]]))
 
 
 @pytest.mark.parametrize(
@@ -323,6 +402,25 @@ def test_two_losses_of_one_tensor_add_their_gradients():
     _, both = run(lambda x, y: first(x, y) + second(x, y), logits, labels)
     apart = run(first, logits, labels)[1] + run(second, logits, labels)[1]
     np.testing.assert_allclose(both, apart, rtol=1e-5, atol=1e-9)
+
+
+def test_gradients_of_leaf_logits_are_added_up_where_that_is_asked():
+    logits, labels = draw(4, 3)
+    loss, array = criterion(4), mx.nd.array(logits)
+    _, once = run(loss, logits, labels)
+    array.attach_grad("add")
+    for _ in range(3):
+        with autograd.record():
+            value = loss(array, labels)
+        value.backward()
+    np.testing.assert_allclose(array.grad.asnumpy(), 3 * once, rtol=1e-6, atol=1e-9)
+
+
+def test_logits_that_need_no_gradient_have_a_loss_while_recording():
+    logits, labels = draw(4, 3)
+    with autograd.record():
+        value = criterion(4)(mx.nd.array(logits), labels)
+    np.testing.assert_array_equal(value.asnumpy(), run(criterion(4), logits, labels)[0])
 
 
 def test_value_does_not_depend_on_recording():
@@ -475,12 +573,14 @@ def test_the_schemes_known_values():
         "confusion_row": np.array([[0, 0.75, 0.25], [0.75, 0, 0.25], [0, 0, 0]]),
         "uniform": 1 - np.eye(3),
         "none": np.zeros((3, 3)),
+        "literal": off,
     }
     assert set(wanted) == set(losses.SCHEMES)
     for scheme, off_diagonal in wanted.items():
         found = losses.confusion_weights(shares, scheme=scheme)
         assert found.dtype == np.float32
-        np.testing.assert_allclose(found, off_diagonal + np.eye(3), rtol=1e-6)
+        diagonal = np.diag([0.8, 0.6, 1.0]) if scheme == "literal" else np.eye(3)
+        np.testing.assert_allclose(found, off_diagonal + diagonal, rtol=1e-6)
     np.testing.assert_array_equal(
         losses.confusion_weights(shares), losses.confusion_weights(shares, "confusion")
     )
@@ -503,6 +603,13 @@ def test_the_given_matrix_is_left_alone():
 def test_bad_matrices_and_schemes_are_refused():
     with pytest.raises(ValueError, match="confusion_max"):
         losses.confusion_weights(np.eye(3), "sqrt")
-    for bad in (np.ones((2, 3)), np.ones(3), np.full((2, 2), np.nan)):
+    for bad in (np.ones((2, 3)), np.ones(3), np.full((2, 2), np.nan), np.zeros((0, 0))):
         with pytest.raises(ValueError):
             losses.confusion_weights(bad)
+
+
+@pytest.mark.parametrize("bad", [np.eye(3) * 300_000, -np.eye(3), np.eye(3) - 0.01])
+@pytest.mark.parametrize("scheme", losses.SCHEMES)
+def test_counts_and_negative_shares_are_refused_with_the_remedy(scheme, bad):
+    with pytest.raises(ValueError, match=r"shares from 0 to 1: pass metrics.normalize\(counts\)"):
+        losses.confusion_weights(bad, scheme)

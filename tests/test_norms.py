@@ -176,6 +176,51 @@ def test_in_place_values_and_gradients_are_those_of_double_precision(hybrid):
             assert (found[name] * direction).sum() == pytest.approx(slope, rel=1e-3, abs=1e-3), name
 
 
+def trained(block, x, frozen=(), request: str = "write", times: int = 1, of_x: bool = True) -> dict:
+    """Gradients after some backward passes; `of_x`: whether anything before the block needs one."""
+    block.initialize()
+    for name in ("gamma", "beta"):
+        getattr(block, name).grad_req = "null" if name in frozen else request
+    x = mx.nd.array(x)
+    if of_x:
+        x.attach_grad(request)
+    for _ in range(times):
+        with autograd.record():
+            loss = (block(x) ** 2).sum()
+        loss.backward()
+    found = {name: getattr(block, name).grad() for name in ("gamma", "beta") if name not in frozen}
+    return {name: array.asnumpy() for name, array in {**found, **({"x": x.grad} if of_x else {})}.items()}
+
+
+@pytest.mark.parametrize(
+    "settings, times",
+    [
+        ({"request": "add", "times": 3}, 3),
+        ({"frozen": ("gamma",)}, 1),
+        ({"frozen": ("beta",)}, 1),
+        ({"frozen": ("gamma", "beta")}, 1),
+        ({"of_x": False}, 1),
+        ({"of_x": False, "frozen": ("gamma",), "request": "add", "times": 2}, 2),
+    ],
+)
+def test_in_place_gradients_do_not_depend_on_what_else_is_frozen_or_added_up(settings, times):
+    x, _ = sample()
+    wanted = trained(drawn(InPlaceABN(in_channels=CHANNELS)), x)
+    found = trained(drawn(InPlaceABN(in_channels=CHANNELS)), x, **settings)
+    assert found and all(np.abs(array).max() > 0.1 for array in found.values())
+    for name, array in found.items():
+        np.testing.assert_allclose(array, times * wanted[name], rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+def test_in_place_with_all_frozen_still_moves_its_statistics():
+    block = drawn(InPlaceABN(in_channels=CHANNELS))
+    block.gamma.grad_req = block.beta.grad_req = "null"
+    before = statistics(block)
+    with autograd.record():
+        block(mx.nd.array(sample()[0]))
+    assert not small.same_bits(before, statistics(block))
+
+
 def test_in_place_function_and_operators_move_the_same_statistics():
     each = [
         recorded(drawn(InPlaceABN(in_channels=CHANNELS), hybrid=hybrid), *sample())

@@ -1,12 +1,19 @@
-"""The losses of Table 2 and newer ones against imbalance and confusion, by name; docs/peers.md has their formulas."""
+"""All losses by name, the paper's and others against imbalance and confusion: `build` is their door.
+
+docs/loss.md has the paper's formula, docs/peers.md those of the others.
+"""
 
 from __future__ import annotations
 
+import difflib
 import inspect
+
+import numpy as np
+from mxnet import gluon
 
 from .adjustment import LogitAdjustedLoss
 from .complement import ComplementLoss
-from .confusion import ConfusionCELoss, CrossEntropyLoss
+from .confusion import AVERAGES, ConfusionCELoss, CrossEntropyLoss
 from .focal import FocalLoss
 from .labels import LabelError
 from .lovasz import LovaszSoftmaxLoss
@@ -20,12 +27,15 @@ from .statistics import LabelStatistics
 from .weighted import InverseFrequencyLoss, MedianFrequencyLoss
 
 __all__ = [
+    "AVERAGES",
+    "NAMES",
     "OTHER_LOSSES",
     "SCHEMES",
     "ConfusionCELoss",
     "CrossEntropyLoss",
     "LabelError",
     "LabelStatistics",
+    "build",
     "confusion_weights",
     "other_loss",
     "other_settings",
@@ -57,6 +67,49 @@ OTHER_LOSSES = {
     "complement": "cross-entropy that also makes the wrong classes equally improbable (Kim et al. 2021)",
 }
 
+NAMES = ("ce", "confusion_ce", *OTHER_LOSSES)
+
+
+def build(
+    name: str,
+    num_classes: int,
+    *,
+    weights=None,
+    penalty: float = 5.0,
+    statistics: LabelStatistics | None = None,
+    average: str = "image",
+    ignore_label: int = 255,
+) -> gluon.loss.Loss:
+    """A loss of `NAMES`: (N, K, H, W) logits, (N, H, W) labels -> (N,).
+
+    name        "ce", plain cross-entropy; "confusion_ce", the paper's improved one (Section 3.2); or a name of
+                `OTHER_LOSSES`, with its published settings
+    weights     (K, K), C of "confusion_ce": see `confusion_weights`; other losses take no notice
+    penalty     lambda of "confusion_ce"
+    statistics  label statistics of the training split, for the other losses that need them
+    average     "image" or "batch", over which labelled pixels the mean is: see `ConfusionCELoss`. The other losses
+                have the published one, "image"
+    Raises ValueError for an unknown name or average, and for weights or statistics that are missing or of other
+    classes.
+    """
+    if name not in NAMES:
+        nearest = difflib.get_close_matches(name, NAMES, 1)
+        meant = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise ValueError(f"no loss {name!r}: {meant}choose one of {', '.join(NAMES)}")
+    if name in OTHER_LOSSES:
+        if average != "image":
+            raise ValueError(
+                f'{name} has each image\'s mean alone: average "{average}" is for "ce" and "confusion_ce"'
+            )
+        return other_loss(name, num_classes, statistics, ignore_label)
+    if name == "ce":
+        return CrossEntropyLoss(num_classes, ignore_label, average=average)
+    if weights is None:
+        raise ValueError("confusion_ce needs the weights C: pass losses.confusion_weights(normalized)")
+    if np.shape(weights) != (num_classes, num_classes):
+        raise ValueError(f"these weights are {np.shape(weights)}, the loss is of {num_classes} classes")
+    return ConfusionCELoss(weights, penalty, ignore_label, average=average)
+
 
 def other_loss(
     name: str, num_classes: int, statistics: LabelStatistics = None, ignore_label: int = 255, **settings
@@ -85,6 +138,6 @@ def other_loss(
 def other_settings(name: str) -> dict:
     """Setting -> default of a loss of `OTHER_LOSSES`; ValueError for an unknown name."""
     if name not in _CLASSES:
-        raise ValueError(f"no peer loss {name!r}: choose one of {', '.join(OTHER_LOSSES)}")
+        raise ValueError(f"no loss {name!r}: choose one of {', '.join(OTHER_LOSSES)}")
     parameters = inspect.signature(_CLASSES[name]).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "ignore_label"}

@@ -23,22 +23,22 @@ def _threads(count: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="confseg-loss")
 
 
-def value_and_gradient(logits, labels, weights, ignore_label: int, want_gradient: bool):
-    """Mean loss of each sample over its labelled pixels, and its gradient.
+def value_and_gradient(logits, labels, weights, ignore_label: int, divisors, want_gradient: bool):
+    """Loss of each sample, summed over its labelled pixels and divided by its divisor, and its gradient.
 
     logits    (N, K, P) float32; labels (N, P) integers, checked; weights (K, K) float32, penalty included off-diagonal
+    divisors  (N,) float64, none of them 0: a sample's number of labelled pixels makes its loss their mean
     returns   (N,) float32, (N, K, P) float32 or None
     """
     samples, _, pixels = logits.shape
     gradient = np.empty_like(logits) if want_gradient else None
-    labelled = (labels != ignore_label).sum(1)
     diagonal, off_diagonal = _split(weights)
     jobs = [(n, slice(p, p + BLOCK)) for n in range(samples) for p in range(0, pixels, BLOCK)]
 
     def run(job):
         n, part = job
         out = None if gradient is None else gradient[n][:, part]
-        scale = np.float32(1.0 / max(labelled[n], 1))
+        scale = np.float32(1.0 / divisors[n])
         return _block(logits[n][:, part], labels[n, part], diagonal, off_diagonal, ignore_label, scale, out)
 
     threads = _threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1), os.getpid())
@@ -47,7 +47,7 @@ def value_and_gradient(logits, labels, weights, ignore_label: int, want_gradient
         jobs, threads.map(run, jobs)
     ):  # in order: the sum does not depend on the threads
         totals[n] += total
-    return (totals / np.maximum(labelled, 1)).astype(np.float32), gradient
+    return (totals / divisors).astype(np.float32), gradient
 
 
 def _split(weights: np.ndarray):

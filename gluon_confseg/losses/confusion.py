@@ -5,12 +5,17 @@ L = - c_ii log q_i - lambda * sum over j != i of c_ij log(1 - q_j)
 
 from __future__ import annotations
 
+from functools import partial
+
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from ..function import Function
 from . import blockwise, operators
 from .labels import check_shapes, label_array
+
+AVERAGES = ("image", "batch")
 
 
 class ConfusionCELoss(gluon.loss.Loss):
@@ -21,28 +26,46 @@ class ConfusionCELoss(gluon.loss.Loss):
     weights : (K, K), c_ij; see `confusion_weights`
     penalty : lambda, 5 in the paper; 0 leaves c_ii-weighted cross-entropy
     ignore_label : pixels with this label add nothing to value and gradient
+    average : "image", each sample's mean over its labelled pixels; or "batch", as the code of ResNet-38's authors
+        divides: all labelled pixels of the batch count alike, and the mean of the N values is the mean over them
 
     Value and gradient are finite and exact for any finite logits. Don't put it inside a hybridized block: a custom
     Function there crashes MXNet 1.9.1 in backward.
+    Raises ValueError for weights that are not (K, K), for negative or infinite ones, and for an unknown average.
     """
 
     def __init__(
-        self, weights, penalty: float = 5.0, ignore_label: int = 255, weight=None, batch_axis=0, **kwargs
+        self,
+        weights,
+        penalty: float = 5.0,
+        ignore_label: int = 255,
+        weight=None,
+        batch_axis=0,
+        *,
+        average: str = "image",
+        **kwargs,
     ):
         super().__init__(weight, batch_axis, **kwargs)
+        if average not in AVERAGES:
+            raise ValueError(f"no average {average!r}: choose one of {', '.join(AVERAGES)}")
         self._weights = _with_penalty(weights, penalty)
-        self._ignore_label = ignore_label
+        self._ignore_label, self._average = ignore_label, average
 
     def forward(self, logits, labels):
-        """(N, K, H, W) logits, (N, H, W) labels -> (N,): each sample's mean over its labelled pixels; 0 for none.
+        """(N, K, H, W) logits, (N, H, W) labels -> (N,): see `average`; 0 for a sample without labelled pixels.
 
         Raises LabelError for a label outside the classes, ValueError for shapes that don't fit.
         """
         check_shapes(logits, labels, len(self._weights))
+        known = label_array(labels, len(self._weights), self._ignore_label).reshape(logits.shape[0], -1)
+        divisors = _divisors(known != self._ignore_label, self._average)
         if logits.context.device_type == "gpu":
-            evaluate = _OnDevice(self._weights, labels, self._ignore_label)
+            evaluate = partial(_on_device, labels=labels)
         else:
-            evaluate = _OnCPU(self._weights, labels, self._ignore_label)
+            evaluate = partial(_on_cpu, labels=known)
+        evaluate = partial(
+            evaluate, weights=self._weights, ignore_label=self._ignore_label, divisors=divisors
+        )
         if autograd.is_recording():
             loss = _WithGradient(evaluate)(logits)
         else:
@@ -55,10 +78,18 @@ class ConfusionCELoss(gluon.loss.Loss):
 
 
 class CrossEntropyLoss(ConfusionCELoss):
-    """Plain softmax cross-entropy that ignores `ignore_label`: eq. 1."""
+    """Plain softmax cross-entropy that ignores `ignore_label`: eq. 1. `average` is as in `ConfusionCELoss`."""
 
     def __init__(self, num_classes: int, ignore_label: int = 255, **kwargs):
         super().__init__(np.eye(num_classes, dtype=np.float32), 0.0, ignore_label, **kwargs)
+
+
+def _divisors(labelled: np.ndarray, average: str) -> np.ndarray:
+    """(N, P), which pixels are labelled -> (N,) float64 what each sample's sum is divided by, never 0."""
+    counts = labelled.sum(1)
+    if average == "image":
+        return np.maximum(counts, 1).astype(np.float64)
+    return np.full(len(counts), max(int(counts.sum()), 1) / len(counts))
 
 
 def _with_penalty(weights, penalty: float) -> np.ndarray:
@@ -74,55 +105,51 @@ def _with_penalty(weights, penalty: float) -> np.ndarray:
     return combined
 
 
-class _WithGradient(autograd.Function):
+class _WithGradient(Function):
     """Computes value and gradient in one pass, and hands the gradient on in backward: eq. 4."""
 
     def __init__(self, evaluate):
         super().__init__()
         self._evaluate = evaluate
 
-    def forward(self, logits):
+    def value(self, logits):
         loss, self._gradient = self._evaluate(logits, want_gradient=True)
         return loss
 
-    def backward(self, upstream):
+    def gradients(self, upstream):
         factors = upstream.asnumpy()
         if (factors == 1).all():
-            return self._gradient
+            return [self._gradient]
         factors = factors.reshape((-1,) + (1,) * (self._gradient.ndim - 1))
-        return self._gradient * mx.nd.array(factors, ctx=self._gradient.context, dtype=self._gradient.dtype)
+        return [self._gradient * mx.nd.array(factors, ctx=self._gradient.context, dtype=self._gradient.dtype)]
 
 
-class _OnCPU:
-    def __init__(self, weights: np.ndarray, labels, ignore_label: int):
-        self._weights, self._ignore_label = weights, ignore_label
-        self._labels = label_array(labels, len(weights), ignore_label)
-
-    def __call__(self, logits, want_gradient: bool):
-        flat = _view(logits).reshape(logits.shape[0], logits.shape[1], -1)
-        labels = self._labels.reshape(logits.shape[0], -1)
-        loss, gradient = blockwise.value_and_gradient(
-            flat.astype(np.float32, copy=False), labels, self._weights, self._ignore_label, want_gradient
-        )
-        if gradient is not None:
-            gradient = mx.nd.from_numpy(gradient.reshape(logits.shape)).astype(logits.dtype, copy=False)
-        return mx.nd.array(loss, ctx=logits.context), gradient
+def _on_cpu(
+    logits, labels: np.ndarray, weights: np.ndarray, ignore_label: int, divisors, want_gradient: bool
+):
+    flat = _view(logits).reshape(logits.shape[0], logits.shape[1], -1)
+    loss, gradient = blockwise.value_and_gradient(
+        flat.astype(np.float32, copy=False), labels, weights, ignore_label, divisors, want_gradient
+    )
+    if gradient is not None:
+        gradient = mx.nd.from_numpy(gradient.reshape(logits.shape)).astype(logits.dtype, copy=False)
+    return mx.nd.array(loss, ctx=logits.context), gradient
 
 
-class _OnDevice:
-    def __init__(self, weights: np.ndarray, labels, ignore_label: int):
-        self._weights, self._labels, self._ignore_label = weights, labels, ignore_label
-        label_array(labels, len(weights), ignore_label)
-
-    def __call__(self, logits, want_gradient: bool):
-        context, classes = logits.context, len(self._weights)
-        flat = logits.astype("float32").reshape((0, 0, -1))
-        labels = _as_nd(self._labels, context).reshape((logits.shape[0], -1))
-        weights = mx.nd.array(self._weights, ctx=context)
-        loss, gradient = operators.value_and_gradient(
-            mx.nd, flat, labels, weights, self._ignore_label, classes
-        )
-        return loss, gradient.reshape(logits.shape).astype(logits.dtype, copy=False)
+def _on_device(logits, labels, weights: np.ndarray, ignore_label: int, divisors, want_gradient: bool):
+    context, classes = logits.context, len(weights)
+    flat = logits.astype("float32").reshape((0, 0, -1))
+    labels = _as_nd(labels, context).reshape((logits.shape[0], -1))
+    loss, gradient = operators.value_and_gradient(
+        mx.nd,
+        flat,
+        labels,
+        mx.nd.array(weights, ctx=context),
+        mx.nd.array(divisors, ctx=context),
+        ignore_label,
+        classes,
+    )
+    return loss, gradient.reshape(logits.shape).astype(logits.dtype, copy=False)
 
 
 def _as_nd(labels, context):

@@ -8,8 +8,11 @@ from __future__ import annotations
 _LARGEST = 3.4028234e38  # of float32; a difference beyond it would be infinite, and 0 times that not a number
 
 
-def value_and_gradient(F, logits, labels, weights, ignore_label: int, num_classes: int):
-    """(N, K, P) logits, (N, P) labels, (K, K) weights with the penalty included -> (N,) loss, (N, K, P) gradient."""
+def value_and_gradient(F, logits, labels, weights, divisors, ignore_label: int, num_classes: int):
+    """(N, K, P) logits, (N, P) labels, (K, K) weights with the penalty included -> (N,) loss, (N, K, P) gradient.
+
+    divisors: (N,), what each sample's sum over its labelled pixels is divided by, none of them 0.
+    """
     valid = labels != ignore_label
     true = F.where(
         valid, labels, F.zeros_like(labels)
@@ -46,6 +49,5 @@ def value_and_gradient(F, logits, labels, weights, ignore_label: int, num_classe
     of_top = F.where(right, -own * q_rest - q_top * pulled, q_top * (own - pulled + at_top))
     gradient = F.where(top, F.broadcast_mul(top, of_top.expand_dims(1)), others)
 
-    counted = valid.sum(axis=1)
-    share = F.broadcast_div(valid, F.maximum(counted, F.ones_like(counted)).expand_dims(1))
+    share = F.broadcast_div(valid, divisors.expand_dims(1))
     return (loss * share).sum(axis=1), F.broadcast_mul(gradient, share.expand_dims(1))

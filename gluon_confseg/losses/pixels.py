@@ -1,4 +1,4 @@
-"""A batch as the peer losses see it: labelled pixels, and one plane of logits per class.
+"""A batch as the other losses see it: labelled pixels, and one plane of logits per class.
 
 Shape letters: N samples, K classes, P pixels of a sample. MXNet's CPU operators are slow across far-apart rows, so no
 loss here reduces over the class axis: K planes (N, P) are compared and added one by one, which is what a GPU does too.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..groups import checked_shares
+
 
 def _as_measured(off_diagonal: np.ndarray) -> np.ndarray:
     return off_diagonal
@@ -36,6 +38,7 @@ SCHEMES = {
     "confusion_row": _by_row,  # each row's c_ij sum to 1
     "uniform": _uniform,  # c_ij = 1: eq. 2
     "none": _none,  # c_ij = 0: plain cross-entropy
+    "literal": _as_measured,  # C = A, its diagonal too: a class that was never found is not asked for
 }
 
 
@@ -43,16 +46,13 @@ def confusion_weights(normalized, scheme: str = "confusion") -> np.ndarray:
     """Weights of the loss from a row-normalised confusion matrix: Section 3.2.
 
     normalized   (K, K), row i = shares of the pixels of class i predicted as each class
-    scheme       a name of `SCHEMES`; c_ii is 1 in all of them
+    scheme       a name of `SCHEMES`; c_ii is 1 in all of them but "literal", the paper's words as they stand, C = A
     returns      (K, K) float32
-    raises       ValueError for an unknown scheme or a matrix that is not one
+    raises       ValueError for an unknown scheme, and for what is no matrix of shares: see `groups.checked_shares`
     """
     if scheme not in SCHEMES:
         raise ValueError(f"no weighting scheme {scheme!r}: choose one of {', '.join(SCHEMES)}")
-    shares = np.asarray(normalized, np.float64)
-    if shares.ndim != 2 or shares.shape[0] != shares.shape[1] or not np.isfinite(shares).all():
-        raise ValueError(f"a confusion matrix is (K, K) and finite, got shape {shares.shape}")
-    off_diagonal = shares - np.diag(np.diag(shares))
-    weights = SCHEMES[scheme](off_diagonal)
-    np.fill_diagonal(weights, 1.0)
+    shares = checked_shares(normalized)
+    weights = SCHEMES[scheme](shares - np.diag(np.diag(shares)))
+    np.fill_diagonal(weights, np.diag(shares) if scheme == "literal" else 1.0)
     return weights.astype(np.float32)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gluon_confseg import metrics
-from gluon_confseg.groups import SubnetSpace
+from gluon_confseg.groups import SubnetSpace, inside
 from gluon_confseg.report import costs
 from gluon_confseg.report.grid import Grid
 
@@ -154,9 +154,9 @@ def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = Non
 def _inside(counts, group: Sequence) -> list:
     if counts is None:
         return ["", ""]
-    block = metrics.normalize(counts)[np.ix_(group, group)]
+    confusion = inside(metrics.normalize(counts), group)
     gain = costs.mean_iou(costs.without_confusion_inside(counts, group)) - costs.mean_iou(counts)
-    return [percent(block.sum() - np.trace(block)), percent(gain, sign=True)]
+    return [percent(confusion), percent(gain, sign=True)]
 
 
 def wrong_pixels(results: dict, counts: dict, used: Sequence) -> Grid:

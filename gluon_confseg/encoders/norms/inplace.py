@@ -10,6 +10,8 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
+from ...function import Function
+
 SLOPE = 0.01  # of the leaky ReLU below 0
 BLOCK = 65536  # elements that backward takes at a time: they stay in the cache
 
@@ -26,13 +28,13 @@ class InPlaceABN(nn.BatchNorm):
     def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
         """Normalise by the batch in training, by the running statistics else."""
         if F is mx.nd and autograd.is_recording() and autograd.is_training():
-            return _FromOutput(self._kwargs, running_mean, running_var)(x, gamma, beta)
+            return _FromOutput(self._kwargs, running_mean, running_var)(gamma, beta, x)
         scale = F.abs(gamma) + self._kwargs["eps"]
         normed = F.BatchNorm(x, scale, beta, running_mean, running_var, name="fwd", **self._kwargs)
         return F.LeakyReLU(normed, act_type="leaky", slope=SLOPE)
 
 
-class _FromOutput(autograd.Function):
+class _FromOutput(Function):
     """Forward keeps the output and four numbers per channel; backward inverts it.
 
     MXNet runs backward in a thread of its own, when all that follows it is queued, the parameters' update included.
@@ -43,7 +45,7 @@ class _FromOutput(autograd.Function):
         super().__init__()
         self._settings, self._running = settings, (running_mean, running_var)
 
-    def forward(self, x, gamma, beta):
+    def value(self, gamma, beta, x):
         scale = gamma.abs() + self._settings["eps"]
         with autograd.train_mode():  # a Function's forward is run as inference
             output, mean, inverse_std = mx.nd.BatchNorm(
@@ -55,11 +57,11 @@ class _FromOutput(autograd.Function):
         self._move_running(mean, inverse_std)
         return output
 
-    def backward(self, upstream):
+    def gradients(self, upstream):
         output, scale, beta, inverse_std, sign = (array.asnumpy() for array in self._kept)
         self._kept = None  # MXNet leaves this object to the garbage collector
         of_x, of_scale, of_beta = gradients(output, upstream.asnumpy(), scale, beta, inverse_std)
-        return [mx.nd.array(array, ctx=upstream.context) for array in (of_x, of_scale * sign, of_beta)]
+        return [mx.nd.array(array, ctx=upstream.context) for array in (of_scale * sign, of_beta, of_x)]
 
     def _move_running(self, mean, inverse_std) -> None:
         """By the values that MXNet's batch norm takes, which moves them in backward."""
