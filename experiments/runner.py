@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from gluon_confseg import files, runtime
-from gluon_confseg.datasets import open_dataset, pack, scenes
+from gluon_confseg import files, runtime, scenes
+from gluon_confseg.datasets import open_dataset, pack
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.progress import Progress
 from gluon_confseg.runs import RunFolder, read_json
