@@ -1,51 +1,41 @@
 """Table 4: improvement on ResNet-38, Cityscapes val. The paper: 78.08 / 79.07 / 79.38 mIoU.
 
-Run:   make reproduce-cityscapes CITYSCAPES_ROOT=FOLDER WEIGHTS=RELEASED.params     Table 3, then this one
-       .venv/bin/python -m experiments.table4 --root CITYSCAPES_ROOT --weights RELEASED.params
-       .venv/bin/python -m experiments.table4 --dry-run   two steps of each stage, on drawn images and random values
-Cost and what it gives: experiments/README.md (never run here: it takes GPUs, Cityscapes and the released weights).
+Run:   confseg train table4 --root CITYSCAPES_ROOT --weights RELEASED.params
+       confseg train table4 --dry-run     two steps of each phase, on drawn images and random values
+Cost:  days on GPUs, never run here: it takes Cityscapes and the released weights
+Gives: the paper's three columns, and the released network as its authors tested it (cell `flip`).
 
 The first column is the released network as it is. The paper's 78.08 was trained with OHEM and scored with flipped
-images averaged (docs/decisions.md). The three cells are scored on one scale, unflipped; cell `flip` is the released
-network as its authors tested it.
+images averaged (docs/decisions.md). The three cells are scored on one scale, unflipped.
 """
 
-from __future__ import annotations
-
-from gluon_confseg.subnets import PLAIN
-
-from .command import main
-from .recipe import Arm, Recipe, StagePlan
+from gluon_confseg.recipe import Cell, declare, phase
 
 PAPER = (78.08, 79.07, 79.38)
 
-RECIPES = {
-    "full": Recipe(
-        experiment="table4",
+PROFILES = {
+    "full": declare(
+        name="table4",
         title="Table 4: subnets and improved cross-entropy on ResNet-38",
         data="cityscapes",
+        profile="full",
         encoder="resnet38",
         norm="frozen",  # as its authors trained it
         pretrained=False,
-        needs_weights=True,
-        stages=(
-            StagePlan("ce", None, "baseline", "CE", 0, 0.0),
-            StagePlan("subnets_ce", "ce", "subnets", "CE", 20, 0.002),
-            StagePlan("new_ce", "ce", "baseline", "new CE", 20, 0.0005),
+        phases=(
+            phase("ce", epochs=0),  # the released network, from --weights
+            phase("subnets_ce", "ce", "subnets", epochs=20),
+            phase("confusion_ce", "ce", loss="confusion_ce", epochs=20, learning_rate=0.0005),
         ),
-        arms=(
-            Arm("subnet0_ce", "0", "CE", "ce", PAPER[0]),
-            Arm("flip", "0", "CE, flip", "ce", PAPER[0], test="flip-bicubic"),
-            Arm("all_ce", "0-3", "CE", "subnets_ce", PAPER[1]),
-            Arm("subnet0_new", "0", "new CE", "new_ce", PAPER[2]),
+        cells=(
+            Cell("subnet0_ce", "0", "CE", "ce", PAPER[0]),
+            Cell("flip", "0", "CE, flip", "ce", PAPER[0], tta="flip-bicubic"),
+            Cell("subnets_ce", "0-3", "CE", "subnets_ce", PAPER[1]),
+            Cell("subnet0_confusion_ce", "0", "confusion CE", "confusion_ce", PAPER[2]),
         ),
-        matrix_stage="ce",
-        subnet_head=PLAIN,
+        matrix_phase="ce",
         other_rules=("product",),
         paper_table="Table 4",
         paper_encoder="ResNet-38",
     )
 }
-
-if __name__ == "__main__":
-    main(RECIPES, default="full", doc=__doc__)

@@ -10,8 +10,8 @@ import pytest
 from mxnet import autograd, gluon
 from peer_references import IGNORED, REFERENCES, best_weights, finite_differences, plain
 
-from gluon_confseg import losses
-from gluon_confseg.datasets import Cityscapes, normalize, scenes
+from gluon_confseg import losses, scenes
+from gluon_confseg.datasets import Cityscapes, normalize
 from gluon_confseg.losses.max_pooling import pixel_weights
 
 CLASSES = 5

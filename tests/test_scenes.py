@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from gluon_confseg.datasets import Cityscapes, scenes
-from gluon_confseg.datasets.scenes import ids
-from gluon_confseg.datasets.scenes.dice import Dice
+from gluon_confseg import scenes
+from gluon_confseg.datasets import Cityscapes
 from gluon_confseg.errors import DatasetError
+from gluon_confseg.scenes import ids
+from gluon_confseg.scenes.dice import Dice
 
 IMAGE_SHA256 = "bbe0fc30b688d6e6e769ca9cf721830f52088e53158ad67dde7ac48ae3574736"
 LABEL_SHA256 = "8982849672a8c1ffb438a193faa37726d7f158e908d24f70544cdcffce660a7a"
@@ -121,7 +122,7 @@ def test_the_splits_share_no_scene_and_do_not_depend_on_each_other(tmp_path):
 
 def test_a_complete_set_is_left_alone(tmp_path, monkeypatch):
     draw_small(tmp_path)
-    monkeypatch.setattr("gluon_confseg.datasets.scenes.writer.scene", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr("gluon_confseg.scenes.writer.scene", lambda *_: pytest.fail("drawn again"))
     assert draw_small(tmp_path) == tmp_path
 
 

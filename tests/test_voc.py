@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from layouts import label, make_voc, picture, voc_label, voc_size, write_jpeg, write_list, write_mat
+from PIL import ImageFile
 from scipy.io import savemat
 from test_bad_input import sentence
 
@@ -244,6 +245,13 @@ def test_every_kind_is_read_and_no_cut_goes_unnoticed(tmp_path, capfd, kind):
         assert str(path) in sentence(lambda: jpeg.read_image(path))
         assert str(path) in sentence(lambda: jpeg.peek(path))
     assert capfd.readouterr().err == ""
+
+
+def test_a_cut_is_noticed_where_pillow_is_told_to_load_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # GluonCV does
+    path = write_jpeg(tmp_path / "photo.jpg", picture(0, 40, 60))
+    path.write_bytes(path.read_bytes()[:-500])
+    assert "truncated" in sentence(lambda: jpeg.read_image(path))
 
 
 def test_bytes_after_the_end_of_a_photograph_do_no_harm(tmp_path):

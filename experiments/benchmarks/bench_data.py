@@ -21,8 +21,8 @@ import cv2
 
 from experiments.benchmarks import data_memory, data_sides
 from experiments.command import PROJECT
-from gluon_confseg import files
-from gluon_confseg.datasets import Cityscapes, pack, scenes
+from gluon_confseg import files, scenes
+from gluon_confseg.datasets import Cityscapes, pack
 from gluon_confseg.progress import Progress
 
 from .data_sides import Setting

@@ -12,7 +12,8 @@ import time
 
 import numpy as np
 
-from gluon_confseg.datasets import Cityscapes, scenes
+from gluon_confseg import scenes
+from gluon_confseg.datasets import Cityscapes
 
 SIZE = (512, 256)
 

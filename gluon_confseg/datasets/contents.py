@@ -7,9 +7,12 @@ import os
 import stat
 from pathlib import Path
 
+from PIL import Image, ImageFile
+
 from gluon_confseg.errors import DatasetError
 
 AGAIN = "copy or download this file again"
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # of damaged pictures
 
 
 def read(path: Path) -> bytes:
@@ -46,3 +49,9 @@ def unreadable(path: Path, error: OSError) -> DatasetError:
     return DatasetError(
         f"{path}: can't be read ({error.strerror or error}); check the file and its permissions."
     )
+
+
+def opened(data: bytes, kind: str) -> Image.Image:
+    """The picture in a file's content, its header read; `PILLOW_ERRORS` from here on. kind: "PNG" or "JPEG"."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # as GluonCV is imported, it sets this for the whole program
+    return Image.open(io.BytesIO(data), formats=(kind,))

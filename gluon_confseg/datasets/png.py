@@ -1,27 +1,26 @@
 """Strict reading of PNG files: what is damaged, cut short or of the wrong kind is a DatasetError, never a picture.
 
-Some decoders fill what is missing in a truncated file, so signature, chunks and their checksums are checked first;
-that costs about 1 % of decoding.
+Pillow verifies the checksum of every chunk before anything is decoded.
 """
 
 from __future__ import annotations
 
+import io
 import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from gluon_confseg.datasets import contents
-from gluon_confseg.datasets.contents import AGAIN
+from gluon_confseg.datasets.contents import AGAIN, PILLOW_ERRORS
 from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.errors import DatasetError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER_BYTES = 33  # signature (8) and IHDR: length, type, 13 bytes, CRC
+_HEADER_BYTES = 26  # signature (8), length and kind of the first chunk (8), and of that what is in `Header`
 _TRAILER = b"\0\0\0\0IEND\xaeB`\x82"
 _GRAY, _PALETTE = 0, 3
 _COLOR_TYPES = {0: "gray", 2: "RGB colours", 3: "palette indices", 4: "gray with alpha", 6: "RGBA colours"}
@@ -35,17 +34,12 @@ class Header(NamedTuple):
     depth: int
     color_type: int
 
-    @property
-    def size(self) -> str:
-        return f"{self.width} x {self.height}"
-
 
 def read_image(path: Path) -> np.ndarray:
     """A PNG file as (H, W, 3) uint8 RGB, whatever its depth and colour type; alpha is dropped."""
     data = contents.read(path)
     verify(path, data)
-    # OpenCV would turn the picture by its EXIF orientation, and the label stays as it is
-    image = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = _decode(path, data, cv2.IMREAD_COLOR)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
@@ -58,9 +52,10 @@ def label_values(path: Path, data: bytes) -> np.ndarray:
     """The same of a file's content; `path` is for messages."""
     header = verify(path, data)
     check_label_kind(path, header)
-    if header.color_type == _PALETTE:
-        data = _palette_as_gray(path, data)
-    values = _decode(path, data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    values = _decode(path, data, cv2.IMREAD_GRAYSCALE)
+    if header.color_type == _PALETTE:  # of which OpenCV gives the colours
+        with contents.opened(data, "PNG") as picture:
+            return np.array(picture)
     if header.depth < 8:  # decoders stretch 1, 2 and 4 bits to 0..255
         values //= 255 // (2**header.depth - 1)
     return values
@@ -76,21 +71,24 @@ def read_instances(path: Path) -> np.ndarray:
             f"{path}: its pixels are {header.depth}-bit {_COLOR_TYPES[header.color_type]}, where instance ids are one "
             f"16-bit channel; use the file that came with the label, or remove it.",
         )
-    values = _decode(path, data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    values = _decode(path, data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)
     return values.astype(np.uint16, copy=False)
 
 
 def palette(path: Path, data: bytes) -> np.ndarray | None:
     """(N, 3) uint8 RGB colours of a palette PNG's indices; None where it has no palette."""
-    found = [data[start + 8 : end - 4] for kind, start, end in _chunks(path, data) if kind == b"PLTE"]
-    return np.frombuffer(found[0], np.uint8).reshape(-1, 3) if found and len(found[0]) % 3 == 0 else None
+    if verify(path, data).color_type != _PALETTE:
+        return None
+    with contents.opened(data, "PNG") as picture:
+        return np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
 
 
 def encode_indexed(values: np.ndarray, colors: np.ndarray) -> bytes:
     """(H, W) uint8 indices and (N, 3) uint8 RGB colours -> a palette PNG; decoded as a palette, the indices remain."""
-    data = cv2.imencode(".png", values)[1].tobytes()
-    parts = [data[:12], _header_as(data, _PALETTE), _chunk(b"PLTE", np.asarray(colors, np.uint8).tobytes())]
-    return b"".join([*parts, *_pixels_of(data)])
+    picture, file = Image.fromarray(values), io.BytesIO()
+    picture.putpalette(np.asarray(colors, np.uint8).tobytes())
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 def check_label_kind(path: Path, header: Header) -> None:
@@ -115,61 +113,13 @@ def peek(path: Path) -> Header:
     Cheap enough for every file of a data set before a run; flipped bits in between are left to `verify`.
     """
     head, tail = contents.ends(path, _HEADER_BYTES, len(_TRAILER))
-    if tail == _TRAILER:
+    if head.startswith(_SIGNATURE) and tail == _TRAILER:
         return _header(path, head)
     return verify(path, contents.read(path))  # it says what is wrong; bytes after the end are allowed
 
 
 def verify(path: Path, data: bytes) -> Header:
-    """Walk the chunks of a PNG file up to its end; raise DatasetError where it is cut short or a checksum is wrong."""
-    header = _header(path, data)
-    for _ in _chunks(path, data):
-        pass
-    return header
-
-
-def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, first byte, one past the last) of each chunk up to IEND, its checksum verified."""
-    view, start, kind = memoryview(data), len(_SIGNATURE), b""
-    while kind != b"IEND":
-        if start + 12 > len(data):
-            raise DatasetError(
-                f"{path}: is truncated, its {len(data)} bytes end before the picture does; {AGAIN}."
-            )
-        length, kind = struct.unpack_from(">I4s", data, start)
-        end = start + 12 + length
-        if end > len(data):
-            raise DatasetError(
-                f"{path}: is truncated, {end - len(data)} bytes are missing after the {len(data)} it has; {AGAIN}."
-            )
-        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise DatasetError(
-                f"{path}: is damaged, the checksum of its bytes {start} to {end} is wrong; {AGAIN}."
-            )
-        yield kind, start, end
-        start = end
-
-
-def _palette_as_gray(path: Path, data: bytes) -> bytes:
-    """The same picture with its indices as gray values: decoders would turn them into colours, and lose them."""
-    return b"".join([data[:12], _header_as(data, _GRAY), *_pixels_of(data, path)])
-
-
-def _header_as(data: bytes, color_type: int) -> bytes:
-    """The first chunk from its kind on, with another colour type."""
-    header = data[12:25] + bytes([color_type]) + data[26:29]
-    return header + struct.pack(">I", zlib.crc32(header))
-
-
-def _pixels_of(data: bytes, path: Path | None = None) -> list:
-    return [data[start:end] for kind, start, end in _chunks(path, data) if kind in (b"IDAT", b"IEND")]
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def _header(path: Path, data: bytes) -> Header:
+    """The header; DatasetError where the file is cut short, a checksum is wrong, or it is no PNG."""
     if not data:
         raise DatasetError(f"{path}: is empty (0 bytes), where a PNG picture was expected; {AGAIN}.")
     if data[:8] != _SIGNATURE[: len(data)]:
@@ -177,8 +127,21 @@ def _header(path: Path, data: bytes) -> Header:
             f"{path}: is no PNG file, whatever its name says (it begins with {bytes(data[:8])!r}); "
             f"convert it without loss, or {AGAIN}."
         )
-    if len(data) < _HEADER_BYTES:
-        raise DatasetError(f"{path}: is truncated, its {len(data)} bytes end inside the header; {AGAIN}.")
+    if _TRAILER not in data:  # Pillow looks at no more than the kind of the last chunk
+        raise DatasetError(
+            f"{path}: is truncated, its {len(data)} bytes end before the picture does; {AGAIN}."
+        )
+    header = _header(path, data)
+    try:
+        with contents.opened(data, "PNG") as picture:
+            picture.verify()
+    except PILLOW_ERRORS as error:
+        reason = "its header is wrong" if isinstance(error, UnidentifiedImageError) else error
+        raise DatasetError(f"{path}: is damaged ({reason}); {AGAIN}.") from error
+    return header
+
+
+def _header(path: Path, data: bytes) -> Header:
     header = Header(*struct.unpack_from(">IIBB", data, 16))
     if data[12:16] != b"IHDR" or header.color_type not in _COLOR_TYPES or 0 in header[:3]:
         raise DatasetError(f"{path}: is damaged, its header is that of no PNG file; {AGAIN}.")
@@ -186,14 +149,9 @@ def _header(path: Path, data: bytes) -> Header:
 
 
 def _decode(path: Path, data: bytes, flags: int) -> np.ndarray:
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:  # more pixels than OpenCV allows
-        raise _undecodable(path) from error
+    """The pixels by OpenCV: it is quicker than Pillow, and insists on the last row, which Pillow would make black."""
+    # it would turn a picture by its EXIF orientation, and not its label
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
-        raise _undecodable(path)
+        raise DatasetError(f"{path}: the picture data in this PNG file can't be decoded; {AGAIN}.")
     return image
-
-
-def _undecodable(path: Path) -> DatasetError:
-    return DatasetError(f"{path}: the picture data in this PNG file can't be decoded; {AGAIN}.")

@@ -11,12 +11,12 @@ from typing import Callable, Iterator
 import cv2
 import numpy as np
 
+from gluon_confseg.datasets.cityscapes import DRAWN_MARK as MARK
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.files import write_json
 
 from .scene import VERSION, scene
 
-MARK = "drawn_scenes.json"
 FIRST_INDEX = {"train": 0, "val": 500000}  # so that neither split depends on the size of the other
 NOTE = "street scenes drawn by gluon-confseg (not Cityscapes)"
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from gluon_confseg.datasets import DATASETS, open_dataset, scenes
+from gluon_confseg import scenes
+from gluon_confseg.datasets import DATASETS, open_dataset
 from gluon_confseg.errors import RunError
 from gluon_confseg.labels import CITYSCAPES
 
