@@ -507,34 +507,3 @@ def test_doctor_fails_where_something_is_wrong(monkeypatch, capsys, ask):
     assert cli.main(["doctor"]) == 1
     out, err = capsys.readouterr()
     assert out.splitlines() == [fine.line(), wrong.line()] and err.startswith("confseg: 1 of 2 findings")
-
-
-# ---- what goes wrong
-
-
-def test_ctrl_c_is_a_sentence_and_status_130(monkeypatch, refuse):
-    monkeypatch.setattr(doctor, "examine", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert "stopped by Ctrl-C" in refuse("doctor", status=130)
-
-
-@pytest.mark.parametrize(
-    "error, wanted",
-    [
-        (OSError(28, "No space left on device", "/disk/file"), "/disk/file: No space left on device"),
-        (
-            ImportError("No module named 'matplotlib'"),
-            "No module named 'matplotlib'; install what is missing",
-        ),
-        (MemoryError(), "not enough memory"),
-        (ValueError("first line\nlast line"), "unexpected ValueError: last line; set CONFSEG_DEBUG=1"),
-        (KeyError(), "unexpected KeyError: no message"),
-    ],
-)
-def test_any_error_is_one_sentence(error, wanted, monkeypatch, refuse, capsys):
-    def fail():
-        raise error
-
-    monkeypatch.setattr(doctor, "examine", fail)
-    assert wanted in refuse("doctor")
-    monkeypatch.setenv(cli.DEBUG, "1")
-    assert cli.main(["doctor"]) == 1 and "Traceback" in capsys.readouterr().err

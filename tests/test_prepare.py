@@ -402,7 +402,7 @@ def test_json_is_one_object_with_all_findings(tmp_path, capsys):
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path, capsys):
     status, out, err = run(capsys, "voc", tmp_path / "none")
-    assert (status, out) == (1, "") and err.startswith("prepare: ") and err.count("\n") == 1
+    assert (status, out) == (1, "") and err.startswith("confseg: ") and err.count("\n") == 1
     status, _, err = run(capsys, "camvid", tmp_path, "--sbd-root", tmp_path)
     assert status == 1 and "--sbd-root is for voc" in err
 

@@ -7,22 +7,16 @@ import json
 import sys
 from pathlib import Path
 
+from gluon_confseg.cli import frame
 from gluon_confseg.datasets import DATASETS, checks, packing
-from gluon_confseg.errors import ConfSegError, DatasetError
+from gluon_confseg.errors import DatasetError
 from gluon_confseg.progress import Progress
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 nothing must be mended, 1 something must, 2 a wrong command line, 130 stopped by Ctrl-C."""
+    """Exit status: 0 nothing must be mended, 1 something must, others as `frame` has them."""
     arguments = parser().parse_args(argv)
-    try:
-        return _run(arguments)
-    except ConfSegError as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("prepare: stopped by Ctrl-C", file=sys.stderr)
-        return 130
+    return frame.run(lambda: _run(arguments))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,7 +57,7 @@ def _run(arguments) -> int:
     else:
         print("\n".join([report.text(), *(f"Packed: {folder}" for folder in packed.values())]))
     if arguments.pack and not report.ok:
-        print("prepare: nothing was packed; mend the errors first", file=sys.stderr)
+        return frame.fail("nothing was packed; mend the errors first")
     return 0 if report.ok else 1
 
 
