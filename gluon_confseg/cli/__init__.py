@@ -1,6 +1,11 @@
-"""The command line `confseg`: one module per verb, imported when its verb is called, so that --help is quick.
+"""The command line `confseg`: one module per verb.
 
-Answers go to stdout (with --json one JSON object and nothing else), progress and errors to stderr. An error
+A verb's module holds SUMMARY, the sentence that --help shows; `add_arguments(parser)`; and `run(arguments)`, which
+returns an `Output`, or an exit status where it has printed all itself. It imports what is slow to import (mxnet,
+numpy, cv2, matplotlib) inside functions, so that --help is quick and works in a broken environment. It may have
+`goes_on(arguments)`: whether the same command, given again, goes on where it was stopped.
+
+Output goes to stdout (with --json one JSON object and nothing else), progress and errors to stderr. An error
 is one sentence. Exit status: 0 success, 1 an error, 2 a wrong command line, 128 + N stopped by signal N.
 """
 
@@ -9,16 +14,42 @@ from __future__ import annotations
 import importlib
 import json
 
-from gluon_confseg.cli import frame, parser
+from gluon_confseg import __version__
+from gluon_confseg.cli import frame, options
+
+# A new verb's name is added here: in the order of --help
+VERBS = ("doctor", "check", "evaluate", "confusion", "groups", "predict", "submit", "export", "report")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb of a command line (default: this process's) and return the exit status."""
-    arguments = parser.build().parse_args(argv)
-    return frame.run(lambda: _run(arguments))
+    arguments = parser().parse_args(argv)
+    verb = _module(arguments.verb)
+    goes_on = hasattr(verb, "goes_on") and verb.goes_on(arguments)
+    return frame.run(lambda: _run(verb, arguments), goes_on=goes_on)
 
 
-def _run(arguments) -> int:
-    answer = importlib.import_module(f"{__name__}.{arguments.verb}").run(arguments)
-    print(json.dumps(answer.record, allow_nan=False) if arguments.json else answer.text, flush=True)
-    return frame.fail(answer.failure) if answer.failure else 0
+def parser() -> options.Parser:
+    """The parser of all verbs; `verb` of its result is the verb's name, `usage` ends with a usage error."""
+    declared = options.Parser("confseg", description="Segmentation networks, and what they confuse.")
+    declared.add_argument("--version", action="version", version=f"confseg {__version__}")
+    verbs = declared.add_verbs()
+    for name in VERBS:
+        module = _module(name)
+        verb = verbs.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
+        module.add_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print one JSON object for programs")
+        verb.set_defaults(usage=verb.error)
+    return declared
+
+
+def _module(verb: str):
+    return importlib.import_module(f"{__name__}.{verb}")
+
+
+def _run(verb, arguments) -> int:
+    output = verb.run(arguments)
+    if isinstance(output, int):
+        return output
+    print(json.dumps(output.record, allow_nan=False) if arguments.json else output.text, flush=True)
+    return frame.fail(output.failure) if output.failure else 0
