@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 
 class ConfSegError(Exception):
@@ -33,7 +34,17 @@ class Stopped(KeyboardInterrupt):
         self.signal = int(signal)
 
 
-def did_you_mean(name: str, known) -> str:
-    """"; did you mean X?" for the known name that is nearest to a misspelt one, "" where none is near."""
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def nearest(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
+    """The name of `known` that a misspelt one is most like, whatever their case; None where none is.
+
+    alike   the least similarity, from 0 to 1, as `difflib` measures it
+    """
+    spelt = {each.lower().replace("-", "_"): each for each in known}
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), spelt, n=1, cutoff=alike)
+    return spelt[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """How a sentence on an unknown name ends: "; did you mean X?", or "" where no known name is near."""
+    found = nearest(name, known)
+    return f"; did you mean {found}?" if found else ""

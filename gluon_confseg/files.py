@@ -7,31 +7,24 @@ import json
 import os
 from pathlib import Path
 
-from .errors import RunError
-
 
 def write_bytes(path, content: bytes) -> None:
-    """Replace `path` by `content`; a kill at any moment leaves the old file or the new one, never a part.
-
-    Raises RunError, one sentence, where that can't be: a full disk, a folder that may not be written to.
-    """
+    """Replace `path` by `content`; a kill at any moment leaves the old file or the new one, never a part."""
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(beside, path)
-        _sync_folder(path.parent)
-    except OSError as error:
+    except OSError as error:  # a full disk's does not say which file, and the part would keep it full
+        error.filename = str(path)
         with contextlib.suppress(OSError):
             beside.unlink()
-        raise RunError(
-            f"{path}: can't be written ({error.strerror or error}); make room there, or choose another place: what was "
-            "written before is whole"
-        ) from error
+        raise
+    _sync_folder(path.parent)
 
 
 def write_json(path, value) -> None:

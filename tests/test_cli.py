@@ -17,7 +17,7 @@ import pytest
 import small
 
 from gluon_confseg import checkpoint, cli, datasets, doctor, fusion, groups, metrics, network, runtime
-from gluon_confseg.cli import folders, parser, predict
+from gluon_confseg.cli import data, folders, options, segmenting
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import CAMVID, LABEL_SPACES
 
@@ -105,8 +105,20 @@ def test_help_and_version_need_nothing_that_is_slow_to_import():
     ).stdout
     assert all(
         verb in shown
-        for verb in ("doctor", "evaluate", "confusion", "groups", "predict", "submit", "export", "report")
+        for verb in (
+            "doctor",
+            "check",
+            "evaluate",
+            "confusion",
+            "groups",
+            "predict",
+            "submit",
+            "export",
+            "report",
+        )
     )
+    for verb in cli.VERBS:
+        subprocess.run([sys.executable, "-c", code, verb, "--help"], check=True, stdout=subprocess.DEVNULL)
     shown = subprocess.run(
         [sys.executable, "-c", code, "--version"], check=True, capture_output=True, text=True
     )
@@ -121,8 +133,9 @@ def test_the_module_is_the_command(tmp_path):
 
 
 def test_the_choices_are_those_of_the_package():
-    assert parser.RULES == (*fusion.RULES, fusion.LEARNED)
-    assert set(parser.DATASETS) <= set(datasets.DATASETS) and set(parser.LABEL_SPACES) == set(LABEL_SPACES)
+    assert options.RULES == (*fusion.RULES, fusion.LEARNED)
+    assert set(options.DATASETS) <= set(datasets.DATASETS) and set(options.LABEL_SPACES) == set(LABEL_SPACES)
+    assert set(data.VARIABLES) == set(options.DATASETS)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +146,7 @@ def test_the_choices_are_those_of_the_package():
         ["evaluate"],
         ["evaluate", "x.npz", "--rule", "vote"],
         ["evaluate", "x.npz", "--dat", "camvid"],
+        ["check", "kitti", "x"],
         ["confusion"],
         ["confusion", "x.npz", "--labels", "y"],
         ["confusion", "x.npz", "--predictions", "y", "--data", "camvid"],
@@ -149,6 +163,40 @@ def test_a_wrong_command_line_is_a_usage_error(words, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(words)
     assert stopped.value.code == 2 and "usage: confseg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, wanted",
+    [
+        (["evalute", "x.npz"], "there is no verb evalute; did you mean evaluate?"),
+        (["fly"], "there is no verb fly; choose one of doctor, check"),
+        (["evaluate", "x.npz", "--flipp"], "there is no option --flipp; did you mean --flip?"),
+        (["predict", "x.npz", "y.png", "--outt=z"], "there is no option --outt; did you mean --out?"),
+        (["doctor", "--xyz"], "there is no option --xyz; --help lists those there are"),
+        (
+            ["evaluate", "x.npz", "--rule", "prodct"],
+            "argument --rule: there is no 'prodct'; did you mean product?",
+        ),
+        (["evaluate", "x.npz", "--data", "CamVid"], "there is no 'CamVid'; did you mean camvid?"),
+        (
+            ["check", "citiscapes", "x"],
+            "argument DATASET: there is no 'citiscapes'; did you mean cityscapes?",
+        ),
+        (["check", "kitti", "x"], "there is no 'kitti'; choose one of cityscapes, voc, camvid, custom"),
+    ],
+)
+def test_a_misspelt_word_gets_the_nearest_one(words, wanted, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2 and wanted in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_stands_after_two_dashes_is_no_option():
+    assert cli.parser().parse_args(["report", "--", "--run"]).run == Path("--run")
+    assert cli.parser().parse_args(["evaluate", "x", "--overlap", "0.5", "--window", "1", "2"]).window == [
+        1,
+        2,
+    ]
 
 
 # ---- evaluate
@@ -197,6 +245,14 @@ def test_the_rule_decides_what_is_counted(place, ask):
 def test_the_folder_may_come_from_the_environment(place, ask, refuse, monkeypatch):
     monkeypatch.delenv("CAMVID_ROOT", raising=False)
     assert "--root" in refuse("evaluate", place / "with.npz")
+    monkeypatch.setenv("CAMVID_ROT", str(place / "camvid"))
+    said = refuse("evaluate", place / "with.npz")
+    assert said.endswith("no folder of camvid was given; CAMVID_ROT is set; did you mean CAMVID_ROOT?")
+    monkeypatch.setenv("CAMVID_ROOT", str(place / "none"))
+    said = refuse("evaluate", place / "with.npz")
+    assert "there is no such folder" in said and "in CAMVID_ROOT" in said
+    said = refuse("evaluate", place / "with.npz", "--root", place / "with.npz")
+    assert "is a file, not a folder" in said and "with --root" in said
     monkeypatch.setenv("CAMVID_ROOT", str(place / "camvid"))
     assert ask("evaluate", place / "without.npz")["data"]["images"] == 3
 
@@ -311,6 +367,7 @@ def test_pairs_can_be_asked_for_by_class(tmp_path, ask, refuse):
     worst = ask(*words, "Car")["worst"]
     assert len(worst) == 10 and all("Car" in (pair["truth"], pair["prediction"]) for pair in worst)
     assert "no class 'Lorry'" in refuse(*words, "Lorry") and "Bicyclist" in refuse(*words, "Lorry")
+    assert refuse(*words, "Bycyclist").endswith("there is no class 'Bycyclist'; did you mean Bicyclist?")
 
 
 def test_files_that_hold_no_matrix_say_what_to_give(place, tmp_path, refuse):
@@ -458,7 +515,7 @@ def test_pictures_that_can_not_be_segmented_are_named(place, tmp_path, refuse):
         "cut.png": "truncated",
     }.items():
         with pytest.raises(DatasetError, match=f"{name}: .*{wanted}"):
-            predict.read(tmp_path / name)
+            segmenting.read(tmp_path / name)
 
     def said(*names) -> str:
         return refuse(
@@ -507,34 +564,3 @@ def test_doctor_fails_where_something_is_wrong(monkeypatch, capsys, ask):
     assert cli.main(["doctor"]) == 1
     out, err = capsys.readouterr()
     assert out.splitlines() == [fine.line(), wrong.line()] and err.startswith("confseg: 1 of 2 findings")
-
-
-# ---- what goes wrong
-
-
-def test_ctrl_c_is_a_sentence_and_status_130(monkeypatch, refuse):
-    monkeypatch.setattr(doctor, "examine", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert "stopped by Ctrl-C" in refuse("doctor", status=130)
-
-
-@pytest.mark.parametrize(
-    "error, wanted",
-    [
-        (OSError(28, "No space left on device", "/disk/file"), "/disk/file: No space left on device"),
-        (
-            ImportError("No module named 'matplotlib'"),
-            "No module named 'matplotlib'; install what is missing",
-        ),
-        (MemoryError(), "not enough memory"),
-        (ValueError("first line\nlast line"), "unexpected ValueError: last line; set CONFSEG_DEBUG=1"),
-        (KeyError(), "unexpected KeyError: no message"),
-    ],
-)
-def test_any_error_is_one_sentence(error, wanted, monkeypatch, refuse, capsys):
-    def fail():
-        raise error
-
-    monkeypatch.setattr(doctor, "examine", fail)
-    assert wanted in refuse("doctor")
-    monkeypatch.setenv(cli.DEBUG, "1")
-    assert cli.main(["doctor"]) == 1 and "Traceback" in capsys.readouterr().err

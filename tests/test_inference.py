@@ -14,7 +14,7 @@ import pytest
 import small
 
 from gluon_confseg import checkpoint, cli, engine, fusion, metrics, network, runtime
-from gluon_confseg.cli import evaluate, scores
+from gluon_confseg.cli import evaluation, scores
 from gluon_confseg.datasets.batches import Batch
 from gluon_confseg.errors import RunError
 from gluon_confseg.inference import PLAIN, Inference, log_probabilities, probabilities, starts
@@ -322,7 +322,7 @@ def place(tmp_path_factory):
 @pytest.fixture
 def say(capsys, monkeypatch):
     """Run a command line -> stdout; images are read in this process, which starts sooner."""
-    monkeypatch.setattr(evaluate, "whole_images", functools.partial(evaluate.whole_images, workers=0))
+    monkeypatch.setattr(evaluation, "whole_images", functools.partial(evaluation.whole_images, workers=0))
 
     def run(*words) -> str:
         assert cli.main([str(word) for word in words]) == 0

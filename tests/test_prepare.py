@@ -1,4 +1,4 @@
-"""data/prepare.py: every kind of fault planted in a good data set is found, all at once; a good one has none."""
+"""`confseg check`: every kind of fault planted in a good data set is found, all at once; a good one has none."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from layouts import (
     write_png,
 )
 
-from gluon_confseg.cli import prepare
-from gluon_confseg.datasets import Cityscapes, checks, packing, png
+from gluon_confseg import cli
+from gluon_confseg.datasets import DATASETS, Cityscapes, checks, packing, png
 from gluon_confseg.datasets.checks import splits
 from gluon_confseg.datasets.faults import KINDS
 from gluon_confseg.labels import CITYSCAPES
@@ -369,7 +369,7 @@ def test_splits_that_contain_each_other_by_definition_share_images(tmp_path):
 
 
 def run(capsys, *words):
-    status = prepare.main([str(word) for word in words])
+    status = cli.main(["check", *map(str, words)])
     return status, *capsys.readouterr()
 
 
@@ -402,7 +402,7 @@ def test_json_is_one_object_with_all_findings(tmp_path, capsys):
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path, capsys):
     status, out, err = run(capsys, "voc", tmp_path / "none")
-    assert (status, out) == (1, "") and err.startswith("prepare: ") and err.count("\n") == 1
+    assert (status, out) == (1, "") and err.startswith("confseg: ") and err.count("\n") == 1
     status, _, err = run(capsys, "camvid", tmp_path, "--sbd-root", tmp_path)
     assert status == 1 and "--sbd-root is for voc" in err
 
@@ -411,7 +411,7 @@ def test_it_packs_what_is_good_and_nothing_else(tmp_path, capsys):
     root, folder = good("custom", tmp_path / "data"), tmp_path / "packed"
     status, out, _ = run(capsys, "custom", root, "--pack", folder)
     assert status == 0 and out.count("Packed: ") == 2
-    packed, source = packing.load(folder / "val"), prepare.DATASETS["custom"](root, "val")
+    packed, source = packing.load(folder / "val"), DATASETS["custom"](root, "val")
     assert all(np.array_equal(packed[i][1], source[i][1]) for i in range(3))
     shutil.rmtree(folder)
     a_colour_of_no_class(root)
@@ -419,16 +419,29 @@ def test_it_packs_what_is_good_and_nothing_else(tmp_path, capsys):
     assert status == 1 and not folder.exists() and "nothing was packed" in err
 
 
+def prepare(python, cwd: Path, *words) -> subprocess.CompletedProcess:
+    """What data/prepare.py gives, called by another Python from another folder."""
+    command = [*python, PROJECT / "data" / "prepare.py", *words]
+    return subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True, check=False)
+
+
 def test_the_script_runs_from_anywhere(tmp_path):
-    command = [
-        sys.executable,
-        PROJECT / "data" / "prepare.py",
-        "camvid",
-        good("camvid", tmp_path),
-        "--subset",
-    ]
-    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = prepare([sys.executable], tmp_path, "camvid", good("camvid", tmp_path), "--subset")
     assert done.returncode == 0 and "Nothing is wrong." in done.stdout
+
+
+def test_a_python_without_packages_is_told_which_one_has_them(tmp_path):
+    done = prepare([sys.executable, "-I", "-S"], tmp_path, "camvid", tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    for words in ("no numpy and no cv2", ".venv/bin/python", "make check-data", "confseg check"):
+        assert words in done.stderr
+
+
+def test_the_folder_may_come_from_the_environment(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OWN_ROOT", str(good("custom", tmp_path)))
+    assert run(capsys, "own", "--subset")[0] == 0
+    monkeypatch.delenv("OWN_ROOT")
+    assert "name it as ROOT, or set OWN_ROOT" in run(capsys, "own")[2]
 
 
 def test_camvid_photographs_have_no_fault():

@@ -3,42 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from gluon_confseg.cli import data, options, writable
+from gluon_confseg.cli.output import Output
 
-from gluon_confseg import groups, metrics
-from gluon_confseg.cli import data, folders, matrices, outputs, scores
-from gluon_confseg.cli.answer import Answer
-from gluon_confseg.labels import LABEL_SPACES
-from gluon_confseg.metrics import ConfusionMatrix
-from gluon_confseg.report import costs, pictures
-from gluon_confseg.report.grid import Grid
-from gluon_confseg.report.tables import percent
+if TYPE_CHECKING:
+    from gluon_confseg.cli.matrices import NamedMatrix
 
-MISSED = "(no class)"  # predictions of 255
+SUMMARY = "Show a confusion matrix and its worst pairs: of a run, or of any predictions in a folder."
 
 
-def run(arguments) -> Answer:
+def add_arguments(parser) -> None:
+    """A file, or two folders; and what is shown."""
+    options.add_matrix(parser, "the first that is not `train`", nargs="?")
+    parser.add_argument(
+        "--predictions", type=Path, metavar="FOLDER", help="PNGs of class ids, instead of a file"
+    )
+    parser.add_argument("--labels", type=Path, metavar="FOLDER", help="PNGs of class ids with the same names")
+    parser.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
+    parser.add_argument("--split", default="val", help="with --root: train, val (default) or test")
+    options.add_classes(parser, "needed for folders")
+    parser.add_argument(
+        "--class", dest="classes", action="append", metavar="NAME", help="only pairs with this class"
+    )
+    parser.add_argument(
+        "--worst", type=options.count, default=10, metavar="N", help="pairs to list (default: 10)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="for folders: write the matrix here")
+
+
+def run(arguments) -> Output:
     """Show, draw or write a matrix."""
     _check_usage(arguments)
-    picture = arguments.picture and outputs.file(arguments.picture)
-    out = arguments.out and outputs.file(arguments.out)
+    picture = arguments.picture and writable.file(arguments.picture)
+    out = arguments.out and writable.file(arguments.out)
+
+    from gluon_confseg.cli import matrices, matrix_text, scores
+
     if arguments.file:
         named = matrices.load(arguments.file, arguments.key, arguments.data)
     else:
         named = of_predictions(arguments)
     only = [matrices.index(named.classes, name) for name in arguments.classes or ()]
-    pairs = worst_pairs(named, arguments.worst, only)
+    pairs = matrix_text.worst_pairs(named, arguments.worst, only)
     if out:
         matrices.write(out, "predictions", named)
     if picture:
         draw(picture, named)
     written = [f"{what}: {path}" for what, path in (("Matrix", out), ("Picture", picture)) if path]
-    return Answer("\n".join([_text(named, pairs), *written]), _record(named, pairs))
+    record = {**named.record, **scores.record(named.matrix, named.classes), "worst": pairs}
+    return Output("\n".join([_text(named, pairs), *written]), record)
 
 
-def of_predictions(arguments) -> matrices.Named:
+def of_predictions(arguments) -> NamedMatrix:
     """The matrix of a folder of predictions against a folder of labels, or a data set's."""
+    from gluon_confseg.cli import folders, matrices
+    from gluon_confseg.labels import LABEL_SPACES
+
     space, predictions = LABEL_SPACES[arguments.data], folders.of_folder(arguments.predictions)
     for name in arguments.classes or ():  # an unknown one is said before the work, not after it
         matrices.index(space.classes, name)
@@ -53,37 +75,19 @@ def of_predictions(arguments) -> matrices.Named:
         f"labels in {where} (read as {counted.labels}), classes of {space.title}."
     )
     about = {"labels_are": counted.labels, "predictions_are": counted.predictions, "data": told}
-    return matrices.Named(counted.matrix, space.classes, space, "predictions", told, about)
+    return matrices.NamedMatrix(counted.matrix, space.classes, space, "predictions", told, about)
 
 
-def worst_pairs(named: matrices.Named, most: int, only=()) -> list:
-    """The pairs that cost most, as records; `only`: those of one of these classes.
-
-    share is of the truth's pixels; cost the mIoU that would be gained if none of these pixels were wrong.
-    """
-    full = _with_misses(named.matrix)
-    cost, pixels = _costs(full), full.sum(1)
-    names = [*named.classes, MISSED]
-    ranked = np.argsort(-cost, axis=None, kind="stable")
-    pairs = []
-    for i, j in zip(*np.unravel_index(ranked, cost.shape)):
-        if i == j or not full[i, j] or (len(only) and i not in only and j not in only):
-            continue
-        numbers = {
-            "pixels": int(full[i, j]),
-            "share": float(full[i, j] / pixels[i]),
-            "cost": float(cost[i, j]),
-        }
-        pairs.append({"truth": names[i], "prediction": names[j], **numbers})
-    return pairs[:most]
-
-
-def draw(path: Path, named: matrices.Named) -> None:
+def draw(path: Path, named: NamedMatrix) -> None:
     """The matrix as a picture, the groups discovered in it outlined."""
+    from gluon_confseg import groups, metrics
+    from gluon_confseg.cli import matrix_text
+    from gluon_confseg.report import pictures
+
     found = groups.discover(named.matrix.normalized())
     counts, classes = named.matrix.counts, named.classes
     if named.matrix.misses.any():
-        counts, classes = _with_misses(named.matrix), (*classes, MISSED)
+        counts, classes = matrix_text.with_misses(named.matrix), (*classes, matrix_text.MISSED)
     pictures.confusion_matrix(path, metrics.normalize(counts), classes, found, named.title)
 
 
@@ -103,60 +107,20 @@ def _check_usage(arguments) -> None:
         arguments.usage("give --labels or --root, not both")
 
 
-def _with_misses(matrix: ConfusionMatrix) -> np.ndarray:
-    """(K + 1, K + 1) counts: predictions of no class get the last column, and its row is empty."""
-    full = np.zeros((matrix.num_classes + 1,) * 2, np.int64)
-    full[:-1, :-1], full[:-1, -1] = matrix.counts, matrix.misses
-    return full
+def _text(named: NamedMatrix, pairs: list) -> str:
+    from gluon_confseg.cli import matrix_text, scores
 
-
-def _costs(full: np.ndarray) -> np.ndarray:
-    """As `costs.pair_costs`, whose mean must not count the column of misses as a class."""
-    classes = int((full.sum(0) + full.sum(1) > 0)[:-1].sum())
-    counted = classes + int(full[:, -1].any())
-    return costs.pair_costs(full) * counted / max(classes, 1)
-
-
-def _text(named: matrices.Named, pairs: list) -> str:
     matrix = named.matrix
     lines = [f"Data: {named.data}"] if named.data else []
     lines.append(f"Matrix: {named.source}; {matrix.counts.sum() + matrix.misses.sum():,} labelled pixels.")
-    lines += ["", "Percent of each truth row (rows: truth, columns: prediction):", rows(named), ""]
+    lines += [
+        "",
+        "Percent of each truth row (rows: truth, columns: prediction):",
+        matrix_text.rows(named),
+        "",
+    ]
     if pairs:
-        lines += ["Worst pairs, by what they cost:", _pairs_table(pairs), ""]
+        lines += ["Worst pairs, by what they cost:", matrix_text.pairs_table(pairs), ""]
     else:
         lines += ["No pairs to list.", ""]
     return "\n".join([*lines, scores.means(matrix), scores.rule(matrix, named.classes)])
-
-
-def rows(named: matrices.Named) -> str:
-    """The matrix in whole percents, as plain text; "." is less than half a percent, "" nothing at all."""
-    full = _with_misses(named.matrix)
-    heads = [str(k) for k in range(len(named.classes))] + ["none"] * bool(named.matrix.misses.any())
-    shares = metrics.normalize(full)
-    wide, widest = 5 if heads[-1] == "none" else 4, max(len(name) for name in named.classes)
-    lines = [" " * (widest + 4) + "".join(f"{head:>{wide}}" for head in heads)]
-    for k, name in enumerate(named.classes):
-        cells = [_cell(full[k, j], shares[k, j]) for j in range(len(heads))]
-        text = "".join(f"{cell:>{wide}}" for cell in cells) if full[k].any() else "  no pixels in the truth"
-        lines.append(f"{k:>3} {name:<{widest}}{text}".rstrip())
-    return "\n".join(lines)
-
-
-def _cell(pixels: int, share: float) -> str:
-    if not pixels:
-        return ""
-    return f"{100 * share:.0f}" if share >= 0.005 else "."
-
-
-def _pairs_table(pairs: list) -> str:
-    head = ["truth", "taken for", "pixels", "% of the truth", "costs, mIoU points"]
-    cells = [
-        [p["truth"], p["prediction"], f"{p['pixels']:,}", percent(p["share"]), percent(p["cost"])]
-        for p in pairs
-    ]
-    return Grid(head, cells, words=2).text()
-
-
-def _record(named: matrices.Named, pairs: list) -> dict:
-    return {**named.record, **scores.record(named.matrix, named.classes), "worst": pairs}

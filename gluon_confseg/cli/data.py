@@ -5,26 +5,53 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gluon_confseg.datasets import SegmentationDataset, open_dataset
-from gluon_confseg.errors import DatasetError
-from gluon_confseg.labels import LabelSpace
+from gluon_confseg.errors import DatasetError, nearest
+
+if TYPE_CHECKING:
+    from gluon_confseg.datasets import SegmentationDataset
+    from gluon_confseg.labels import LabelSpace
+
+# The environment's variables that hold the data sets' folders, as the Makefile has them
+VARIABLES = {
+    "cityscapes": "CITYSCAPES_ROOT",
+    "camvid": "CAMVID_ROOT",
+    "voc": "VOC_ROOT",
+    "custom": "OWN_ROOT",
+}
 
 
-def variable(name: str) -> str:
-    """The environment's variable that holds the folder of a data set: CITYSCAPES_ROOT, say."""
-    return f"{name.upper()}_ROOT"
+def root_of(name: str, root: Path | None, by: str = "with --root") -> Path:
+    """The folder of a data set: `root`, or what its variable holds; DatasetError where neither names a folder.
+
+    by      how the command line names it
+    """
+    named, root = (by, root) if root else (f"in {VARIABLES[name]}", os.environ.get(VARIABLES[name]))
+    if not root:
+        raise DatasetError(f"no folder of {name} was given; {_instead(name, by)}")
+    if not Path(root).expanduser().is_dir():
+        reason = "is a file, not a folder" if Path(root).expanduser().exists() else "there is no such folder"
+        raise DatasetError(f"{root}: {reason}; give the folder that holds {name} {named}")
+    return Path(root)
+
+
+def _instead(name: str, by: str) -> str:
+    others = os.environ.keys() - set(VARIABLES.values())
+    near = nearest(VARIABLES[name], others, 0.8)
+    if near:
+        return f"{near} is set; did you mean {VARIABLES[name]}?"
+    return f"name it {by}, or set {VARIABLES[name]}"
 
 
 def any_split(name: str, root: Path | None, split: str) -> SegmentationDataset:
-    """A split, which may be without labels. root: None takes `variable` from the environment.
+    """A split, which may be without labels. root: None takes the variable of the environment.
 
     Raises DatasetError without a folder, and for one that is not the layout.
     """
-    root = root or os.environ.get(variable(name))
-    if not root:
-        raise DatasetError(f"no folder of {name} was given; name it with --root, or set {variable(name)}")
-    return open_dataset(name, Path(root), split)
+    from gluon_confseg.datasets import open_dataset
+
+    return open_dataset(name, root_of(name, root), split)
 
 
 def labelled(name: str, root: Path | None, split: str) -> SegmentationDataset:

@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
-from gluon_confseg import export
-from gluon_confseg.cli import networks, outputs
-from gluon_confseg.cli.answer import Answer
+from pathlib import Path
+
+from gluon_confseg.cli import networks, options, writable
+from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
+SUMMARY = "Write a network as one graph that MXNet alone runs, checked against the live network."
 
-def run(arguments) -> Answer:
+
+def add_arguments(parser) -> None:
+    """A checkpoint, and where to."""
+    options.add_checkpoint(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="PREFIX", help="what the files' names begin with"
+    )
+
+
+def run(arguments) -> Output:
     """Write graph, parameters and description."""
     prefix = arguments.out
     if prefix.is_dir():
         raise RunError(f"{prefix}: is a folder, where a prefix is wanted; give {prefix / 'network'}, say")
-    outputs.folder(prefix.parent)
+    writable.folder(prefix.parent)
     loaded = networks.load(arguments.checkpoint, arguments.rule)
+
+    from gluon_confseg import export
+
     written = export.write(loaded.network, loaded.rule, loaded.labels, prefix)
     sizes = {
         str(file): file.stat().st_size for file in (written.symbol, written.parameters, written.description)
     }
-    checked = [list(size) for size in export.SIZES]
-    record = {"network": networks.record(loaded), "files": sizes, "difference": written.difference}
-    return Answer(_text(prefix, loaded, sizes, written.difference), {**record, "checked_sizes": checked})
-
-
-def _text(prefix, loaded, sizes: dict, difference: float) -> str:
-    widest = max(map(len, sizes))
-    checked = ", ".join(f"{width} x {height}" for height, width in export.SIZES)
-    return "\n".join(
-        [
-            f"Network: {networks.describe(loaded)}.",
-            *(f"  {name:<{widest}}  {_size(size):>8}" for name, size in sizes.items()),
-            "Loaded by MXNet alone, its scores differ from the live network's by at most "
-            f"{difference:.1g} (images of {checked}; allowed: {export.TOLERANCE:.0e}).",
-            "Run it at any size, with only mxnet, numpy and opencv (from a checkout of this project):",
-            f"  python symbols/run.py {prefix} picture.png --out labels.png",
-        ]
-    )
+    widest, checked = max(map(len, sizes)), ", ".join(f"{width} x {height}" for height, width in export.SIZES)
+    text = [
+        f"Network: {networks.describe(loaded)}.",
+        *(f"  {name:<{widest}}  {_size(size):>8}" for name, size in sizes.items()),
+        "Loaded by MXNet alone, its scores differ from the live network's by at most "
+        f"{written.difference:.1g} (images of {checked}; allowed: {export.TOLERANCE:.0e}).",
+        "Run it at any size, with only mxnet, numpy and opencv (from a checkout of this project):",
+        f"  python symbols/run.py {prefix} picture.png --out labels.png",
+    ]
+    record = {
+        "network": networks.record(loaded),
+        "files": sizes,
+        "difference": written.difference,
+        "checked_sizes": [list(size) for size in export.SIZES],
+    }
+    return Output("\n".join(text), record)
 
 
 def _size(size: int) -> str:

@@ -23,7 +23,7 @@ _SUFFIXES = ("_gtFine_labelIds", "_gtFine_labelTrainIds", "_leftImg8bit")  # one
 _NOT_IDS = ("_gtFine_color", "_gtFine_instanceIds")  # lie beside them
 
 
-class Counted(NamedTuple):
+class CountedPairs(NamedTuple):
     """The matrix, how many pairs it is of, and how the values were read: "train ids" or "raw ids"."""
 
     matrix: ConfusionMatrix
@@ -57,7 +57,7 @@ def key_of(path: Path) -> str:
     return path.stem[: len(path.stem) - len(suffix)]
 
 
-def count(labels: dict, predictions: dict, space: LabelSpace) -> Counted:
+def count(labels: dict, predictions: dict, space: LabelSpace) -> CountedPairs:
     """Count all pairs of two dicts from key to file.
 
     Raises DatasetError: one for all files that lack a partner; for a file that is no label, or does not fit.
@@ -74,7 +74,7 @@ def count(labels: dict, predictions: dict, space: LabelSpace) -> Counted:
             joint += cells
             bar.update(1)
     matrix = _fold(joint, truth.table(), predicted.table(), space)
-    return Counted(matrix, len(labels), truth.kind, predicted.kind)
+    return CountedPairs(matrix, len(labels), truth.kind, predicted.kind)
 
 
 def _count_values(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gluon_confseg import files
-from gluon_confseg.errors import RunError
+from gluon_confseg.errors import RunError, did_you_mean
 from gluon_confseg.labels import LABEL_SPACES, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix
 
@@ -21,7 +21,7 @@ _WANTED = "give the confusion.npz of a run, of `confseg evaluate --out` or of `c
 
 
 @dataclasses.dataclass(frozen=True)
-class Named:
+class NamedMatrix:
     """A matrix and what is known about it.
 
     classes   K names
@@ -44,13 +44,14 @@ class Named:
 
 
 def index(classes, name: str) -> int:
-    """The class of this name; RunError lists those there are."""
+    """The class of this name; RunError names the nearest, or lists those there are."""
     if name not in classes:
-        raise RunError(f"there is no class {name!r}; the classes are {', '.join(classes)}")
+        instead = did_you_mean(name, classes) or f"; the classes are {', '.join(classes)}"
+        raise RunError(f"there is no class {name!r}{instead}")
     return list(classes).index(name)
 
 
-def write(path: Path, key: str, named: Named) -> None:
+def write(path: Path, key: str, named: NamedMatrix) -> None:
     """Write one matrix with its class names and data, atomically."""
     arrays = {key: named.matrix.counts, _MISSES: named.matrix.misses, _CLASSES: np.array(named.classes)}
     if named.data:
@@ -60,7 +61,7 @@ def write(path: Path, key: str, named: Named) -> None:
     files.write_bytes(path, content.getvalue())
 
 
-def load(path: Path, key: str | None, data: str | None, train_first: bool = False) -> Named:
+def load(path: Path, key: str | None, data: str | None, train_first: bool = False) -> NamedMatrix:
     """A matrix of a file or run folder.
 
     key           its name there; None: the first but `train`, or with `train_first` `train` itself
@@ -74,7 +75,8 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
         raise RunError(f"{path}: holds no confusion matrix, square and of whole numbers; {_WANTED}")
     key = _default(list(counted), train_first) if key is None else key
     if key not in counted:
-        raise RunError(f"{path}: holds no matrix {key!r}; choose one of {', '.join(counted)} with --key")
+        instead = did_you_mean(key, counted) or f"; choose one of {', '.join(counted)} with --key"
+        raise RunError(f"{path}: holds no matrix {key!r}{instead}")
     matrix = ConfusionMatrix(len(counted[key]))
     matrix.counts += counted[key].astype(np.int64)
     misses = stored.get(_MISSES, matrix.misses)
@@ -86,7 +88,7 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
     also = f" (also there: {', '.join(others)})" if others else ""
     told = str(stored[_DATA]) if _DATA in stored else _data_of_run(run, key)
     about = {"file": str(path), "key": key, "other_keys": others, "data": told}
-    return Named(matrix, classes, space_of(classes), f"{key} of {path}{also}", told, about)
+    return NamedMatrix(matrix, classes, space_of(classes), f"{key} of {path}{also}", told, about)
 
 
 def space_of(classes) -> LabelSpace | None:

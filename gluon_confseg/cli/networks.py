@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gluon_confseg import engine, runtime, saved
+from gluon_confseg import runtime
 from gluon_confseg.errors import CheckpointError, RunError
-from gluon_confseg.fusion import LEARNED
+
+if TYPE_CHECKING:
+    from gluon_confseg import saved
 
 
 def load(path: Path, rule: str | None) -> saved.Saved:
@@ -16,6 +19,10 @@ def load(path: Path, rule: str | None) -> saved.Saved:
     """
     if path.is_dir():
         raise _is_a_folder(path)
+
+    from gluon_confseg import engine, saved
+    from gluon_confseg.fusion import LEARNED
+
     loaded = saved.load(path, runtime.default_context())
     if loaded.network.num_classes != loaded.labels.num_classes:
         raise CheckpointError(

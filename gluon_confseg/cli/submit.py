@@ -5,18 +5,36 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gluon_confseg import engine, runtime, submission
-from gluon_confseg.cli import data, networks, outputs, views
-from gluon_confseg.cli.answer import Answer
-from gluon_confseg.datasets import whole_images
+from gluon_confseg.cli import data, networks, options, views, writable
+from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import DatasetError
-from gluon_confseg.labels import LABEL_SPACES
-from gluon_confseg.progress import Progress
-from gluon_confseg.submission import archives, servers
+
+if TYPE_CHECKING:
+    from gluon_confseg.submission import servers
+
+SUMMARY = "Write the archive for a benchmark's test server, and check it; or check one that is there."
 
 
-def run(arguments) -> Answer:
+def add_arguments(parser) -> None:
+    """A checkpoint and an archive to write, or one to check."""
+    options.add_checkpoint(parser, nargs="?")
+    parser.add_argument("--out", type=Path, metavar="ARCHIVE", help="Cityscapes: .zip; PASCAL VOC: .tgz")
+    parser.add_argument("--check", type=Path, metavar="ARCHIVE", help="check this one, write nothing")
+    options.add_data(parser, "test", "benchmark")
+    parser.add_argument(
+        "--names", type=Path, metavar="LIST", help="with --check: images, one a line, for --root"
+    )
+    views.add_arguments(parser)
+
+
+def goes_on(arguments) -> bool:
+    """Predictions are kept, and checking starts again."""
+    return arguments.check is None
+
+
+def run(arguments) -> Output:
     """Write an archive with --out, or check one with --check."""
     _check_usage(arguments)
     return _check(arguments) if arguments.check else _write(arguments)
@@ -29,23 +47,30 @@ def _check_usage(arguments) -> None:
         arguments.usage("a checkpoint goes with --out, the archive that is written")
     if arguments.check and not arguments.data:
         arguments.usage("--check needs --data, the benchmark whose server the archive is for")
-    of_network = ("rule", "flip", "scales", "window", "overlap", "bicubic", "crf")
-    given = [f"--{name}" for name in of_network if getattr(arguments, name) not in (None, False)]
+    given = [
+        f"--{name}" for name in ("rule", *views.OPTIONS) if getattr(arguments, name) not in (None, False)
+    ]
     if arguments.check and given:
         arguments.usage(f"--check runs no network: leave out {', '.join(given)}")
     if arguments.names and (arguments.checkpoint or arguments.root):
         arguments.usage("--names goes with --check, in place of --root")
 
 
-def _write(arguments) -> Answer:
-    outputs.file(arguments.out)
+def _write(arguments) -> Output:
+    writable.file(arguments.out)
     inference = views.inference(arguments)
     loaded = networks.load(arguments.checkpoint, arguments.rule)
+
+    from gluon_confseg import submission
+    from gluon_confseg.cli import evaluation
+    from gluon_confseg.progress import Progress
+    from gluon_confseg.submission import archives
+
     server = submission.server_of(loaded.labels)
     archives.check_suffix(arguments.out, server)
     dataset = data.of_network(arguments, loaded.labels, data.any_split)
     expected = submission.of_dataset(dataset)
-    folder = outputs.folder(arguments.out.with_name(f"{arguments.out.name}.predictions"))
+    folder = writable.folder(arguments.out.with_name(f"{arguments.out.name}.predictions"))
     made_with = {
         "checkpoint": hashlib.sha256(arguments.checkpoint.read_bytes()).hexdigest(),
         "rule": loaded.rule,
@@ -53,7 +78,10 @@ def _write(arguments) -> Answer:
         "images": f"{server.labels.title}, {dataset.split}",
     }
     predictions = submission.Predictions(folder, server, made_with)
-    kept = predict(loaded, dataset, inference, predictions, predictions.missing(expected))
+    missing = predictions.missing(expected)
+    kept = len(expected) - len(missing)
+    for name, classes in evaluation.predict(loaded, dataset, inference, missing):
+        predictions.add(name, classes)
     with Progress("archive", len(expected), "file") as bar:
         submission.write(arguments.out, predictions, expected, bar.update)
     notes = _notes(server, dataset.split, expected, dataset.drawn)
@@ -65,26 +93,16 @@ def _write(arguments) -> Answer:
         *(notes or [f"Upload it at {server.url}"]),
     ]
     about = {"network": networks.record(loaded), "inference": views.record(inference), "kept": kept}
-    return Answer(
+    return Output(
         "\n".join(lines), {**_record(server, arguments.out, dataset.split, expected, notes), **about}
     )
 
 
-def predict(loaded, dataset, inference, predictions, missing: list) -> int:
-    """Predict the images that are missing; returns how many were not."""
-    kept, context = len(dataset) - len(missing), runtime.default_context()
-    with Progress("prediction", len(dataset), "image", initial=kept) as bar:
-        samples = whole_images(dataset, indices=missing, **loaded.network.normalisation)
-        evaluated = engine.evaluate(
-            loaded.network, samples, [loaded.rule], len(dataset.classes), 255, context, inference
-        )
-        for (name,), found, _ in evaluated:
-            predictions.add(name, found[loaded.rule][0])
-            bar.update(1)
-    return kept
+def _check(arguments) -> Output:
+    from gluon_confseg import submission
+    from gluon_confseg.labels import LABEL_SPACES
+    from gluon_confseg.progress import Progress
 
-
-def _check(arguments) -> Answer:
     server = submission.server_of(LABEL_SPACES[arguments.data]) if arguments.data in LABEL_SPACES else None
     if server is None:
         raise DatasetError("your own data have no test server, so there is no archive of them to check")
@@ -96,14 +114,16 @@ def _check(arguments) -> Answer:
         [] if all(expected.values()) else ["Sizes were not checked: give --root, the folder of the images."]
     )
     lines = [f"{arguments.check}: {len(expected)} files, nothing wrong with them.", *sizes, *notes]
-    return Answer("\n".join(lines), _record(server, arguments.check, arguments.split, expected, notes))
+    return Output("\n".join(lines), _record(server, arguments.check, arguments.split, expected, notes))
 
 
 def _expected(arguments, server: servers.Server) -> tuple:
     """({name: size}, whether they are drawn scenes)"""
+    from gluon_confseg import submission
+
     if arguments.names:
         return submission.of_list(arguments.names, server), False
-    if not (arguments.root or os.environ.get(data.variable(arguments.data))):
+    if not (arguments.root or os.environ.get(data.VARIABLES[arguments.data])):
         raise DatasetError(
             f"it is not known which images {arguments.check} must hold; give --root, the folder of the data set, or "
             f"--names, a file with one image on each line"

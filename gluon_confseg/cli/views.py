@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
-from gluon_confseg.crf import DenseCRF
+from gluon_confseg.cli import options
 from gluon_confseg.errors import RunError
-from gluon_confseg.inference import Inference
+
+if TYPE_CHECKING:
+    from gluon_confseg.inference import Inference
+
+OPTIONS = ("flip", "scales", "window", "overlap", "bicubic", "crf")
+
+
+def add_arguments(parser) -> None:
+    """All of them."""
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    parser.add_argument(
+        "--scales", type=_scale, nargs="+", metavar="S", help="average these sizes (default: 1)"
+    )
+    parser.add_argument(
+        "--window",
+        type=options.positive,
+        nargs=2,
+        metavar=("H", "W"),
+        help="slide a window of this size, in pixels of the scaled image (default: the whole image)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=_overlap,
+        metavar="SHARE",
+        help="share of a window that the next one covers again (default: a third)",
+    )
+    parser.add_argument(
+        "--bicubic", action="store_true", help="enlarge probabilities bicubically, as ResNet-38's authors do"
+    )
+    parser.add_argument(
+        "--crf", action="store_true", help="refine by a dense CRF; needs `pip install pydensecrf2`"
+    )
 
 
 def inference(arguments) -> Inference:
     """What the command line asks for; RunError for what can't be, and for a library that is not installed."""
+    from gluon_confseg.crf import DenseCRF
+    from gluon_confseg.inference import Inference
+
     if arguments.overlap is not None and not arguments.window:
         raise RunError("--overlap is of windows: give --window H W as well")
     overlap = {} if arguments.overlap is None else {"overlap": arguments.overlap}
@@ -30,3 +65,11 @@ def record(chosen: Inference) -> dict:
     """The same for programs."""
     about = dataclasses.asdict(chosen)
     return {**about, "scales": list(chosen.scales), "window": list(chosen.window) if chosen.window else None}
+
+
+def _scale(text: str) -> float:
+    return options.number(text, float, 0.1, 4, "a factor from 0.1 to 4")
+
+
+def _overlap(text: str) -> float:
+    return options.number(text, float, 0, 0.95, "a share from 0 to 0.95")

@@ -1,4 +1,4 @@
-"""Places for results: looked at before the work, not after it."""
+"""Places to write results to: looked at before the work, not after it."""
 
 from __future__ import annotations
 

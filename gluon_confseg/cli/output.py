@@ -6,7 +6,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class Output:
     """What is printed.
 
     text      for people
