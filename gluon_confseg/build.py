@@ -204,7 +204,10 @@ def discovered(phase: Phase, folder) -> list:
 
 def named_groups(listed: str, labels) -> list:
     """Groups from the names or ids of their classes: "car,bus;person,rider"."""
-    places = {**{str(k): k for k in range(labels.num_classes)}, **{n: k for k, n in enumerate(labels.classes)}}
+    places = {
+        **{str(k): k for k in range(labels.num_classes)},
+        **{n: k for k, n in enumerate(labels.classes)},
+    }
     found = []
     for group in listed.split(";"):
         names = [name.strip() for name in group.split(",")]

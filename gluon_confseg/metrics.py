@@ -120,6 +120,11 @@ def collapse(counts: np.ndarray, group) -> np.ndarray:
     return members @ counts @ members.T
 
 
+def mean_iou(counts: np.ndarray) -> float:
+    """mIoU of a (K, K) matrix of counts, rows truth; classes that occur nowhere are left out."""
+    return mean_of_defined(iou(counts))
+
+
 def mean_of_defined(values: np.ndarray) -> float:
     """Mean over the entries that are not NaN; NaN where there are none."""
     defined = values[~np.isnan(values)].tolist()

@@ -238,8 +238,20 @@ class Recipe:
 # ---- declaring
 
 
-NETWORK = ("encoder", "output_stride", "last_stage", "norm", "head")  # a phase goes on with those of its start
-OF_SUBNETS = ("groups", "max_groups", "subnets", "subnet_head", "subnet_heads")  # and with these, where it has subnets
+NETWORK = (
+    "encoder",
+    "output_stride",
+    "last_stage",
+    "norm",
+    "head",
+)  # a phase goes on with those of its start
+OF_SUBNETS = (
+    "groups",
+    "max_groups",
+    "subnets",
+    "subnet_head",
+    "subnet_heads",
+)  # and with these, where it has subnets
 DEFAULTS = {
     "loss": "ce",
     "scheme": "confusion",
@@ -294,7 +306,9 @@ def declare(*, name, title, data, phases, cells, matrix_phase, profile="full", *
     fixed = {"name": name, "title": title, "data": data, "profile": profile, "matrix_phase": matrix_phase}
     unknown = sorted(set(settings) - set(DEFAULTS) - set(OF_RECIPE))
     if unknown:
-        raise RunError(f"recipe {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}")
+        raise RunError(
+            f"recipe {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}"
+        )
     return Declared(fixed, settings, tuple(phases), tuple(cells)).resolve()
 
 
@@ -304,7 +318,9 @@ def phase(name: str, start: str | None = None, trains: str = "subnet0", **own) -
         raise RunError(f"phase {name} trains {trains!r}, which is none of {', '.join(PARTS)}")
     unknown = sorted(set(own) - set(DEFAULTS) - {"epochs"})
     if unknown:
-        raise RunError(f"phase {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}")
+        raise RunError(
+            f"phase {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}"
+        )
     return {"name": name, "start": start, "trains": trains, "own": own}
 
 
@@ -403,12 +419,17 @@ class Declared:
         numbers = sorted({group for group, _, _ in heads["subnet_head"] if group is not None})
         values["subnet_head"] = _with_fields(values["subnet_head"], heads["subnet_head"], None)
         apart = dict(values["subnet_heads"])
-        apart.update({n: _with_fields(apart.get(n, values["subnet_head"]), heads["subnet_head"], n) for n in numbers})
+        apart.update(
+            {n: _with_fields(apart.get(n, values["subnet_head"]), heads["subnet_head"], n) for n in numbers}
+        )
         values["subnet_heads"] = tuple(sorted(apart.items()))
         part = PARTS[declared["trains"]]
         values["rule"] = part.rule or values["rule"]
         from_start = start is not None and values["weights"] is None
-        if start is not None and level_of.get("weights", 0) in (1, GIVEN):  # a file for all: for those that begin
+        if start is not None and level_of.get("weights", 0) in (
+            1,
+            GIVEN,
+        ):  # a file for all: for those that begin
             values["weights"], from_start = None, True
         if values["weights"] is not None or from_start:
             values["pretrained"] = False
@@ -491,7 +512,9 @@ def _check_effects(recipe: Recipe) -> None:
     """RunError for a setting that was given and would do nothing."""
     for of_phase, key, group, _, typed in recipe.declared.changes:
         setting = SETTINGS[key]
-        where = [recipe] if setting.of == "recipe" else [p for p in recipe.phases if of_phase in (None, p.name)]
+        where = (
+            [recipe] if setting.of == "recipe" else [p for p in recipe.phases if of_phase in (None, p.name)]
+        )
         reasons = [setting.idle(place) for place in where]
         if not all(reasons):
             continue
@@ -499,6 +522,46 @@ def _check_effects(recipe: Recipe) -> None:
             raise RunError(f"{typed} would do nothing: {reasons[0]}")
         told = f"in phase {where[0].name} " if of_phase else "in any phase "
         raise RunError(f"{typed} would do nothing {told}({where[0].name}: {reasons[0]})")
+
+
+def settings_in_use(recipe: Recipe) -> list:
+    """Rows (phases, setting, value, where it comes from), with a head: every setting that has an effect somewhere."""
+    sources, rows = recipe.declared.sources(), []
+    for name, setting in SETTINGS.items():
+        base, _, field = name.partition(".")
+        if setting.of == "recipe":
+            if not setting.idle(recipe):
+                value = getattr(recipe, base)
+                value = (value[field] if base == "draw" else getattr(value, field)) if field else value
+                typed = [c[4] for c in recipe.declared.changes if c[1] == name]
+                own = "recipe" if base in recipe.declared.settings else "default"
+                rows.append(("all", name, _plain(value), typed[-1] if typed else own))
+            continue
+        found = {}
+        for phase in (p for p in recipe.phases if not setting.idle(p)):
+            of_phase = sources[phase.name]
+            value = getattr(getattr(phase, base), field) if field else getattr(phase, base)
+            source = of_phase.get(name) or of_phase.get(base, "default")
+            found.setdefault((_plain(value), source), []).append(phase.name)
+        for (value, source), phases in found.items():
+            rows.append((", ".join(phases), name, value, source))
+    for phase in recipe.phases:
+        for number, head in phase.subnet_heads:
+            value = ", ".join(
+                f"{k} {_plain(v)}" for k, v in dataclasses.asdict(head).items() if v is not None
+            )
+            rows.append((phase.name, f"subnet_head.{number}", value, "--set"))
+    every = ", ".join(phase.name for phase in recipe.phases)
+    rows = [("all", *row[1:]) if row[0] == every else row for row in rows]
+    return [("phases", "setting", "value", "comes from"), *rows]
+
+
+def _plain(value) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(_plain, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # ---- what several recipes share
@@ -515,7 +578,14 @@ def four_cells(paper=(None, None, None, None), fused: str = "0-3") -> tuple:
 
 
 def branching_phases(
-    *, base: int, subnet0: int, subnets: int, rate: float, fine_rate: float, subnet_rate: float, warm_up: int = 0
+    *,
+    base: int,
+    subnet0: int,
+    subnets: int,
+    rate: float,
+    fine_rate: float,
+    subnet_rate: float,
+    warm_up: int = 0,
 ) -> tuple:
     """Short budgets: one base, from which each cell goes on for as long as the others, by either loss. In epochs."""
     fine = {"epochs": subnet0, "learning_rate": fine_rate}

@@ -63,7 +63,9 @@ def find(name) -> RecipeFile:
 def read(path: Path) -> RecipeFile:
     """Run a recipe's file, and check what it defines: PROFILES, {name: Recipe}, or one RECIPE."""
     if not path.is_file():
-        raise RunError(f"{path}: there is no such file; give a recipe's name ({', '.join(names())}) or its file")
+        raise RunError(
+            f"{path}: there is no such file; give a recipe's name ({', '.join(names())}) or its file"
+        )
     spec = importlib.util.spec_from_file_location(f"confseg_recipe_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing appears beside a user's file
@@ -72,7 +74,9 @@ def read(path: Path) -> RecipeFile:
     except RunError as error:
         raise RunError(f"{path}: {error}") from error
     except Exception as error:
-        raise RunError(f"{path}: can't be run as a recipe ({type(error).__name__}: {error}); mend it") from error
+        raise RunError(
+            f"{path}: can't be run as a recipe ({type(error).__name__}: {error}); mend it"
+        ) from error
     finally:
         sys.dont_write_bytecode = before
     profiles = getattr(module, "PROFILES", None) or {"full": getattr(module, "RECIPE", None)}

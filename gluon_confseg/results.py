@@ -143,7 +143,17 @@ def training_record(recipe) -> dict:
         "phases": [
             {
                 name: getattr(phase, name)
-                for name in ("name", "start", "trains", "loss", "epochs", "learning_rate", "warm_up", "penalty", "scheme")
+                for name in (
+                    "name",
+                    "start",
+                    "trains",
+                    "loss",
+                    "epochs",
+                    "learning_rate",
+                    "warm_up",
+                    "penalty",
+                    "scheme",
+                )
             }
             for phase in recipe.phases
         ],
@@ -205,7 +215,11 @@ def write_panels(recipe, cells, per_image: dict, used: list, data, folder, devic
     None where there are more cells than can stand side by side: their networks would not fit in memory together.
     """
     place = folder.path / "panels"
-    chosen = choose_panels(per_image[cells[0].key], per_image[cells[-1].key], used) if len(cells) <= ABREAST else []
+    chosen = (
+        choose_panels(per_image[cells[0].key], per_image[cells[-1].key], used)
+        if len(cells) <= ABREAST
+        else []
+    )
     networks = {}
     for cell in cells if chosen else ():
         if cell.phase not in networks:

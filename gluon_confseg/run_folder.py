@@ -25,7 +25,9 @@ from .progress import Progress, say
 
 # lists of a configuration whose entries have names: key of the list -> what names an entry
 NAMED = {"phases": "name", "cells": "key"}
-_UNFINISHED = re.compile(r"\..+\.(npz|json|jsonl|png|html|md|csv)\.\d+\.part")  # as `files.write_bytes` names them
+_UNFINISHED = re.compile(
+    r"\..+\.(npz|json|jsonl|png|html|md|csv)\.\d+\.part"
+)  # as `files.write_bytes` names them
 DIVERGED = 4.0  # times the loss that a phase began at
 
 
@@ -122,7 +124,12 @@ class RunFolder:
 
     def _remove_unfinished(self) -> None:
         """A kill while a file was being written leaves its beginning: ours are removed, nobody else's."""
-        for folder in (self.path, self.path / "checkpoints", self.path / "pictures", *self.path.glob("panels/*/")):
+        for folder in (
+            self.path,
+            self.path / "checkpoints",
+            self.path / "pictures",
+            *self.path.glob("panels/*/"),
+        ):
             for file in folder.glob(".*.part"):
                 if _UNFINISHED.fullmatch(file.name):
                     file.unlink(missing_ok=True)
@@ -193,7 +200,13 @@ class RunFolder:
         """Keep the network beside the last one where its validation is the best so far."""
         if at.best is None or score > at.best:
             at.best = score
-            meta = {**about, "phase": phase, "epoch": at.epoch + 1, "network": network.settings, "mean_iou": score}
+            meta = {
+                **about,
+                "phase": phase,
+                "epoch": at.epoch + 1,
+                "network": network.settings,
+                "mean_iou": score,
+            }
             checkpoint.save(self.best(phase), checkpoint.network_arrays(network), meta)
 
     def finish(self, phase: str, network, about: dict) -> None:
@@ -224,7 +237,9 @@ class RunFolder:
     def save_matrices(self, counts: dict) -> None:
         """Add counts by name to confusion.npz; they are on disk at once."""
         content = io.BytesIO()
-        np.savez_compressed(content, **{**self.matrices(), **{k: c.astype(np.int64) for k, c in counts.items()}})
+        np.savez_compressed(
+            content, **{**self.matrices(), **{k: c.astype(np.int64) for k, c in counts.items()}}
+        )
         files.write_bytes(self.path / "confusion.npz", content.getvalue())
 
     def matrix_name(self, phase: str) -> str:
@@ -328,8 +343,18 @@ def read_matrices(path) -> dict:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
-        raise RunError(f"{path}: there is no such file; is this the run folder of a training that ended?") from None
-    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise RunError(
+            f"{path}: there is no such file; is this the run folder of a training that ended?"
+        ) from None
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zipfile.zlib.error,
+    ) as error:
         raise RunError(f"{path}: is damaged, or holds more than arrays ({error})") from error
 
 

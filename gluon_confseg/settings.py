@@ -83,7 +83,9 @@ def several(read_one: Callable, count: int | None = None) -> Callable:
     """Reads values with commas between them (`x` will do between two numbers); `count` of them where it is given."""
 
     def read(value):
-        parts = [part for part in re.split(r"[,x]", value) if part.strip()] if isinstance(value, str) else value
+        parts = (
+            [part for part in re.split(r"[,x]", value) if part.strip()] if isinstance(value, str) else value
+        )
         found = tuple(read_one(part.strip() if isinstance(part, str) else part) for part in parts)
         if not found or (count is not None and len(found) != count):
             raise ValueError

@@ -39,7 +39,9 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
             say(f"{title} is left out: {why}")
             continue
         if not folder.finished(phase.name):
-            network, step, batches = build(recipe, phase, data, folder, device=device, list_weights=list_weights)
+            network, step, batches = build(
+                recipe, phase, data, folder, device=device, list_weights=list_weights
+            )
             rules = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
             trainer = engine.sgd(step.parameters(), **rules)
             at, per_epoch = folder.resume(phase.name, network, trainer), len(batches)
@@ -63,7 +65,9 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                             bar.update(1, loss=mean, **{"the whole run": whole.left()})
                         record = _closed(phase, at, steps)
                         if _validates(recipe, phase, epoch):
-                            record.update(validate(recipe, phase, epoch, network, data, folder, cells, device, whole))
+                            record.update(
+                                validate(recipe, phase, epoch, network, data, folder, cells, device, whole)
+                            )
                             folder.save_best(phase.name, at, network, about, record["val_mean_iou"])
                             bar.update(0, **_shown(record))
                         with signals.held():
@@ -83,7 +87,9 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
 
 def describe(phase) -> str:
     """What a phase does, in words that need no glossary."""
-    loss = {"ce": "cross-entropy", "confusion_ce": "cross-entropy against confusions"}.get(phase.loss, phase.loss)
+    loss = {"ce": "cross-entropy", "confusion_ce": "cross-entropy against confusions"}.get(
+        phase.loss, phase.loss
+    )
     return f"{phase.part.words} by {loss.replace('_', ' ')} ({phase.name})"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gluon_confseg import checkpoint, files, metrics
-from gluon_confseg.runs import read_json
+from gluon_confseg.run_folder import read_json
 
 from . import evaluation
 from .results import scores

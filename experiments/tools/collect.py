@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gluon_confseg import files
 from gluon_confseg.errors import ConfSegError
-from gluon_confseg.runs import read_json
+from gluon_confseg.run_folder import read_json
 
 from .command import PROJECT
 from .export_symbols import replace_between

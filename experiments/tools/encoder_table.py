@@ -31,7 +31,7 @@ import numpy as np
 from gluon_confseg import complexity, encoders, engine, files, runtime
 from gluon_confseg.encoders import zoo
 from gluon_confseg.errors import RunError
-from gluon_confseg.runs import read_json
+from gluon_confseg.run_folder import read_json
 
 from .command import PROJECT
 from .export_symbols import replace_between

@@ -18,7 +18,18 @@ from gluon_confseg import __version__
 from gluon_confseg.cli import frame, options
 
 # A new verb's name is added here: in the order of --help
-VERBS = ("doctor", "check", "evaluate", "confusion", "groups", "predict", "submit", "export", "report")
+VERBS = (
+    "train",
+    "doctor",
+    "check",
+    "evaluate",
+    "confusion",
+    "groups",
+    "predict",
+    "submit",
+    "export",
+    "report",
+)
 
 
 def main(argv: list[str] | None = None) -> int:

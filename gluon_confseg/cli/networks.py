@@ -9,10 +9,10 @@ from gluon_confseg import runtime
 from gluon_confseg.errors import CheckpointError, RunError
 
 if TYPE_CHECKING:
-    from gluon_confseg import saved
+    from gluon_confseg.network import TrainedNetwork
 
 
-def load(path: Path, rule: str | None) -> saved.Saved:
+def load(path: Path, rule: str | None) -> TrainedNetwork:
     """The network of a checkpoint, on the default device; rule: None takes the one it was trained for.
 
     Raises CheckpointError for a file that is none, RunError for a rule that has nothing to fuse.
@@ -20,10 +20,10 @@ def load(path: Path, rule: str | None) -> saved.Saved:
     if path.is_dir():
         raise _is_a_folder(path)
 
-    from gluon_confseg import engine, saved
+    from gluon_confseg import engine, network
     from gluon_confseg.fusion import LEARNED
 
-    loaded = saved.load(path, runtime.default_context())
+    loaded = network.load(path, runtime.default_context())
     if loaded.network.num_classes != loaded.labels.num_classes:
         raise CheckpointError(
             f"{path}: its network has {loaded.network.num_classes} classes, {loaded.labels.title} has "
@@ -32,18 +32,18 @@ def load(path: Path, rule: str | None) -> saved.Saved:
     if rule is not None and rule != "subnet0" and not loaded.network.groups:
         raise RunError(
             f"{path}: holds subnet 0 alone, and rule {rule} has nothing to fuse; leave out --rule, or take "
-            "the checkpoint of a stage that trains subnets"
+            "the checkpoint of a phase that trains subnets"
         )
     if rule == LEARNED and loaded.network.learned_fusion is None:
         raise RunError(
-            f"{path}: holds no learned fusion; leave out --rule, or take the checkpoint of a stage that trains one"
+            f"{path}: holds no learned fusion; leave out --rule, or take the checkpoint of a phase that trains one"
         )
     loaded.rule = rule or loaded.rule
     engine.hybridize_parts(loaded.network)
     return loaded
 
 
-def describe(loaded: saved.Saved) -> str:
+def describe(loaded: TrainedNetwork) -> str:
     """One sentence on the network and its rule."""
     settings, further = loaded.network.settings, len(loaded.network.groups)
     subnets = f"subnets 0-{further} ({settings['subnets']})" if further else "subnet 0"
@@ -53,7 +53,7 @@ def describe(loaded: saved.Saved) -> str:
     return f"{settings['encoder']}, output stride {settings['output_stride']}, {subnets}{rule}"
 
 
-def record(loaded: saved.Saved) -> dict:
+def record(loaded: TrainedNetwork) -> dict:
     """The same for programs."""
     kept = ("encoder", "output_stride", "subnets", "groups")
     return {**{name: loaded.network.settings[name] for name in kept}, "rule": loaded.rule}

@@ -18,7 +18,7 @@ def run(arguments) -> Output:
     """Write report.html and its pictures, and show the main table."""
     from gluon_confseg import report
     from gluon_confseg.report import tables
-    from gluon_confseg.runs import read_json
+    from gluon_confseg.run_folder import read_json
 
     page = report.write(arguments.run)
     results = read_json(arguments.run / "results.json")

@@ -22,7 +22,7 @@ import mxnet as mx
 
 from gluon_confseg import checkpoint, runtime
 from gluon_confseg.errors import RunError
-from gluon_confseg.runs import RunFolder
+from gluon_confseg.run_folder import RunFolder
 
 from . import dry_data, estimate, resident, results
 from .experiment import Experiment, say

@@ -50,7 +50,7 @@ def build(run: Run) -> list:
 
 def _result(run: Run) -> list:
     results = run.results
-    blocks = [Text(tables.summary(results), strong=True), tables.arms(results)]
+    blocks = [Text(tables.summary(results), strong=True), tables.cells(results)]
     if results.get("quality_note"):
         blocks.append(Text(results["quality_note"]))
     note = "mIoU is the mean over the classes in truth or prediction; one that is only predicted counts 0."
@@ -64,7 +64,7 @@ def _other_rules(results: dict) -> list:
 
 
 def _costs(run: Run) -> list:
-    first = tables.arm_name(run.arms[0])
+    first = tables.cell_name(run.cells[0])
     return [
         Heading("What the confusion costs"),
         tables.wrong_pixels(run.results, run.counts, run.groups),
@@ -77,7 +77,7 @@ def _costs(run: Run) -> list:
 
 
 def _groups(run: Run) -> list:
-    results, counts = run.results, run.counts[run.arms[0]["key"]]
+    results, counts = run.results, run.counts[run.cells[0]["key"]]
     blocks = [
         Heading("Confusing groups"),
         Text(f"Groups of the subnets: {results['groups']['source']}."),
@@ -89,7 +89,7 @@ def _groups(run: Run) -> list:
 
 def _matrix_of_groups(run: Run) -> str:
     return (
-        "training images" if run.train is not None else f"validation images, {tables.arm_name(run.arms[0])}"
+        "training images" if run.train is not None else f"validation images, {tables.cell_name(run.cells[0])}"
     )
 
 
@@ -112,11 +112,11 @@ def _names(run: Run, group: Sequence) -> str:
 
 
 def _matrices(run: Run) -> list:
-    first, last = run.arms[0], run.arms[-1]
+    first, last = run.cells[0], run.cells[-1]
     blocks = [Heading("Confusion matrices"), _matrix(first)]
     if last is not first:
         blocks += [_matrix(last), _difference(last, first)]
-    others = [block for arm in run.arms[1:-1] for block in (_matrix(arm), _difference(arm, first))]
+    others = [block for cell in run.cells[1:-1] for block in (_matrix(cell), _difference(cell, first))]
     if run.train is not None:
         others.append(
             Picture(
@@ -127,23 +127,23 @@ def _matrices(run: Run) -> list:
     return [*blocks, Fold("The other matrices", tuple(others))] if others else blocks
 
 
-def _matrix(arm: dict) -> Picture:
+def _matrix(cell: dict) -> Picture:
     return Picture(
-        f"confusion_{arm['key']}.png", f"Confusion matrix of {tables.arm_name(arm)}, validation images"
+        f"confusion_{cell['key']}.png", f"Confusion matrix of {tables.cell_name(cell)}, validation images"
     )
 
 
-def _difference(arm: dict, first: dict) -> Picture:
+def _difference(cell: dict, first: dict) -> Picture:
     return Picture(
-        f"difference_{arm['key']}.png",
-        f"What changed from {tables.arm_name(first)} to {tables.arm_name(arm)}",
+        f"difference_{cell['key']}.png",
+        f"What changed from {tables.cell_name(first)} to {tables.cell_name(cell)}",
     )
 
 
 def _classes(run: Run) -> list:
     blocks = [
         Heading("Classes"),
-        Picture("class_iou.png", "IoU of each class in every arm, and gains over the first arm"),
+        Picture("class_iou.png", "IoU of each class in every cell, and gains over the first cell"),
     ]
     return [*blocks, tables.classes(run.results, run.groups)]
 
@@ -153,23 +153,23 @@ def _panels(run: Run) -> list:
         return [Heading("Predictions"), Text("This run folder holds no panels.")]
     worse = sum(bool(panel.get("worse")) for panel in run.panels)
     note = (
-        "These crops are not typical: they are where the last arm differs most from the first inside the "
+        "These crops are not typical: they are where the last cell differs most from the first inside the "
         f"groups, {len(run.panels) - worse} for the better, {worse} for the worse."
     )
-    caption = "Crops of validation images: image, truth, and every arm"
+    caption = "Crops of validation images: image, truth, and every cell"
     return [Heading("Predictions"), Text(note), Picture("panels.png", caption)]
 
 
 def _training(run: Run) -> list:
     if not run.epochs:
         return [Heading("Training"), Text("This run folder holds no log.jsonl.")]
-    return [Heading("Training"), Picture("training.png", "Loss of every epoch, stage by stage")]
+    return [Heading("Training"), Picture("training.png", "Loss of every epoch, phase by phase")]
 
 
 def _settings(run: Run) -> list:
     results = run.results
     # the name of a layout could be taken for that of a data set: the description says which data it was
-    left_out = {("data", "name"), ("training", "stages")}
+    left_out = {("data", "name"), ("training", "phases")}
     rows = [
         [part, name.replace("_", " "), _shown(value)]
         for part in ("data", "network", "loss", "training")
@@ -178,19 +178,19 @@ def _settings(run: Run) -> list:
     ]
     rows.append(["", "seed", _shown(results.get("seed"))])
     rows += [["time", name.replace("_", " "), _shown(value)] for name, value in run.timing.items()]
-    blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3), *_stages(results)]
+    blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3), *_phases(results)]
     if results.get("not_run"):
         blocks += [Heading("What was not run"), *map(Text, results["not_run"])]
     return blocks
 
 
-def _stages(results: dict) -> list:
-    stages = (results.get("training") or {}).get("stages")
-    if not stages:
+def _phases(results: dict) -> list:
+    phases = (results.get("training") or {}).get("phases")
+    if not phases:
         return []
-    head = list(dict.fromkeys(name for stage in stages for name in stage))
-    rows = [[_shown(stage.get(name)) for name in head] for stage in stages]
-    return [Text("Stages of training:"), Grid([name.replace("_", " ") for name in head], rows, words=4)]
+    head = list(dict.fromkeys(name for phase in phases for name in phase))
+    rows = [[_shown(phase.get(name)) for name in head] for phase in phases]
+    return [Text("Phases of training:"), Grid([name.replace("_", " ") for name in head], rows, words=4)]
 
 
 def _shown(value) -> str:

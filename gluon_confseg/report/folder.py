@@ -14,9 +14,9 @@ from gluon_confseg import metrics
 from gluon_confseg.errors import RunError
 
 AGAIN = "run the experiment again into this folder: what is finished is not repeated"
-NEEDED = ("schema", "title", "first_line", "data", "classes", "colors", "groups", "arms")
-NEEDED_OF_ARM = ("key", "subnets", "loss", "mean_iou", "iou")
-SCHEMA = 1
+NEEDED = ("schema", "title", "first_line", "data", "classes", "colors", "groups", "cells")
+NEEDED_OF_CELL = ("key", "subnets", "loss", "mean_iou", "iou")
+SCHEMA = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Run:
     """A finished run.
 
     results      results.json
-    counts       arm key -> int64 (K, K), rows truth, columns prediction; in the order of the arms
+    counts       cell key -> int64 (K, K), rows truth, columns prediction; in the order of the cells
     train        the training split's matrix that groups and weights come from; None where the run kept none
     found        groups.json
     panels       panels/panels.json, empty where there is none
@@ -42,8 +42,8 @@ class Run:
     timing: dict
 
     @property
-    def arms(self) -> list:
-        return self.results["arms"]
+    def cells(self) -> list:
+        return self.results["cells"]
 
     @property
     def classes(self) -> list:
@@ -67,7 +67,7 @@ def read(folder) -> Run:
     return Run(
         folder=folder,
         results=results,
-        counts={arm["key"]: matrices[arm["key"]] for arm in results["arms"]},
+        counts={cell["key"]: matrices[cell["key"]] for cell in results["cells"]},
         train=matrices.get("train"),
         found=_json(folder / "groups.json"),
         panels=_panels(folder / "panels", results),
@@ -94,17 +94,17 @@ def _results(path: Path) -> dict:
         raise RunError(f"{path}: expected results of schema {SCHEMA}, got {got}; {AGAIN} with this version")
     missing = [name for name in NEEDED if name not in results]
     missing += [
-        f"arms[{i}].{name}"
-        for i, arm in enumerate(results.get("arms", []))
-        for name in NEEDED_OF_ARM
-        if name not in arm
+        f"cells[{i}].{name}"
+        for i, cell in enumerate(results.get("cells", []))
+        for name in NEEDED_OF_CELL
+        if name not in cell
     ]
-    if missing or not results["arms"]:
-        raise RunError(f"{path}: {', '.join(missing) or 'every arm'} is missing; delete it and {AGAIN}")
-    for arm in results["arms"]:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", arm["key"]) or len(arm["iou"]) != len(results["classes"]):
+    if missing or not results["cells"]:
+        raise RunError(f"{path}: {', '.join(missing) or 'every cell'} is missing; delete it and {AGAIN}")
+    for cell in results["cells"]:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", cell["key"]) or len(cell["iou"]) != len(results["classes"]):
             raise RunError(
-                f"{path}: arm {arm['key']!r} needs a key of letters and digits and an IoU per class; {AGAIN}"
+                f"{path}: cell {cell['key']!r} needs a key of letters and digits and an IoU per class; {AGAIN}"
             )
     return results
 
@@ -120,9 +120,9 @@ def _matrices(path: Path, results: dict) -> dict:
             f"{path}: can't be read as confusion matrices ({error}); delete it and {AGAIN}"
         ) from None
     size = len(results["classes"])
-    for name in [arm["key"] for arm in results["arms"]]:
+    for name in [cell["key"] for cell in results["cells"]]:
         if name not in matrices:
-            raise RunError(f"{path}: the matrix of arm {name} is missing; delete it and {AGAIN}")
+            raise RunError(f"{path}: the matrix of cell {name} is missing; delete it and {AGAIN}")
     for name, counts in matrices.items():
         if counts.shape != (size, size) or counts.dtype.kind not in "iu" or counts.min(initial=0) < 0:
             raise RunError(
@@ -134,12 +134,12 @@ def _matrices(path: Path, results: dict) -> dict:
 
 
 def _check_same_run(path: Path, results: dict, matrices: dict) -> None:
-    for arm in results["arms"]:
-        computed = metrics.mean_of_defined(metrics.iou(matrices[arm["key"]], arm.get("misses", 0)))
-        if abs(computed - arm["mean_iou"]) > 1e-6:
+    for cell in results["cells"]:
+        computed = metrics.mean_of_defined(metrics.iou(matrices[cell["key"]], cell.get("misses", 0)))
+        if abs(computed - cell["mean_iou"]) > 1e-6:
             raise RunError(
-                f"{path}: the matrix of arm {arm['key']} gives an mIoU of {100 * computed:.2f}, results.json "
-                f"says {100 * arm['mean_iou']:.2f}: the two are of different runs; {AGAIN}"
+                f"{path}: the matrix of cell {cell['key']} gives an mIoU of {100 * computed:.2f}, results.json "
+                f"says {100 * cell['mean_iou']:.2f}: the two are of different runs; {AGAIN}"
             )
 
 
@@ -147,7 +147,7 @@ def _panels(folder: Path, results: dict) -> list:
     if not (folder / "panels.json").exists():
         return []
     panels = _json(folder / "panels.json")
-    wanted = ["image", "truth"] + [arm["key"] for arm in results["arms"]]
+    wanted = ["image", "truth"] + [cell["key"] for cell in results["cells"]]
     for panel in panels:
         for name in wanted:
             path = folder / panel["name"] / f"{name}.png"

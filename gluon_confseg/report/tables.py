@@ -17,13 +17,13 @@ from gluon_confseg.report import costs
 from gluon_confseg.report.grid import Grid
 
 MINUS = "\u2212"
-WIDEST = 7  # arms that stand side by side
+WIDEST = 7  # cells that stand side by side
 SEVERAL = "several networks"  # where the paper's numbers have no common baseline, and so no gains
 
 
 def table(results: dict, style: str = "markdown") -> str:
-    """The main table of results.json, arms as columns: Table 3. style: "markdown", "text" or "html"."""
-    return getattr(arms(results), style)()
+    """The main table of results.json, cells as columns: Table 3. style: "markdown", "text" or "html"."""
+    return getattr(cells(results), style)()
 
 
 def terminal(results: dict) -> str:
@@ -35,10 +35,10 @@ def terminal(results: dict) -> str:
     return "\n\n".join(parts)
 
 
-def arm_name(arm: dict) -> str:
+def cell_name(cell: dict) -> str:
     """ "subnet 0, CE", "subnets 0-3, new CE" """
-    subnets = str(arm["subnets"])
-    return f"{'subnet' if subnets.isdigit() else 'subnets'} {subnets}, {arm['loss']}"
+    subnets = str(cell["subnets"])
+    return f"{'subnet' if subnets.isdigit() else 'subnets'} {subnets}, {cell['loss']}"
 
 
 def percent(share, sign: bool = False) -> str:
@@ -49,12 +49,12 @@ def percent(share, sign: bool = False) -> str:
 
 
 def summary(results: dict) -> str:
-    """One sentence: the best arm, and what it gained over the first."""
-    first, best = results["arms"][0], max(results["arms"], key=lambda arm: arm["mean_iou"])
+    """One sentence: the best cell, and what it gained over the first."""
+    first, best = results["cells"][0], max(results["cells"], key=lambda cell: cell["mean_iou"])
     if best is first:
-        return f"No arm is better than {arm_name(first)}: {percent(first['mean_iou'])} % mIoU."
+        return f"No cell is better than {cell_name(first)}: {percent(first['mean_iou'])} % mIoU."
     gain = percent(best["mean_iou"] - first["mean_iou"], sign=True)
-    return f"Best: {arm_name(best)}, {percent(best['mean_iou'])} % mIoU, {gain} over {arm_name(first)}."
+    return f"Best: {cell_name(best)}, {percent(best['mean_iou'])} % mIoU, {gain} over {cell_name(first)}."
 
 
 def paper_label(results: dict) -> str:
@@ -73,25 +73,25 @@ def _plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def arms(results: dict) -> Grid:
-    """Table 3, arms as columns: our mIoU, gain over the first arm, accuracy, recall; the paper's mIoU.
+def cells(results: dict) -> Grid:
+    """Table 3, cells as columns: our mIoU, gain over the first cell, accuracy, recall; the paper's mIoU.
 
-    More than WIDEST arms are rows, as in Table 2.
+    More than WIDEST cells are rows, as in Table 2.
     """
-    columns = results["arms"]
+    columns = results["cells"]
     rows = [
-        ["loss", *(arm["loss"] for arm in columns)],
-        ["mIoU, %", *(percent(arm["mean_iou"]) for arm in columns)],
-        ["gain, points", *_gains([arm["mean_iou"] for arm in columns])],
-        ["pixel accuracy, %", *(percent(arm.get("pixel_accuracy")) for arm in columns)],
-        ["mean recall, %", *(percent(arm.get("mean_recall")) for arm in columns)],
+        ["loss", *(cell["loss"] for cell in columns)],
+        ["mIoU, %", *(percent(cell["mean_iou"]) for cell in columns)],
+        ["gain, points", *_gains([cell["mean_iou"] for cell in columns])],
+        ["pixel accuracy, %", *(percent(cell.get("pixel_accuracy")) for cell in columns)],
+        ["mean recall, %", *(percent(cell.get("mean_recall")) for cell in columns)],
     ]
-    theirs = [_fraction(arm.get("paper_mean_iou")) for arm in columns]
+    theirs = [_fraction(cell.get("paper_mean_iou")) for cell in columns]
     if any(value is not None for value in theirs):
         rows.append([f"mIoU, %: {paper_label(results)}", *map(percent, theirs)])
         if (results.get("paper") or {}).get("encoder") != SEVERAL:
             rows.append([f"gain, points: {paper_label(results)}", *_gains(theirs)])
-    grid = Grid(["subnets", *(str(arm["subnets"]) for arm in columns)], rows)
+    grid = Grid(["subnets", *(str(cell["subnets"]) for cell in columns)], rows)
     return grid if len(columns) <= WIDEST else _turned(grid)
 
 
@@ -112,16 +112,16 @@ def _gains(values: Sequence) -> list:
 
 
 def classes(results: dict, groups: Sequence = ()) -> Grid:
-    """IoU of each class in every arm, and what the last gained over the first; groups by their number."""
-    columns = results["arms"]
+    """IoU of each class in every cell, and what the last gained over the first; groups by their number."""
+    columns = results["cells"]
     rows = []
     for klass, name in enumerate(results["classes"]):
-        values = [arm["iou"][klass] for arm in columns]
+        values = [cell["iou"][klass] for cell in columns]
         gain = "-" if None in (values[0], values[-1]) else percent(values[-1] - values[0], sign=True)
         rows.append([name, _group_of(klass, groups), *map(percent, values), gain])
-    means = [arm["mean_iou"] for arm in columns]
+    means = [cell["mean_iou"] for cell in columns]
     rows.append(["mean", "", *map(percent, means), percent(means[-1] - means[0], sign=True)])
-    head = ["class, IoU in %", "group", *map(arm_name, columns), "last \u2212 first"]
+    head = ["class, IoU in %", "group", *map(cell_name, columns), "last \u2212 first"]
     return Grid(head, rows, words=2)
 
 
@@ -132,7 +132,7 @@ def _group_of(klass: int, groups: Sequence) -> str:
 def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = None) -> Grid:
     """Subnets and their classes in the form of Table 1.
 
-    With the counts of an arm: the confusions inside each group, and the mIoU that a perfect subnet would add.
+    With the counts of an cell: the confusions inside each group, and the mIoU that a perfect subnet would add.
     """
     rows = [["subnet 0", str(len(names)), f"all the {len(names)} classes", "", ""]]
     for index, group in enumerate(used, 1):
@@ -160,38 +160,38 @@ def _inside(counts, group: Sequence) -> list:
 
 
 def wrong_pixels(results: dict, counts: dict, used: Sequence) -> Grid:
-    """Where the wrong pixels of each arm are: inside the groups, where subnets can help, or across them."""
+    """Where the wrong pixels of each cell are: inside the groups, where subnets can help, or across them."""
     rows = []
-    for arm in results["arms"]:
-        rows.append([arm_name(arm), *map(percent, costs.wrong_pixels(counts[arm["key"]], used))])
+    for cell in results["cells"]:
+        rows.append([cell_name(cell), *map(percent, costs.wrong_pixels(counts[cell["key"]], used))])
     return Grid(["% of all labelled pixels", "wrong", "inside a group", "across groups"], rows)
 
 
 def rules(results: dict) -> Grid:
-    """The arms with subnets by every rule of fusion that was evaluated: Section 3.3."""
-    named = {arm["key"]: arm for arm in results["arms"]}
-    first = results["arms"][0]["mean_iou"]
+    """The cells with subnets by every rule of fusion that was evaluated: Section 3.3."""
+    named = {cell["key"]: cell for cell in results["cells"]}
+    first = results["cells"][0]["mean_iou"]
     rows = []
     for row in results["other_rules"]:
         gain = percent(row["mean_iou"] - first, sign=True)
         shares = [percent(row[name]) for name in ("mean_iou", "pixel_accuracy", "mean_recall")]
         rows.append(
-            [arm_name(named[row["arm"]]), row["rule"].replace("_", " "), shares[0], gain, *shares[1:]]
+            [cell_name(named[row["cell"]]), row["rule"].replace("_", " "), shares[0], gain, *shares[1:]]
         )
     return Grid(
-        ["arm", "rule", "mIoU, %", "gain, points", "pixel accuracy, %", "mean recall, %"], rows, words=2
+        ["cell", "rule", "mIoU, %", "gain, points", "pixel accuracy, %", "mean recall, %"], rows, words=2
     )
 
 
 def pairs(results: dict, counts: dict, used: Sequence = (), most: int = 12) -> Grid:
-    """The confusions that cost the first arm most, and their share of the truth row in every arm.
+    """The confusions that cost the first cell most, and their share of the truth row in every cell.
 
-    The cost is the mIoU that the first arm would gain if none of these pixels were wrong.
+    The cost is the mIoU that the first cell would gain if none of these pixels were wrong.
     """
-    names, columns = results["classes"], results["arms"]
+    names, columns = results["classes"], results["cells"]
     first = np.asarray(counts[columns[0]["key"]])
     cost = costs.pair_costs(first)
-    shares = [metrics.normalize(counts[arm["key"]]) for arm in columns]
+    shares = [metrics.normalize(counts[cell["key"]]) for cell in columns]
     worst = np.argsort(-cost, axis=None, kind="stable")[:most]
     rows = []
     for i, j in zip(*np.unravel_index(worst, cost.shape)):
@@ -207,6 +207,6 @@ def pairs(results: dict, counts: dict, used: Sequence = (), most: int = 12) -> G
         "group",
         "pixels",
         "costs, mIoU points",
-        f"% of the truth: {arm_name(columns[0])}",
+        f"% of the truth: {cell_name(columns[0])}",
     ]
-    return Grid([*head, *(f"change: {arm_name(arm)}" for arm in columns[1:])], rows, words=3)
+    return Grid([*head, *(f"change: {cell_name(cell)}" for cell in columns[1:])], rows, words=3)

@@ -32,29 +32,29 @@ def write(run_folder) -> Path:
 
 def draw(run: Run) -> None:
     """Draw every picture of a run into its folder pictures/."""
-    folder, names = run.folder / "pictures", [tables.arm_name(arm) for arm in run.arms]
+    folder, names = run.folder / "pictures", [tables.cell_name(cell) for cell in run.cells]
     if run.panels:
         rows = [_panel(run, panel) for panel in run.panels]
         pictures.panels(folder / "panels.png", rows, names, run.classes, run.results["colors"])
     _draw_matrices(run, folder)
-    shown = run.train if run.train is not None else run.counts[run.arms[0]["key"]]
+    shown = run.train if run.train is not None else run.counts[run.cells[0]["key"]]
     pictures.groups(folder / "groups.png", metrics.normalize(shown), run.classes, run.groups)
-    iou = [arm["iou"] for arm in run.arms]
+    iou = [cell["iou"] for cell in run.cells]
     pictures.class_iou(folder / "class_iou.png", iou, names, run.classes, run.groups)
     if run.epochs:
         pictures.curves(folder / "training.png", run.epochs)
 
 
 def _draw_matrices(run: Run, folder: Path) -> None:
-    first = run.arms[0]
+    first = run.cells[0]
     baseline = metrics.normalize(run.counts[first["key"]])
-    for arm in run.arms:
-        name, shares = tables.arm_name(arm), metrics.normalize(run.counts[arm["key"]])
-        path = folder / f"confusion_{arm['key']}.png"
+    for cell in run.cells:
+        name, shares = tables.cell_name(cell), metrics.normalize(run.counts[cell["key"]])
+        path = folder / f"confusion_{cell['key']}.png"
         pictures.confusion_matrix(path, shares, run.classes, run.groups, name)
-        if arm is not first:
-            title = f"{name}, against {tables.arm_name(first)}"
-            path = folder / f"difference_{arm['key']}.png"
+        if cell is not first:
+            title = f"{name}, against {tables.cell_name(first)}"
+            path = folder / f"difference_{cell['key']}.png"
             pictures.difference(path, baseline, shares, run.classes, run.groups, title)
     if run.train is not None:
         shares = metrics.normalize(run.train)
@@ -68,7 +68,7 @@ def _panel(run: Run, panel: dict) -> dict:
     image = _picture(folder / "image.png", cv2.IMREAD_COLOR)
     truth = _picture(folder / "truth.png", cv2.IMREAD_GRAYSCALE, image.shape[:2])
     answers = [
-        _picture(folder / f"{arm['key']}.png", cv2.IMREAD_GRAYSCALE, image.shape[:2]) for arm in run.arms
+        _picture(folder / f"{cell['key']}.png", cv2.IMREAD_GRAYSCALE, image.shape[:2]) for cell in run.cells
     ]
     return {**panel, "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB), "truth": truth, "predictions": answers}
 

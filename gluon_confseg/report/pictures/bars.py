@@ -1,4 +1,4 @@
-"""IoU of each class, baseline against every arm, and what each gained: Fig. 5."""
+"""IoU of each class, baseline against every cell, and what each gained: Fig. 5."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gluon_confseg.report.pictures import canvas
 def class_iou(
     path,
     iou: Sequence,
-    arms: Sequence[str],
+    cells: Sequence[str],
     classes: Sequence[str],
     groups: Sequence = (),
     title: str = "",
     *,
     by_group: bool = True,
 ) -> None:
-    """Draw bars of each class's IoU in every arm above, and its gain over the first arm below.
+    """Draw bars of each class's IoU in every cell above, and its gain over the first cell below.
 
     iou      (A, K) fractions, the baseline first; None or NaN for a class that occurs nowhere
-    arms     A names
+    cells     A names
     groups   sequences of class ids: shaded in their colours, classes side by side where `by_group`
     """
     values = 100 * np.array(
@@ -32,12 +32,12 @@ def class_iou(
     values = values[:, order]
     with canvas.figure(path, 3.2 + 0.56 * len(classes), 6.6) as figure:
         above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (1.5, 1)})
-        _bars(above, values, arms, first=0)
+        _bars(above, values, cells, first=0)
         above.set(ylabel="IoU, %", ylim=(0, 100))
         _absent(above, values)
-        _bars(below, values - values[0], arms, first=1)
+        _bars(below, values - values[0], cells, first=1)
         below.axhline(0, color=canvas.INK, linewidth=0.8)
-        below.set_ylabel(f"gain over\n{arms[0]}, points")
+        below.set_ylabel(f"gain over\n{cells[0]}, points")
         for axes in (above, below):
             _shade(axes, groups, order)
         _names(below, classes, groups, order)
@@ -45,23 +45,23 @@ def class_iou(
         figure.legend(
             *above.get_legend_handles_labels(),
             loc="outside upper right",
-            ncols=len(arms) if len(classes) > 8 else 2,
+            ncols=len(cells) if len(classes) > 8 else 2,
             frameon=False,
         )
 
 
-def _bars(axes, values: np.ndarray, arms: Sequence[str], first: int) -> None:
-    """One bar per arm from `first` on, side by side at each class."""
-    shown = range(first, len(arms))
+def _bars(axes, values: np.ndarray, cells: Sequence[str], first: int) -> None:
+    """One bar per cell from `first` on, side by side at each class."""
+    shown = range(first, len(cells))
     width = 0.8 / max(len(shown), 1)
-    for place, arm in enumerate(shown):
+    for place, cell in enumerate(shown):
         x = np.arange(values.shape[1]) + (place - (len(shown) - 1) / 2) * width
         axes.bar(
             x,
-            np.nan_to_num(values[arm]),
+            np.nan_to_num(values[cell]),
             width * 0.94,
-            color=canvas.ARMS[arm % len(canvas.ARMS)],
-            label=arms[arm],
+            color=canvas.CELLS[cell % len(canvas.CELLS)],
+            label=cells[cell],
             zorder=2,
         )
     axes.grid(axis="y", color=canvas.GRID, linewidth=0.6, zorder=0)

@@ -19,7 +19,7 @@ INK, FAINT, GRID = "#1f2328", "#6e7781", "#d8dee4"
 # told apart by colour-blind readers too (after Okabe and Ito); a class in no group is NO_GROUP
 GROUPS = ("#0072b2", "#c8500a", "#00805f", "#a6407c", "#8a6d00", "#3f4fa8", "#7a4a20", "#4d7a99")
 NO_GROUP = "#6e7781"
-ARMS = ("#9aa4ae", "#56b4e9", "#e69f00", "#0b4f8a", "#009e73", "#cc79a7")
+CELLS = ("#9aa4ae", "#56b4e9", "#e69f00", "#0b4f8a", "#009e73", "#cc79a7")
 
 _STYLE = {
     "font.family": ["DejaVu Sans"],

@@ -1,4 +1,4 @@
-"""The training curves of a run, one plot for each stage."""
+"""The training curves of a run, one plot for each phase."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gluon_confseg.report.pictures import canvas
 
-STAGES = {
+PHASES = {
     "base": "subnet 0, cross-entropy",
     "ce": "subnet 0, cross-entropy continued",
     "new_ce": "subnet 0, new CE",
@@ -16,23 +16,23 @@ STAGES = {
 
 
 def curves(path, epochs: Sequence[dict], title: str = "") -> None:
-    """Draw the loss of each epoch; epochs: lines of log.jsonl, {"stage", "epoch", "loss": {name: value}}.
+    """Draw the loss of each epoch; epochs: lines of log.jsonl, {"phase", "epoch", "loss": {name: value}}.
 
-    Losses of different stages are of different kinds, so each stage has its own scale.
+    Losses of different phases are of different kinds, so each phase has its own scale.
     """
-    stages = list(dict.fromkeys(line["stage"] for line in epochs))
-    columns = min(len(stages), 3)
-    rows = -(-len(stages) // columns)
+    phases = list(dict.fromkeys(line["phase"] for line in epochs))
+    columns = min(len(phases), 3)
+    rows = -(-len(phases) // columns)
     with canvas.figure(path, 0.6 + 3.6 * columns, 0.5 + 2.5 * rows) as figure:
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
         plots = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, stage in zip(plots, stages):
-            _stage(axes, stage, [line for line in epochs if line["stage"] == stage])
-        for axes in plots[len(stages) :]:
+        for axes, phase in zip(plots, phases):
+            _phase(axes, phase, [line for line in epochs if line["phase"] == phase])
+        for axes in plots[len(phases) :]:
             axes.set_axis_off()
 
 
-def _stage(axes, stage: str, lines: list) -> None:
+def _phase(axes, phase: str, lines: list) -> None:
     first = min(line["epoch"] for line in lines)  # counted from 0 or from 1: shown from 1
     names = list(dict.fromkeys(name for line in lines for name in line["loss"]))
     for index, name in enumerate(names):
@@ -50,7 +50,7 @@ def _stage(axes, stage: str, lines: list) -> None:
             color=color,
             label=name.replace("subnet", "subnet "),
         )
-    axes.set_title(STAGES.get(stage, stage), size=9.5)
+    axes.set_title(PHASES.get(phase, phase), size=9.5)
     axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None), xlim=(0.5, len(lines) + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(color=canvas.GRID, linewidth=0.6)

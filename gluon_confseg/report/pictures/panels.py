@@ -1,4 +1,4 @@
-"""Crops of images beside their truth and every arm's answer: Fig. 8."""
+"""Crops of images beside their truth and every cell's answer: Fig. 8."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ _IGNORED_COLORS = ((28, 28, 28), (78, 78, 78))  # dark diagonal stripes: no clas
 
 
 def panels(
-    path, rows: Sequence[dict], arms: Sequence[str], classes: Sequence[str], colors: Sequence, title: str = ""
+    path,
+    rows: Sequence[dict],
+    cells: Sequence[str],
+    classes: Sequence[str],
+    colors: Sequence,
+    title: str = "",
 ) -> None:
-    """Draw one row for each crop: image, truth, and each arm with the share of labelled pixels it gets wrong.
+    """Draw one row for each crop: image, truth, and each cell with the share of labelled pixels it gets wrong.
 
     rows     dicts {"name", "why", "image": (H, W, 3) uint8 RGB, "truth": (H, W) train ids,
              "predictions": [(H, W), ...]}
-    arms     names of the predictions, in their order
+    cells     names of the predictions, in their order
     colors   (K, 3) uint8 RGB of the classes
     """
-    columns = 2 + len(arms)
+    columns = 2 + len(cells)
     heights = [CELL * row["truth"].shape[0] / row["truth"].shape[1] + 0.58 for row in rows]
     heights[0] += 0.24  # the heads of the columns
     with canvas.figure(
@@ -35,7 +40,7 @@ def panels(
             figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
         strips = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
         for place, (strip, row) in enumerate(zip(strips, rows)):
-            _row(strip, row, ["image", "truth", *arms] if place == 0 else None, classes, colors)
+            _row(strip, row, ["image", "truth", *cells] if place == 0 else None, classes, colors)
 
 
 def colorize(train_ids: np.ndarray, colors: Sequence) -> np.ndarray:

@@ -1,0 +1,218 @@
+"""`confseg train`: train and score a recipe on a data set, in a run folder that a killed run goes on in."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from pathlib import Path
+
+from gluon_confseg.cli import data
+from gluon_confseg.cli.output import Output
+from gluon_confseg.errors import RunError
+
+SUMMARY = "Train and score a recipe: a table of the paper, your own images, or drawn scenes."
+
+
+def add_arguments(parser) -> None:
+    """The recipe, its data, settings, and where the run goes."""
+    parser.add_argument("recipe", nargs="?", help="a recipe's name (--list), or your own recipe's .py file")
+    parser.add_argument(
+        "--list", action="store_true", help="the recipes and profiles: what each costs and gives"
+    )
+    parser.add_argument(
+        "--show", action="store_true", help="every setting and where it comes from; trains nothing"
+    )
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="the data set's folder")
+    parser.add_argument("--profile", metavar="NAME", help="smoke (seconds), quick (minutes, no GPU) or full")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+                        help="a setting of all phases, or phases.PHASE.SETTING=VALUE of one; can be repeated")  # fmt: skip
+    parser.add_argument("--seed", type=int, help="of initial values, order and crops; 0 unless given")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="the run folder; an unfinished run in it goes on"
+    )
+    parser.add_argument("--weights", metavar="FILE",
+                        help="weights to start from: a checkpoint, .params, .pth or .safetensors")  # fmt: skip
+    parser.add_argument(
+        "--list-weights", action="store_true", help="name what that file filled, and held in vain"
+    )
+    parser.add_argument(
+        "--packs", type=Path, metavar="FOLDER", help="pack the data there first, and read the packs"
+    )
+    parser.add_argument(
+        "--cell", nargs="+", metavar="NAME", help="only these cells, with the phases they need"
+    )
+    parser.add_argument(
+        "--save-every", type=float, default=30.0, metavar="SECONDS", help="between checkpoints"
+    )
+    parser.add_argument("--dry-run", action="store_true",
+                        help="two steps of each phase at full size, and what the whole will need; profile full unless "
+                        "another is named, and drawn images without --root")  # fmt: skip
+    parser.add_argument("--dry-batch", type=int, default=1, metavar="N", help="images of a dry run's step")
+
+
+def goes_on(arguments) -> bool:
+    """Whether the same command goes on where it was stopped."""
+    return not (arguments.dry_run or arguments.show or arguments.list)
+
+
+def run(arguments) -> Output:
+    """Train, score, and write the report; or show what would be done."""
+    from gluon_confseg import recipe_files
+
+    if arguments.list:
+        return _listing()
+    if arguments.recipe is None:
+        arguments.usage("give a recipe: a name that --list shows, or your own file")
+    found = recipe_files.find(arguments.recipe)
+    profile = arguments.profile or ("full" if arguments.dry_run and "full" in found.profiles else None)
+    recipe = with_settings(found.profile(profile), arguments)
+    if arguments.show:
+        return _shown(recipe)
+    if arguments.dry_run:
+        from gluon_confseg import dry_run
+
+        record = dry_run.run(recipe, arguments.root, arguments.out, arguments.cell, arguments.dry_batch)
+        return Output(dry_run.text(record), record)
+    from gluon_confseg import report, train
+    from gluon_confseg.report import tables
+    from gluon_confseg.run_folder import RunFolder, read_json
+
+    recipe.choose(arguments.cell)  # an unknown cell is said before the work
+    _check_start(recipe, arguments.cell)
+    recipe, root = _root(recipe, arguments.root)
+    out = arguments.out or Path("runs") / name_of(recipe, root)
+    splits = open_data(recipe, root, packs=arguments.packs, look=not any(out.glob("checkpoints/*.npz")))
+    folder = RunFolder(out, {**recipe.config(), "images": fingerprint(splits)}, arguments.save_every)
+    train.run(recipe, splits, folder, cells=arguments.cell, list_weights=arguments.list_weights)
+    page, results = report.write(folder.path), read_json(folder.path / "results.json")
+    best = folder.path / max(results["cells"], key=lambda cell: cell["mean_iou"])["checkpoint"]
+    text = [tables.terminal(results), f"report: {page}", *_next_steps(recipe, root, best)]
+    return Output("\n".join(text), {"run": str(folder.path), "report": str(page), "results": results})
+
+
+def with_settings(recipe, arguments):
+    """The recipe with what was given on the command line."""
+    settings = list(arguments.settings)
+    if arguments.seed is not None:
+        settings.append(f"seed={arguments.seed}")
+    if arguments.weights:
+        if not Path(arguments.weights).is_file():
+            raise RunError(f"--weights {arguments.weights}: there is no such file; give a file of weights")
+        settings.append(f"weights={arguments.weights}")
+    if arguments.root is not None and recipe.draw is not None:
+        recipe = recipe.with_data(draw=None)
+    return recipe.override(settings)
+
+
+def open_data(recipe, root: Path, *, packs: Path | None = None, look: bool = True):
+    """Both splits, drawn first where the recipe draws them; `look`: every file is read once before the first step."""
+    from gluon_confseg import scenes
+    from gluon_confseg.build import Data
+    from gluon_confseg.datasets import open_dataset, pack
+    from gluon_confseg.progress import Progress, say
+
+    if recipe.draw is not None:
+        total = recipe.draw["train"] + recipe.draw["val"]
+        with Progress("drawing street scenes", total, "image") as bar:
+            scenes.draw(root, progress=lambda done, _: bar.update(done - bar.done), **recipe.draw)
+    found = [open_dataset(recipe.data, root, split) for split in (recipe.train_split, "val")]
+    say(f"Data: {' '.join(dataset.description for dataset in found)}")
+    for dataset in found if recipe.draw is None and look else ():
+        with Progress(f"checking {dataset.split}", len(dataset), "image") as bar:
+            dataset.check(thorough=True, progress=lambda done, bar=bar: bar.update(done - bar.done))
+    if packs is not None:
+        for number, dataset in enumerate(found):
+            with Progress(f"packing {dataset.split}", len(dataset), "image") as bar:
+                place = packs / dataset.split
+                found[number] = pack(
+                    dataset, place, lambda done, bar=bar: bar.update(done - bar.done), say=say
+                )
+                bar.update(len(dataset) - bar.done)
+    return Data(*found)
+
+
+def fingerprint(splits) -> str:
+    """Of the images' names and the classes: another data set in a run's folder is another run."""
+    listed = "\n".join([*splits.train.names, "", *splits.val.names, "", *splits.train.classes])
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]
+
+
+def name_of(recipe, root: Path) -> str:
+    """The name of the default run folder: recipe, profile, data and seed."""
+    drawn = "drawn" if recipe.draw is not None else re.sub(r"[^\w.-]+", "-", root.resolve().name)
+    parts = [recipe.name, recipe.profile, *([drawn] if drawn != recipe.name else []), f"seed{recipe.seed}"]
+    return "-".join(parts)
+
+
+def _root(recipe, given: Path | None) -> tuple:
+    """The recipe and the folder of its data: that given, that of the variable, or where drawn scenes go."""
+    if given is None and recipe.draw is not None:
+        draw = {"seed": recipe.seed, **recipe.draw}
+        recipe = recipe.with_data(draw=draw)
+        width, height = draw["size"]
+        name = f"{width}x{height}-train{draw['train']}-val{draw['val']}-seed{draw['seed']}"
+        return recipe, Path("data") / "drawn-scenes" / name
+    return recipe, data.root_of(recipe.data, given)
+
+
+def _check_start(recipe, cells) -> None:
+    """RunError for a phase that trains nothing and starts from random values."""
+    for phase in recipe.needed(recipe.choose(cells)):
+        if phase.epochs == 0 and phase.start is None and phase.weights is None:
+            raise RunError(
+                f"{recipe.name}: phase {phase.name} has no epochs and starts from trained weights: give their file "
+                "with --weights"
+            )
+
+
+def _next_steps(recipe, root: Path, best: Path) -> list:
+    """What to type next."""
+    name, where = recipe.data, f" --root {root}"
+    return [
+        f"best network: {best}",
+        f"next: confseg evaluate {best} --data {name}{where}",
+        f"      confseg export {best} --out mynet",
+    ]
+
+
+def _listing() -> Output:
+    """What every recipe is, costs and gives: the lines of its file's docstring."""
+    from gluon_confseg import recipe_files
+
+    lines, record = [], {}
+    for name in recipe_files.names():
+        found = recipe_files.find(name)
+        profiles = {key: _size(recipe) for key, recipe in found.profiles.items()}
+        record[name] = {"story": found.story, "profiles": profiles}
+        lines += [f"{name}: {found.story.splitlines()[0]}"]
+        lines += [f"    --profile {key}: {size}" for key, size in profiles.items()]
+        lines += [
+            f"    {line}"
+            for line in re.findall(r"^(?:Cost|Gives):.*(?:\n {7}.*)*", found.story, re.MULTILINE)
+        ]
+        lines.append("")
+    lines.append(
+        f"The recipes are files in {recipe_files.folder()}; a copy of one, changed, is a recipe of your own."
+    )
+    return Output("\n".join(lines), record)
+
+
+def _size(recipe) -> str:
+    first = recipe.phases[0]
+    trained = ", ".join(f"{phase.name} {phase.epochs}" for phase in recipe.phases[:5])
+    more = f" and {len(recipe.phases) - 5} more phases" if len(recipe.phases) > 5 else ""
+    drawn = f", draws {recipe.draw['train']} + {recipe.draw['val']} scenes" if recipe.draw else ""
+    return f"{first.encoder}, crops {first.crop[0]} x {first.crop[1]}, epochs: {trained}{more}{drawn}"
+
+
+def _shown(recipe) -> Output:
+    """Every setting as it will be used, by phase, and where it comes from."""
+    from gluon_confseg.recipe import settings_in_use
+
+    rows = settings_in_use(recipe)
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1, 2)]
+    lines = [f"{recipe.title} (recipe {recipe.name}, profile {recipe.profile})", ""]
+    lines += ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]) for row in rows]
+    record = [dict(zip(("phases", "setting", "value", "from"), row)) for row in rows[1:]]
+    return Output("\n".join(lines), {"recipe": dataclasses.asdict(recipe)["name"], "settings": record})
