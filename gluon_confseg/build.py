@@ -11,7 +11,7 @@ from . import checkpoint, engine, groups, losses, metrics, network, runtime, wei
 from .datasets import Augment, Batches, Jitter, SegmentationDataset
 from .errors import RunError, did_you_mean
 from .groups import SubnetSpace
-from .progress import Progress, say
+from .progress import say
 from .recipe import Phase
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 
-
 from .errors import RunError, did_you_mean
 from .inference import PLAIN as WHOLE_IMAGES
 from .inference import TTA, Inference
@@ -510,7 +509,7 @@ def _check_names(declared: Declared, phases: dict) -> None:
 
 def _check_effects(recipe: Recipe) -> None:
     """RunError for a setting that was given and would do nothing."""
-    for of_phase, key, group, _, typed in recipe.declared.changes:
+    for of_phase, key, _, _, typed in recipe.declared.changes:
         setting = SETTINGS[key]
         where = (
             [recipe] if setting.of == "recipe" else [p for p in recipe.phases if of_phase in (None, p.name)]

@@ -270,7 +270,7 @@ def _recipe_settings() -> list:
         Setting("seed", "a whole number from 0", whole(0), "of initial values, order and crops", **recipe),
         Setting("train_split", "the name of a split", text, "the split to train on", **recipe),
         Setting("matrix_images", "a whole number from 1, or none", whole(1, none=True),
-                "training images that a training matrix counts, evenly spaced; none: all", of="recipe", idle=_no_matrix),
+                "training images that a training matrix counts; none: all", of="recipe", idle=_no_matrix),
         Setting("validate_every", "a whole number from 0", whole(0),
                 "epochs between validations; 0: only when a phase ends", **recipe),
         Setting("other_rules", f"some of {', '.join(RULES)}, or none",

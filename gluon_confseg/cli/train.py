@@ -26,7 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="the data set's folder")
     parser.add_argument("--profile", metavar="NAME", help="smoke (seconds), quick (minutes, no GPU) or full")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-                        help="a setting of all phases, or phases.PHASE.SETTING=VALUE of one; can be repeated")  # fmt: skip
+                        help="a setting of all phases, or phases.PHASE.NAME=VALUE of one; can be repeated")  # fmt: skip
     parser.add_argument("--seed", type=int, help="of initial values, order and crops; 0 unless given")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="the run folder; an unfinished run in it goes on"
