@@ -62,7 +62,7 @@ class ConfusionMatrix:
 
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes that occur; NaN where none does."""
-        return mean_of_defined(self.iou())
+        return mean_iou(self.counts, self.misses)
 
     def category_iou(self, categories) -> np.ndarray:
         """IoU of categories of classes; see `category_iou`."""
@@ -93,6 +93,11 @@ def iou(counts: np.ndarray, misses=0) -> np.ndarray:
     counts = np.asarray(counts)
     hits = np.diag(counts)
     return _ratio(hits, counts.sum(0) + counts.sum(1) + misses - hits)
+
+
+def mean_iou(counts: np.ndarray, misses=0) -> float:
+    """mIoU: the mean of `iou` over the classes that occur in truth or prediction; NaN where none does."""
+    return mean_of_defined(iou(counts, misses))
 
 
 def category_iou(counts: np.ndarray, misses, categories) -> np.ndarray:
