@@ -90,7 +90,7 @@ def log_probabilities(network, fusions: dict, images) -> dict:
     features = network.encoder(images)
     logits = (network.subnet0(*features),)
     if set(fusions) - {"subnet0"}:
-        logits += network.further(logits[0], features)
+        logits += network.subnet_logits(logits[0], features)
     return {rule: fuse(*(logits[:1] if rule == "subnet0" else logits)) for rule, fuse in fusions.items()}
 
 

@@ -46,12 +46,12 @@ class SubnetNetwork(gluon.HybridBlock):
     def hybrid_forward(self, F, images):
         """All subnets' logits."""
         features = self.encoder(images)
-        first = self.subnet0(*features)
-        return (first,) + self.further(first, features)
+        subnet0_logits = self.subnet0(*features)
+        return (subnet0_logits,) + self.subnet_logits(subnet0_logits, features)
 
-    def further(self, first, features) -> tuple:
+    def subnet_logits(self, subnet0_logits, features) -> tuple:
         """Logits of subnets 1 ... M - 1, from subnet 0's logits and the encoder's features."""
-        return tuple(s(first, *features) if s.reads_subnet0 else s(*features) for s in self.subnets)
+        return tuple(s(subnet0_logits, *features) if s.reads_subnet0 else s(*features) for s in self.subnets)
 
 
 class FusedNetwork(gluon.HybridBlock):

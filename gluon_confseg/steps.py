@@ -57,10 +57,10 @@ class SubnetStep:
 
     def __call__(self, images, labels: np.ndarray) -> dict:
         """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"subnet1": (N,) losses, ...}, gradients in place."""
-        first, features = self.features(images)
+        subnet0_logits, features = self.features(images)
         stride, losses = self.network.encoder.output_stride, {}
         with autograd.record():
-            for m, logits in enumerate(self.network.further(first, features)):
+            for m, logits in enumerate(self.network.subnet_logits(subnet0_logits, features)):
                 logits = enlarge_in_training(logits, stride, images)
                 losses[f"subnet{m + 1}"] = self.criteria[m](logits, self._channels[m][labels])
         autograd.backward(list(losses.values()))
