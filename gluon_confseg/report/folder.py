@@ -135,7 +135,7 @@ def _matrices(path: Path, results: dict) -> dict:
 
 def _check_same_run(path: Path, results: dict, matrices: dict) -> None:
     for arm in results["arms"]:
-        computed = metrics.mean_of_defined(metrics.iou(matrices[arm["key"]], arm.get("misses", 0)))
+        computed = metrics.mean_iou(matrices[arm["key"]], arm.get("misses", 0))
         if abs(computed - arm["mean_iou"]) > 1e-6:
             raise RunError(
                 f"{path}: the matrix of arm {arm['key']} gives an mIoU of {100 * computed:.2f}, results.json "
