@@ -88,15 +88,18 @@ def check() -> None:
 
 
 def threads() -> int | None:
-    """OpenMP threads that this process asks for; None where OMP_NUM_THREADS is unset or no number."""
+    """OpenMP threads that this process asks for; None where OMP_NUM_THREADS is unset or no number from 1.
+
+    Of a list, "4,2", it is the first: the others are for parallel work inside of parallel work.
+    """
     value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(value) if value.isdigit() else None
+    return int(value) or None if value.isdecimal() else None
 
 
 def _set_threads() -> None:
-    # MXNet takes half of the processors unless told; OMP_PLACES stays untouched (apache/mxnet#14087)
-    if not os.environ.get("OMP_NUM_THREADS", "").strip():
-        os.environ["OMP_NUM_THREADS"] = str(hardware.physical_cores())
+    # MXNet takes half of the processors unless told, and ends the process where it is told anything but one number;
+    # OMP_PLACES stays untouched (apache/mxnet#14087)
+    os.environ["OMP_NUM_THREADS"] = str(threads() or hardware.physical_cores())
 
 
 def _warn_of_late_call() -> None:

@@ -152,13 +152,37 @@ def test_the_same_run_gives_the_same_bytes(run):
 # ---- what confusion costs
 
 
-def test_the_cost_of_a_pair_is_what_mending_it_gains():
-    counts = fake_run.invented_counts()["subnet0_ce"]
-    mended = counts.copy()
-    mended[1, 4], mended[1, 1] = 0, counts[1, 1] + counts[1, 4]
-    assert costs.pair_costs(counts)[1, 4] == pytest.approx(
-        costs.mean_iou(mended) - costs.mean_iou(counts), abs=1e-12
-    )
+def draw_counts(seed: int) -> tuple:
+    """(K, K) counts and (K,) misses: sparse, some classes in no truth, some in no prediction, some in neither."""
+    draws = np.random.default_rng(seed)
+    classes = int(draws.integers(1, 7))
+    counts = draws.integers(0, 100, (classes, classes)) * (draws.random((classes, classes)) < 0.4)
+    misses = draws.integers(0, 50, classes) * (draws.random(classes) < 0.3)
+    in_truth = draws.random(classes) < 0.7
+    return counts * in_truth[:, None] * (draws.random(classes) < 0.7), misses * in_truth
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_cost_of_a_pair_is_what_mending_it_gains(seed):
+    counts, misses = draw_counts(seed)
+    for missed in (None, misses):
+        cost, before = (
+            costs.pair_costs(counts, missed),
+            metrics.mean_iou(counts, 0 if missed is None else missed),
+        )
+        assert cost.shape == (len(counts), len(counts) + (missed is not None))
+        for i, j in np.ndindex(cost.shape):
+            mended, still = counts.copy(), np.zeros_like(misses) if missed is None else missed.copy()
+            source = still if j == len(counts) else mended[:, j]
+            moved, source[i] = source[i], 0
+            mended[i, i] += moved
+            gained = metrics.mean_iou(mended, still) - before if moved else 0.0
+            assert cost[i, j] == pytest.approx(gained, abs=1e-12), (i, j)
+
+
+def test_a_class_that_only_one_other_is_taken_for_leaves_the_mean_with_its_confusion():
+    counts = np.array([[90, 10, 0], [0, 0, 0], [0, 0, 50]])
+    assert costs.pair_costs(counts)[0, 1] == pytest.approx(1 - (0.9 + 0 + 1) / 3)
 
 
 def test_mending_a_group_moves_no_pixel_outside_it():

@@ -62,6 +62,21 @@ def test_the_user_s_thread_count_stays():
     assert child(code, OMP_NUM_THREADS="7") == "7 7"
 
 
+def test_mxnet_runs_with_a_thread_count_for_each_level_of_nesting():
+    code = (
+        "import os, gluon_confseg, mxnet as mx; from gluon_confseg import losses; "
+        "loss = losses.CrossEntropyLoss(2)(mx.nd.zeros((1, 2, 3)), mx.nd.zeros((1, 3))); "
+        "print(os.environ['OMP_NUM_THREADS'], round(loss.asscalar(), 4))"
+    )
+    assert child(code, OMP_NUM_THREADS="2,1") == "2 0.6931"
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-2", "2.5", ",3"])
+def test_a_thread_count_that_is_none_is_no_wish_of_the_user(value):
+    seen = child("import os, gluon_confseg; print(os.environ['OMP_NUM_THREADS'])", OMP_NUM_THREADS=value)
+    assert seen == str(hardware.physical_cores())
+
+
 def test_places_are_never_set():
     code = "import os, gluon_confseg; print('OMP_PLACES' in os.environ)"
     assert child(code, OMP_PLACES=None, OMP_NUM_THREADS=None) == "False"
