@@ -41,6 +41,7 @@ setup(
         "pillow",
         "pyyaml",
         "safetensors",
+        "scipy",
         "tqdm",
     ],
     extras_require={
