@@ -91,7 +91,7 @@ def look_through(*datasets) -> None:
 
 
 def packed(dataset, packs):
-    """The data set's pack in a folder below `packs`, made or mended where it has to be."""
+    """The data set's pack in a folder below `packs`, made where it has to be."""
     folder = packs / dataset.split  # as `data/prepare.py --pack` has it
     with Progress(f"packing {dataset.split}", len(dataset), "image") as bar:
         found = pack(dataset, folder, lambda done: bar.update(done - bar.done), say=say)
