@@ -37,10 +37,12 @@ setup(
         "numpy>=1.17,<1.24",
         "opencv-python<4.12",
         "gluoncv>=0.10.5",
+        "loky",
         "matplotlib",
         "pillow",
         "pyyaml",
         "safetensors",
+        "scipy",
         "tqdm",
     ],
     extras_require={

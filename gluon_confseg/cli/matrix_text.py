@@ -68,7 +68,6 @@ def with_misses(matrix: ConfusionMatrix) -> np.ndarray:
     return full
 
 
-
 def _cell(pixels: int, share: float) -> str:
     if not pixels:
         return ""
