@@ -158,7 +158,7 @@ def _not_confusion(phase) -> str:
 
 
 def _no_subnets(phase) -> str:
-    return "" if phase.trains == "subnets" else f"it trains {phase.trains}, not subnets"
+    return "" if phase.part.trains_subnets else f"it trains {phase.trains}, not subnets"
 
 
 def _max_groups(phase) -> str:
@@ -168,7 +168,7 @@ def _max_groups(phase) -> str:
 
 
 def _matrix(phase) -> str:
-    if phase.loss == "confusion_ce" or (phase.trains == "subnets" and phase.groups.split()[0] in GROUPS[1:]):
+    if phase.loss == "confusion_ce" or (phase.part.trains_subnets and phase.groups.split()[0] in GROUPS[1:]):
         return ""
     return "neither its loss nor its groups come from a training matrix"
 

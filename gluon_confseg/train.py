@@ -8,9 +8,11 @@ import zlib
 import mxnet as mx
 import numpy as np
 
-from . import engine, metrics, results, runtime
-from .build import Data, build, load, steps_per_epoch, why_left_out
+from . import engine, files, losses, metrics, results, runtime
+from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
+from .datasets import normalize
 from .errors import Stopped
+from .fusion import Fusion
 from .inference import PLAIN, TTA
 from .progress import Progress, WholeRun, say
 from .report import costs
@@ -33,14 +35,22 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
     whole = WholeRun(_work(recipe, phases, data, folder), WEIGHTS)
     for number, phase in enumerate(phases, 1):
         title = f"phase {number} of {len(phases)}: {describe(phase)}"
-        why = left_out.get(phase.start) or why_left_out(recipe, phase, data.labels, folder)
+        matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
+        why = left_out.get(phase.start) or why_left_out(phase, data.labels, matrix)
         if why:
             left_out[phase.name] = why
             say(f"{title} is left out: {why}")
             continue
         if not folder.finished(phase.name):
             network, step, batches = build(
-                recipe, phase, data, folder, device=device, list_weights=list_weights
+                phase,
+                data,
+                seed=recipe.seed,
+                matrix=matrix,
+                statistics=folder.statistics(data.train) if phase.loss in losses.OTHER_LOSSES else None,
+                start=folder.checkpoint(phase.start) if phase.start else None,
+                device=device,
+                list_weights=list_weights,
             )
             rules = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
             trainer = engine.sgd(step.parameters(), **rules)
@@ -56,8 +66,8 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                                 clock, number_of_step = time.monotonic(), epoch * per_epoch + at.batch
                                 trainer.set_learning_rate(phase.rate_at(number_of_step, steps))
                                 mx.random.seed(_draws(batches.seed, phase, number_of_step))
-                                losses = step(engine.on_device(batch.images, device), batch.labels)
-                                mean = at.add(losses, batch.names)
+                                terms = step(engine.on_device(batch.images, device), batch.labels)
+                                mean = at.add(terms, batch.names)
                                 trainer.step(len(batch.names))
                                 at.seconds += time.monotonic() - clock
                                 whole.count(phase.trains, time.monotonic() - clock)
@@ -81,7 +91,7 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
         measure_training_set(recipe, phase, phases, data, folder, device)
     cells = [cell for cell in cells if cell.phase not in left_out]
     score(recipe, cells, data, folder, device)
-    results.conclude(recipe, cells, left_out, data, folder, device)
+    conclude(recipe, cells, left_out, data, folder, device)
     folder.add_time(time.monotonic() - began)
 
 
@@ -139,7 +149,7 @@ def measure_training_set(recipe, phase, phases, data: Data, folder, device) -> N
     name = folder.matrix_name(phase.name)
     if phase.name in {recipe.matrix_phase, *recipe.measured(phases)} and name not in folder.matrices():
         indices = spread_indices(len(data.train), recipe.matrix_images)
-        network = load(phase, folder, device)
+        network = load(folder.checkpoint(phase.name), device)
         counts = counted("training matrix", network, data.train, indices, ["subnet0"], device=device)
         folder.save_matrices({name: counts["subnet0"].sum(0)})
 
@@ -152,9 +162,51 @@ def score(recipe, cells, data: Data, folder, device) -> None:
         if missing:
             title = f"evaluating {name}" + ("" if tta == "single" else f", {tta}")
             views = recipe.evaluation if tta == "single" else TTA[tta]
-            network, every = load(phase, folder, device), range(len(data.val))
+            network, every = load(folder.checkpoint(phase.name), device), range(len(data.val))
             counts = counted(title, network, data.val, every, missing, device=device, inference=views)
             folder.save_evaluation(name, {**known, **counts}, tta, data.val.split)
+
+
+def conclude(recipe, cells, left_out: dict, data: Data, folder, device) -> None:
+    """Write what the report reads, from what the run folder holds: matrices, groups, panels, results."""
+    split, matrix = data.val.split, folder.training_matrix(recipe.matrix_phase)
+    evaluations = {cell.key: folder.evaluation(cell.phase, cell.tta, split) for cell in cells}
+    per_image = {cell.key: evaluations[cell.key][recipe.rule_of(cell)] for cell in cells}
+    folder.save_matrices({key: counts.sum(0) for key, counts in per_image.items()})
+    with_subnets = [p for p in recipe.phases if p.part.trains_subnets and p.name not in left_out][:1]
+    read = [folder.training_matrix(p.matrix) if p.reads_matrix else None for p in with_subnets]
+    used = groups_of(with_subnets[0], data.labels, read[0]) if with_subnets else []
+    folder.write("groups.json", results.groups_record(recipe, used, matrix, data.labels))
+    write_panels(recipe, cells, per_image, used, data.val, folder, device)
+    counts = {key: {rule: c.sum(0) for rule, c in found.items()} for key, found in evaluations.items()}
+    about = {"cells": cells, "left_out": left_out, "counts": counts, "used": used, "matrix": matrix}
+    folder.write("results.json", results.record(recipe, data, log=folder.logged(), **about))
+
+
+def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, device) -> None:
+    """Crops where the cells differ most inside the groups, and one where the last cell did worst: Fig. 8.
+
+    None where there are more cells than can stand side by side: their networks would not fit in memory together.
+    """
+    few = 0 < len(cells) <= results.ABREAST
+    chosen = results.choose_panels(per_image[cells[0].key], per_image[cells[-1].key], used) if few else []
+    phases = dict.fromkeys(cell.phase for cell in cells) if chosen else ()
+    networks = {name: load(folder.checkpoint(name), device) for name in phases}
+    records = []
+    for index, pair, worse in chosen:
+        answers = {}
+        for cell in cells:
+            network, rule = networks[cell.phase], recipe.rule_of(cell)
+            views = recipe.evaluation if cell.tta == "single" else TTA[cell.tta]
+            images = mx.nd.array(normalize(dataset[index][0], **network.normalisation)[None], ctx=device)
+            answers[cell.key] = engine.predict(network, {rule: Fusion.of(network, rule)}, images, views)[
+                rule
+            ][0]
+        about, pictures = results.panel(index, pair, worse, dataset, answers)
+        records.append(about)
+        for name, content in pictures.items():
+            files.write_bytes(folder.path / "panels" / about["name"] / f"{name}.png", content)
+    folder.write("panels/panels.json", records)
 
 
 def worst_pair(matrix: np.ndarray, classes) -> dict | None:

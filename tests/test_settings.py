@@ -199,7 +199,7 @@ def events(recipe, folder, monkeypatch) -> list:
             seen.append(("split", split)) or Memory(split, recipe.draw["val" if split == "val" else "train"])
         ),
     )
-    monkeypatch.setattr("gluon_confseg.results.write_panels", lambda *_: None)
+    monkeypatch.setattr("gluon_confseg.train.write_panels", lambda *_: None)
     data = command.open_data(recipe, folder)
     train.run(recipe, data, RunFolder(folder, recipe.config()))
     monkeypatch.undo()
