@@ -58,7 +58,8 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
             steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
             about = _about(recipe, phase, data, steps)
             whole.drop(phase.trains, done)
-            with batches, Signals() as signals, Progress(title, steps, initial=done) as bar:
+            bar = Progress(title, steps, initial=done, whole=(whole, phase.trains))
+            with batches, Signals() as signals, bar:
                 try:
                     for epoch in range(at.epoch, phase.epochs):
                         for batch in batches.epoch(epoch, at.batch):
@@ -70,16 +71,20 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                                 mean = at.add(terms, batch.names)
                                 trainer.step(len(batch.names))
                                 at.seconds += time.monotonic() - clock
-                                whole.count(phase.trains, time.monotonic() - clock)
                                 folder.save_if_due(phase.name, at, network, trainer)
-                            bar.update(1, loss=mean, **{"the whole run": whole.left()})
+                            bar.update(1, loss=mean)
                         record = _closed(phase, at, steps)
                         if _validates(recipe, phase, epoch):
-                            record.update(
-                                validate(recipe, phase, epoch, network, data, folder, cells, device, whole)
+                            ends = epoch == phase.epochs - 1
+                            rules = recipe.rules_at(phase, cells) if ends else [recipe.rule_at(phase)]
+                            found, counts = validate(
+                                recipe, network, data, rules, ends, device=device, whole=whole
                             )
-                            folder.save_best(phase.name, at, network, about, record["val_mean_iou"])
-                            bar.update(0, **_shown(record))
+                            record.update(found)
+                            folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
+                            if ends:  # for the cells that are read from this network
+                                folder.save_evaluation(phase.name, counts, split=data.val.split)
+                            bar.update(0, **_shown(phase, record))
                         with signals.held():
                             folder.log(record)
                             at.next_epoch()
@@ -106,37 +111,31 @@ def describe(phase) -> str:
 # ---- scores
 
 
-def validate(recipe, phase, epoch: int, network, data: Data, folder, cells, device, whole: WholeRun) -> dict:
-    """Scores of the network as it is, for the log: of the validation images, when a phase ends of training images too.
+def validate(recipe, network, data: Data, rules, ends: bool, *, device, whole: WholeRun) -> tuple:
+    """(scores for the log, rule -> (images, K, K) counts) of the network as it is, on the validation images.
 
-    The counts at a phase's end are kept, for the cells that are read from its network.
+    rules   the first is the one that is scored
+    ends    the phase ends: some training images are scored too, so that the two can be compared
     """
-    rule, ends = recipe.rule_at(phase), epoch == phase.epochs - 1
-    rules, began = (recipe.rules_at(phase, cells) if ends else [rule]), time.monotonic()
     settings = {"device": device, "inference": recipe.evaluation}
-    counts = counted("validation", network, data.val, range(len(data.val)), rules, **settings)
-    whole.count("image", time.monotonic() - began, len(data.val))
+    every, rule = range(len(data.val)), rules[0]
+    counts = counted(
+        "validation", network, data.val, every, rules, whole=(whole, "image"), brief=True, **settings
+    )
     matrix = counts[rule].sum(0)
-    record = {"val_mean_iou": metrics.mean_iou(matrix), "worst": worst_pair(matrix, data.val.classes)}
+    found = {"val_mean_iou": metrics.mean_iou(matrix), "worst": worst_pair(matrix, data.val.classes)}
     if ends:
-        folder.save_evaluation(phase.name, counts, split=data.val.split)
         sample = spread_indices(len(data.train), SAMPLE)
-        seen = counted("training images", network, data.train, sample, [rule], **settings)[rule].sum(0)
-        record["train_mean_iou"] = metrics.mean_iou(seen)
-        if record["train_mean_iou"] - record["val_mean_iou"] > APART:
-            say(
-                f"{phase.name}: mIoU is {100 * record['train_mean_iou']:.1f} on training images and "
-                f"{100 * record['val_mean_iou']:.1f} on validation images: the network knows its training images "
-                "by heart; more of them help, or fewer epochs"
-            )
-    return record
+        seen = counted("training images", network, data.train, sample, [rule], brief=True, **settings)
+        found["train_mean_iou"] = metrics.mean_iou(seen[rule].sum(0))
+    return found, counts
 
 
-def counted(title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN) -> dict:
-    """rule -> (images, K, K) int64 counts of these images, with progress."""
+def counted(title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN, **shown) -> dict:
+    """rule -> (images, K, K) int64 counts of these images, with progress that is `shown` as `Progress` says."""
     found = {rule: [] for rule in rules}
     images = engine.evaluate_images(network, dataset, indices, rules, device=device, inference=inference)
-    with Progress(title, len(indices), "image") as bar:
+    with Progress(title, len(indices), "image", **shown) as bar:
         for counts in images:
             for rule in rules:
                 found[rule].append(counts[rule])
@@ -267,11 +266,16 @@ def _closed(phase, at, steps: int) -> dict:
     return record
 
 
-def _shown(record: dict) -> dict:
-    """What progress shows of a validation."""
-    worst = record["worst"]
+def _shown(phase, record: dict) -> dict:
+    """What progress shows of a validation; training and validation scores that part are said."""
+    worst, val = record["worst"], record["val_mean_iou"]
+    if record.get("train_mean_iou", val) - val > APART:
+        say(
+            f"{phase.name}: mIoU is {100 * record['train_mean_iou']:.1f} % on training images and {100 * val:.1f} % on "
+            "validation images: the network knows its training images by heart; more of them help, or fewer epochs"
+        )
     pair = f"{worst['truth']} taken for {worst['prediction']}" if worst else "none"
-    return {"val mIoU": f"{100 * record['val_mean_iou']:.1f} %", "worst pair": pair}
+    return {"val mIoU": f"{100 * val:.1f} %", "worst pair": pair}
 
 
 def _work(recipe, phases, data: Data, folder) -> dict:
