@@ -17,7 +17,12 @@ PINS = {"MXNet": "1.9.1", "NumPy": "1.23.5", "OpenCV": "4.11.0", "GluonCV": "0.1
 PACKAGES = {
     "MXNet": ("mxnet-cu112", "mxnet"),
     "NumPy": ("numpy",),
-    "OpenCV": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+    "OpenCV": (
+        "opencv-python-headless",
+        "opencv-contrib-python-headless",
+        "opencv-python",
+        "opencv-contrib-python",
+    ),
     "GluonCV": ("gluoncv",),
 }
 MODULES = {"OpenCV": "cv2", "GluonCV": "gluoncv"}
