@@ -68,7 +68,7 @@ def test_a_wrong_command_line_keeps_the_parser_s_status():
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
         (
             ImportError("No module named 'matplotlib'"),
-            "No module named 'matplotlib'; install what is missing",
+            f"No module named 'matplotlib'; {sys.executable} lacks something",
         ),
         (MemoryError(), "not enough memory"),
         (RuntimeError("cudaMalloc retry failed: out of memory"), "not enough memory"),

@@ -73,7 +73,8 @@ def sentence(error: Exception) -> str:
     if isinstance(error, ConfSegError):
         return text
     if isinstance(error, ImportError):  # `runtime` answers `import mxnet` with a sentence of its own
-        return text if runtime.problem() else f"{text}; install what is missing, or {runtime.REMEDY}"
+        known = runtime.problem() == text
+        return text if known else f"{text}; {sys.executable} lacks something: {runtime.remedy(error)}"
     if isinstance(error, MemoryError) or _is_out_of_memory(error, text):
         return MEMORY
     if isinstance(error, OSError):
