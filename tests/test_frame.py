@@ -116,6 +116,13 @@ def test_a_signal_stops_a_verb(number, monkeypatch, capsys):
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
+def test_ctrl_c_inside_executed_text_gives_130_and_not_death_by_signal():
+    text = "import signal; signal.raise_signal(signal.SIGINT)"
+    code = f"import sys; from gluon_confseg.cli import frame; sys.exit(frame.run(lambda: exec({text!r})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr.startswith("confseg: stopped by Ctrl-C")
+
+
 def test_what_nohup_ignores_stays_ignored():
     code = "import signal; from gluon_confseg.cli import frame; frame.run(lambda: signal.raise_signal(signal.SIGHUP))"
     ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"

@@ -120,7 +120,11 @@ def _stopped(number: int, goes_on: bool) -> int:
 
 @contextlib.contextmanager
 def _signals_stop() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `Stopped`, as Ctrl-C does KeyboardInterrupt, unless they are ignored or handled."""
+    """SIGINT, SIGTERM and SIGHUP raise `Stopped`, unless they are ignored or already have a handler.
+
+    SIGINT too: a KeyboardInterrupt itself, where it passes an `exec` of text, as when MXNet is imported, makes Python
+    die of the signal in the end, although it was caught.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -128,16 +132,20 @@ def _signals_stop() -> Iterator[None]:
     def stop(number, _):
         raise Stopped(number)
 
-    taken = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
-    ]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    taken = {
+        n: handler
+        for n, handler in handlers.items()
+        if handler in (signal.SIG_DFL, signal.default_int_handler)
+    }
     for number in taken:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in taken.items():
+            signal.signal(number, handler)
 
 
 def _note(message, category, filename, lineno, file=None, line=None) -> None:
