@@ -116,10 +116,15 @@ def test_a_signal_stops_a_verb(number, monkeypatch, capsys):
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
-def test_ctrl_c_inside_executed_text_gives_130_and_not_death_by_signal():
-    text = "import signal; signal.raise_signal(signal.SIGINT)"
-    code = f"import sys; from gluon_confseg.cli import frame; sys.exit(frame.run(lambda: exec({text!r})))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+def test_ctrl_c_inside_executed_text_gives_130_and_not_death_by_signal(tmp_path):
+    (tmp_path / "stopped.py").write_text(
+        "import sys\nfrom gluon_confseg.cli import frame\n"
+        "text = 'import signal; signal.raise_signal(signal.SIGINT)'\n"
+        "sys.exit(frame.run(lambda: exec(text)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "stopped"]  # a script would give 130 either way
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 130 and done.stderr.startswith("confseg: stopped by Ctrl-C")
 
 

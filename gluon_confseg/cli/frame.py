@@ -122,8 +122,8 @@ def _stopped(number: int, goes_on: bool) -> int:
 def _signals_stop() -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP raise `Stopped`, unless they are ignored or already have a handler.
 
-    SIGINT too: a KeyboardInterrupt itself, where it passes an `exec` of text, as when MXNet is imported, makes Python
-    die of the signal in the end, although it was caught.
+    SIGINT too: where a KeyboardInterrupt itself passes an `exec` of text, as in the import of MXNet, `python -m` dies of
+    the signal in the end, although it was caught.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
