@@ -122,8 +122,8 @@ def _stopped(number: int, goes_on: bool) -> int:
 def _signals_stop() -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP raise `Stopped`, unless they are ignored or already have a handler.
 
-    SIGINT too: where a KeyboardInterrupt itself passes an `exec` of text, as in the import of MXNet, `python -m` dies of
-    the signal in the end, although it was caught.
+    SIGINT too: where a KeyboardInterrupt itself passes an `exec` of text, as in the import of MXNet, `python -m` dies
+    of the signal in the end, although it was caught.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -132,13 +132,9 @@ def _signals_stop() -> Iterator[None]:
     def stop(number, _):
         raise Stopped(number)
 
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    taken = {
-        n: handler
-        for n, handler in handlers.items()
-        if handler in (signal.SIG_DFL, signal.default_int_handler)
-    }
+    taken = {number: handler for number, handler in handlers.items() if handler in defaults}
     for number in taken:
         signal.signal(number, stop)
     try:
