@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import cv2
@@ -529,7 +530,37 @@ def test_pictures_that_can_not_be_segmented_are_named(place, tmp_path, refuse):
     assert (tmp_path / "out" / "ids" / "whole.png").exists()  # those before it are done
 
 
-def test_the_exported_files_segment_a_picture_as_predict_does(place, tmp_path, ask):
+@pytest.fixture(scope="module")
+def alone():
+    """symbols/run.py as a module."""
+    code = Path(__file__).resolve().parent.parent / "symbols" / "run.py"
+    spec = importlib.util.spec_from_file_location("symbols_run", code)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_gpu_that_is_not_there_and_a_checkpoint_are_told_from_damage(alone, monkeypatch, tmp_path):
+    def said(*words) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            alone.main([str(word) for word in words])
+        return stopped.value.code
+
+    assert "export it first with: confseg export" in said("runs/x/checkpoints/base.npz", "a.png")
+    assert said(tmp_path / "net-symbol.json", "a.png").startswith(f"{tmp_path / 'net.json'}: no such file")
+    features = types.SimpleNamespace(is_enabled=lambda name: False)
+    monkeypatch.setattr(alone.mx.runtime, "Features", lambda: features)
+    assert "CPU wheel; leave --gpu out" in said(tmp_path / "net", "a.png", "--gpu")
+
+
+def test_a_matrix_in_place_of_a_checkpoint_is_told_from_damage(tmp_path, refuse):
+    np.savez(tmp_path / "m.npz", counts=confused(11))
+    for words in (["evaluate"], ["export", "--out", tmp_path / "net"]):
+        said = refuse(words[0], tmp_path / "m.npz", *words[1:])
+        assert "m.npz: holds confusion matrices, no network; see them with `confseg confusion" in said
+
+
+def test_the_exported_files_segment_a_picture_as_predict_does(place, alone, tmp_path, ask):
     written = ask("export", place / "with.npz", "--out", tmp_path / "net")
     assert written["difference"] <= 1e-5 and len(written["checked_sizes"]) == 3
     assert {Path(f).name: s for f, s in written["files"].items()} == {
@@ -537,10 +568,6 @@ def test_the_exported_files_segment_a_picture_as_predict_does(place, tmp_path, a
     }
     layouts.write_png(tmp_path / "a.png", layouts.picture(0, 50, 71))
     expected = ask("predict", place / "with.npz", tmp_path / "a.png", "--out", tmp_path)["images"][0]["ids"]
-    code = Path(__file__).resolve().parent.parent / "symbols" / "run.py"
-    spec = importlib.util.spec_from_file_location("symbols_run", code)
-    alone = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(alone)
     about, graph = alone.load(str(tmp_path / "net"), alone.mx.cpu())
     classes = alone.segment(graph, layouts.picture(0, 50, 71), about)
     assert np.mean(classes != cv2.imread(expected, 0)) < 0.001  # ties may fall either way

@@ -114,6 +114,21 @@ def test_the_seed_decides_the_initial_values():
     assert not small.same_bits(small.values(first), small.values(other))
 
 
+def test_initialize_as_gluon_users_type_it_says_and_changes_nothing(recwarn):
+    built, images = small.build("residual"), small.images()
+    before = built(images)[0].asnumpy()
+    recwarn.clear()
+    built.initialize()
+    built.initialize(mx.init.Xavier(), ctx=[mx.cpu(0), mx.cpu(1)])
+    assert not recwarn.list and next(iter(built.collect_params().values())).list_ctx() == [
+        mx.cpu(0),
+        mx.cpu(1),
+    ]
+    np.testing.assert_array_equal(built(images)[0].asnumpy(), before)
+    built.initialize(mx.init.One(), force_reinit=True)
+    assert (built(images)[0].asnumpy() != before).any()
+
+
 def test_each_group_may_have_a_head_of_its_own():
     heads = [HeadSettings(4, 2, 1, (3,)), HeadSettings(6, 3, 1, (1, 3))]
     built = small.build("plain", subnet_heads=heads)

@@ -194,6 +194,12 @@ def prepared(monkeypatch, versions: dict[str, str]) -> str | None:
     return runtime.prepare()
 
 
+@pytest.fixture
+def own(monkeypatch):
+    """As if this interpreter were of the environment that a checkout's Makefile made."""
+    monkeypatch.setattr(runtime, "in_its_environment", lambda: True)
+
+
 @pytest.mark.parametrize(
     "versions, words",
     [
@@ -202,16 +208,48 @@ def prepared(monkeypatch, versions: dict[str, str]) -> str | None:
         ({"mxnet": "1.9.1", "numpy": "2.0.1"}, "pip install numpy==1.23.5"),
     ],
 )
-def test_a_wrong_environment_is_one_sentence_with_a_remedy(monkeypatch, no_finder, versions, words):
+def test_a_wrong_environment_is_one_sentence_with_a_remedy(monkeypatch, no_finder, own, versions, words):
     sentence = prepared(monkeypatch, versions)
-    assert words in sentence and runtime.REMEDY in sentence
+    assert words in sentence and runtime.remedy() in sentence
     with pytest.raises(ConfSegError, match="make clean-venv"):
         runtime.check()
     with pytest.raises(ImportError, match="make clean-venv"):
         __import__("mxnet")
 
 
-def test_a_cuda_wheel_without_a_driver_says_how_to_get_the_cpu_wheel(monkeypatch, no_finder):
+def test_two_wheels_at_once_are_a_wrong_environment(monkeypatch, no_finder):
+    sentence = prepared(monkeypatch, {"mxnet": "1.9.1", "mxnet-cu112": "1.9.1", "numpy": "1.23.5"})
+    assert "Both MXNet wheels" in sentence and "pip uninstall --yes mxnet mxnet-cu112" in sentence
+
+
+def test_the_remedy_is_for_the_place_that_the_package_lies_in(monkeypatch, tmp_path):
+    monkeypatch.setattr(runtime, "PROJECT", tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert runtime.remedy().startswith("`pip install .` in a checkout")
+    assert "pip uninstall --yes mxnet`" in runtime.change_wheel("cuda")
+    assert "pip install mxnet==1.9.1" in runtime.change_wheel("cpu")
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "setup_env.py").touch()
+    assert runtime.remedy().startswith("`make clean-venv`")
+    assert runtime.change_wheel("cuda").startswith("with CONFSEG_MXNET=cuda set, `make clean-venv`")
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    assert runtime.remedy().startswith("`make setup`") and ".venv/bin/python" in runtime.remedy()
+    error = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+    assert runtime.remedy(error).startswith("`pip install --force-reinstall --no-deps opencv-python-headless")
+
+
+def test_the_doctor_s_advice_on_gpus_fits_the_machine(monkeypatch, own):
+    monkeypatch.setattr(hardware, "gpus", lambda: hardware.Gpus([hardware.Gpu(0, "Test", (8, 0))], None))
+    monkeypatch.setattr(runtime, "wheel", lambda: "cpu")
+    assert "CONFSEG_MXNET=cuda" in doctor.gpus().note
+    monkeypatch.setattr(hardware, "gpus", lambda: hardware.Gpus([], "there is no NVIDIA driver"))
+    assert "profile full would take months here" in doctor.gpus().note
+    assert "CONFSEG_MXNET" not in doctor.gpus().note
+    monkeypatch.setattr(runtime, "wheel", lambda: "cuda")
+    assert "CONFSEG_MXNET=cpu" in doctor.gpus().note
+
+
+def test_a_cuda_wheel_without_a_driver_says_how_to_get_the_cpu_wheel(monkeypatch, no_finder, own):
     monkeypatch.setattr(runtime, "_load", lambda library: None if "libcuda" in library else object())
     sentence = prepared(monkeypatch, {"mxnet-cu112": "1.9.1", "numpy": "1.23.5"})
     assert "libcuda.so.1" in sentence and "CONFSEG_MXNET=cpu" in sentence
@@ -273,7 +311,7 @@ def test_the_doctor_names_a_version_that_was_not_tested(monkeypatch):
 
 def test_the_doctor_reports_a_missing_package_with_the_remedy(monkeypatch):
     monkeypatch.setattr(runtime, "version_of", lambda *names: None)
-    assert doctor.version("GluonCV").line().startswith("problem: GluonCV is not installed: `make clean-venv`")
+    assert doctor.version("GluonCV").line() == f"problem: GluonCV is not installed: {runtime.remedy()}."
 
 
 def test_a_wrong_result_of_mxnet_is_a_problem(monkeypatch):
