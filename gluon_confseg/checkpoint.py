@@ -35,8 +35,12 @@ def load(path) -> tuple:
     """Read what `save` wrote -> (arrays, meta). Raises CheckpointError for a missing, damaged or foreign file."""
     content = _verified(Path(path))
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        # not by numpy.load, which looks for each name in a list of all
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            arrays = {}
+            for record in archive.namelist():
+                with archive.open(record) as stream:
+                    arrays[record[: -len(".npy")]] = np.lib.format.read_array(stream, allow_pickle=False)
         return arrays, json.loads(arrays.pop(_META).tobytes().decode())
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
 import dataclasses
+import pickle
 import struct
 from types import SimpleNamespace
 
@@ -259,6 +262,37 @@ def test_plain_things_beside_the_tensors_are_allowed(named_by_torch, tmp_path):
     }
     torch_writer.write_zip(tmp_path / "a.pth", {"model": named_by_torch, **beside})
     assert len(weights.load(cut(), tmp_path / "a.pth").loaded) == 75
+
+
+def test_what_a_program_keeps_beside_the_tensors_is_read_past_and_not_run(named_by_torch, tmp_path):
+    canary = tmp_path / "canary"
+    score = pickle.dumps(np.float64(0.7), 2)[2:-1]
+    settings = pickle.dumps(argparse.Namespace(lr=0.1, stages=[1, {2: 3}]), 2)[2:-1]
+    counts = pickle.dumps(collections.defaultdict(list, {"a": [1]}), 2)[2:-1]
+    bag = torch_writer.name("elsewhere", "Bag") + b")\x81(" + number(1) + b"e(" + text("a") + b"Nu}b"
+    beside = {
+        "score": Opcodes(score),
+        "settings": Opcodes(settings),
+        "counts": Opcodes(counts),
+        "bag": Opcodes(bag),
+        "sets": Opcodes(b"(" + number(1) + b"\x91\x8f(" + number(1) + b"\x90\x86"),
+        "harm": Opcodes(torch_writer.payloads(canary)["REDUCE"][0]),
+    }
+    torch_writer.write_zip(tmp_path / "a.pth", {"model": named_by_torch, **beside})
+    encoder = cut()
+    report = weights.load(encoder, tmp_path / "a.pth")
+    assert (len(report.loaded), report.left) == (75, []) and not canary.exists()
+    read = torch_file.read_zip(tmp_path / "a.pth")
+    assert read.strangers[0] == "numpy.core.multiarray.scalar" and "score" not in read
+
+
+def test_of_teacher_and_student_the_teacher_is_taken(zoo, named_by_torch, tmp_path):
+    student = {f"backbone.{name}": array * 2 for name, array in named_by_torch.items()}
+    teacher = {f"backbone.{name}": array for name, array in named_by_torch.items()}
+    torch_writer.write_zip(tmp_path / "a.pth", {"student": student, "teacher": teacher})
+    encoder = cut()
+    weights.load(encoder, tmp_path / "a.pth")
+    assert small.same_bits(small.values(encoder), part(zoo[1], small.values(encoder)))
 
 
 # ---- other namings
