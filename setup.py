@@ -83,6 +83,7 @@ setup(
         "loky",
         "matplotlib",
         "pillow",
+        "pyyaml",
         "safetensors",
         "scipy",
         "tqdm",
