@@ -10,13 +10,13 @@ import numpy as np
 
 from . import engine, metrics, results, runtime
 from .build import Data, build, load, steps_per_epoch, why_left_out
-from .errors import Stopped
+from .errors import RunError, Stopped
 from .inference import PLAIN, TTA
 from .progress import Progress, WholeRun, say
 from .report import costs
 from .signals import Signals
 
-SAMPLE = 30  # training images that are scored beside the validation images when a phase ends
+SAMPLE = 30  # training images, at most, that are scored beside the validation images when a phase ends
 APART = 0.15  # mIoU of training images above that of validation images, from which on it is said
 WEIGHTS = {"subnets": 0.7, "fusion": 0.7, "image": 0.5}  # about how long each takes beside a step of subnet 0
 
@@ -79,7 +79,10 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                     raise
             folder.finish(phase.name, network, about)
         measure_training_set(recipe, phase, phases, data, folder, device)
-    cells = [cell for cell in cells if cell.phase not in left_out]
+    left = [cell for cell in cells if cell.phase not in left_out]
+    if not left:
+        raise RunError(f"every cell that was asked for is left out: {left_out[cells[0].phase]}")
+    cells = left
     score(recipe, cells, data, folder, device)
     results.conclude(recipe, cells, left_out, data, folder, device)
     folder.add_time(time.monotonic() - began)
@@ -110,7 +113,7 @@ def validate(recipe, phase, epoch: int, network, data: Data, folder, cells, devi
     record = {"val_mean_iou": metrics.mean_iou(matrix), "worst": worst_pair(matrix, data.val.classes)}
     if ends:
         folder.save_evaluation(phase.name, counts, split=data.val.split)
-        sample = spread_indices(len(data.train), SAMPLE)
+        sample = spread_indices(len(data.train), sample_size(data.val))
         seen = counted("training images", network, data.train, sample, [rule], **settings)[rule].sum(0)
         record["train_mean_iou"] = metrics.mean_iou(seen)
         if record["train_mean_iou"] - record["val_mean_iou"] > APART:
@@ -120,6 +123,16 @@ def validate(recipe, phase, epoch: int, network, data: Data, folder, cells, devi
                 "by heart; more of them help, or fewer epochs"
             )
     return record
+
+
+def sample_size(val) -> int:
+    """How many training images are scored beside the validation images: no more than there are of those."""
+    return min(SAMPLE, len(val))
+
+
+def validations(recipe, phase) -> int:
+    """How often a phase is validated."""
+    return sum(_validates(recipe, phase, epoch) for epoch in range(phase.epochs))
 
 
 def counted(title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN) -> dict:
@@ -229,6 +242,5 @@ def _work(recipe, phases, data: Data, folder) -> dict:
         if not folder.checkpoint(phase.name).exists():
             steps = phase.epochs * steps_per_epoch(phase, len(data.train))
             work[phase.trains] = work.get(phase.trains, 0) + steps
-            validations = sum(_validates(recipe, phase, epoch) for epoch in range(phase.epochs))
-            work["image"] += validations * len(data.val)
+            work["image"] += validations(recipe, phase) * len(data.val)
     return work
