@@ -11,14 +11,14 @@ import numpy as np
 from . import engine, files, losses, metrics, results, runtime
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
 from .datasets import normalize
-from .errors import Stopped
+from .errors import RunError, Stopped
 from .fusion import Fusion
 from .inference import PLAIN, TTA
 from .progress import Progress, WholeRun, say
 from .report import costs
 from .signals import Signals
 
-SAMPLE = 30  # training images that are scored beside the validation images when a phase ends
+SAMPLE = 30  # training images, at most, that are scored beside the validation images when a phase ends
 APART = 0.15  # mIoU of training images above that of validation images, from which on it is said
 WEIGHTS = {"subnets": 0.7, "fusion": 0.7, "image": 0.5}  # about how long each takes beside a step of subnet 0
 
@@ -77,13 +77,13 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                         if _validates(recipe, phase, epoch):
                             ends = epoch == phase.epochs - 1
                             rules = recipe.rules_at(phase, cells) if ends else [recipe.rule_at(phase)]
-                            found, counts = validate(
-                                recipe, network, data, rules, ends, device=device, whole=whole
-                            )
+                            views = {"device": device, "inference": recipe.evaluation}
+                            found, counts = validate(network, data.val, rules, whole, **views)
                             record.update(found)
-                            folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
                             if ends:  # for the cells that are read from this network
                                 folder.save_evaluation(phase.name, counts, split=data.val.split)
+                                record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
+                            folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
                             bar.update(0, **_shown(phase, record))
                         with signals.held():
                             folder.log(record)
@@ -94,7 +94,10 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                     raise
             folder.finish(phase.name, network, about)
         measure_training_set(recipe, phase, phases, data, folder, device)
-    cells = [cell for cell in cells if cell.phase not in left_out]
+    left = [cell for cell in cells if cell.phase not in left_out]
+    if not left:
+        raise RunError(f"every cell that was asked for is left out: {left_out[cells[0].phase]}")
+    cells = left
     score(recipe, cells, data, folder, device)
     conclude(recipe, cells, left_out, data, folder, device)
     folder.add_time(time.monotonic() - began)
@@ -111,24 +114,31 @@ def describe(phase) -> str:
 # ---- scores
 
 
-def validate(recipe, network, data: Data, rules, ends: bool, *, device, whole: WholeRun) -> tuple:
-    """(scores for the log, rule -> (images, K, K) counts) of the network as it is, on the validation images.
-
-    rules   the first is the one that is scored
-    ends    the phase ends: some training images are scored too, so that the two can be compared
-    """
-    settings = {"device": device, "inference": recipe.evaluation}
-    every, rule = range(len(data.val)), rules[0]
+def validate(network, dataset, rules, whole: WholeRun, **views) -> tuple:
+    """(scores by the first of the rules, for the log; rule -> (images, K, K) counts) of a network as it is."""
+    every = range(len(dataset))
     counts = counted(
-        "validation", network, data.val, every, rules, whole=(whole, "image"), brief=True, **settings
+        "validation", network, dataset, every, rules, whole=(whole, "image"), brief=True, **views
     )
-    matrix = counts[rule].sum(0)
-    found = {"val_mean_iou": metrics.mean_iou(matrix), "worst": worst_pair(matrix, data.val.classes)}
-    if ends:
-        sample = spread_indices(len(data.train), SAMPLE)
-        seen = counted("training images", network, data.train, sample, [rule], brief=True, **settings)
-        found["train_mean_iou"] = metrics.mean_iou(seen[rule].sum(0))
-    return found, counts
+    matrix = counts[rules[0]].sum(0)
+    return {"val_mean_iou": metrics.mean_iou(matrix), "worst": worst_pair(matrix, dataset.classes)}, counts
+
+
+def score_sample(network, data: Data, rule: str, **views) -> float:
+    """mIoU on some training images, which is set beside that on validation images when a phase ends."""
+    sample = spread_indices(len(data.train), sample_size(data.val))
+    counts = counted("training images", network, data.train, sample, [rule], brief=True, **views)
+    return metrics.mean_iou(counts[rule].sum(0))
+
+
+def sample_size(val) -> int:
+    """How many training images are scored beside the validation images: no more than there are of those."""
+    return min(SAMPLE, len(val))
+
+
+def validations(recipe, phase) -> int:
+    """How often a phase is validated."""
+    return sum(_validates(recipe, phase, epoch) for epoch in range(phase.epochs))
 
 
 def counted(title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN, **shown) -> dict:
@@ -285,6 +295,5 @@ def _work(recipe, phases, data: Data, folder) -> dict:
         if not folder.checkpoint(phase.name).exists():
             steps = phase.epochs * steps_per_epoch(phase, len(data.train))
             work[phase.trains] = work.get(phase.trains, 0) + steps
-            validations = sum(_validates(recipe, phase, epoch) for epoch in range(phase.epochs))
-            work["image"] += validations * len(data.val)
+            work["image"] += validations(recipe, phase) * len(data.val)
     return work

@@ -72,7 +72,17 @@ def run(arguments) -> Output:
     if arguments.dry_run:
         from gluon_confseg import dry_run
 
-        record = dry_run.run(recipe, arguments.root, arguments.out, arguments.cell, arguments.dry_batch)
+        root = arguments.root
+        if root is None and not dry_run.can_draw(recipe):
+            root = data.root_of(recipe.data, None)
+        record = dry_run.run(
+            recipe,
+            root,
+            arguments.out,
+            arguments.cell,
+            arguments.dry_batch,
+            list_weights=arguments.list_weights,
+        )
         return Output(dry_run.text(record), record)
     from gluon_confseg import report, train
     from gluon_confseg.report import tables
