@@ -142,7 +142,7 @@ def test_groups_may_be_confusing_groups():
     from gluon_confseg.groups import PAPER
 
     heads = {"head": small.HEAD, "subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
-    built = network.build("resnet18", 19, PAPER["cityscapes"], 16, **heads)
+    built = network.build("resnet18", 19, groups=PAPER["cityscapes"], output_stride=16, **heads)
     assert [x.shape[1] for x in built(small.images())] == [19, 7, 5, 5]
 
 
@@ -183,7 +183,7 @@ def test_fused_network_of_subnet_0_runs_no_further_subnet(networks):
 
 @pytest.mark.parametrize("encoder, mean", [("resnet18", 0.485), ("efficientnet_lite0", 127 / 255)])
 def test_images_are_normalised_as_the_encoder_was_trained(encoder, mean):
-    built = network.build(encoder, small.CLASSES, (), 16, head=small.HEAD, last_stage=3)
+    built = network.build(encoder, small.CLASSES, output_stride=16, head=small.HEAD, last_stage=3)
     assert built.normalisation["mean"][0] == pytest.approx(mean)
     about = export.describe(built, "subnet0", labels.CAMVID)
     assert about["mean"] == list(built.normalisation["mean"])

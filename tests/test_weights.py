@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import collections
-import dataclasses
 import pickle
 import struct
-from types import SimpleNamespace
 
 import mxnet as mx
 import numpy as np
@@ -18,9 +16,10 @@ from gluoncv.model_zoo import resnetv1b
 from safetensors.numpy import save_file
 from torch_writer import BFloat16, Opcodes, View, number, text
 
-from experiments import runner, table3
-from gluon_confseg import checkpoint, encoders, weights
+from gluon_confseg import build, checkpoint, encoders, weights
 from gluon_confseg.errors import CheckpointError, WeightsError
+from gluon_confseg.recipe import phase
+from gluon_confseg.run_folder import RunFolder
 from gluon_confseg.weights import names, params, safetensors_file, torch_file, torch_names
 
 TORCH_ENDS = {"gamma": "weight", "beta": "bias"}
@@ -435,11 +434,10 @@ def test_the_counts_and_the_listing_name_everything_once():
 
 
 @pytest.mark.parametrize("listed", [False, True])
-def test_an_experiment_says_what_its_weights_filled(zoo, capsys, tmp_path, listed):
-    recipe = dataclasses.replace(table3.RECIPES["smoke"], weights=str(zoo[0]), pretrained=False)
-    data, folder = SimpleNamespace(labels=SimpleNamespace(num_classes=5)), SimpleNamespace(path=tmp_path)
-    experiment = runner.Experiment(recipe, data, data, folder, mx.cpu(), 30.0, listed)
-    experiment.build(recipe.stages[0])
+def test_a_phase_says_what_its_weights_filled(zoo, capsys, tmp_path, listed):
+    recipe = small.recipe([phase("base", epochs=1)], weights=str(zoo[0]))
+    folder = RunFolder(tmp_path, recipe.config())
+    build.build(recipe, recipe.phases[0], small.data(), folder, list_weights=listed)
     said = capsys.readouterr().err
     assert f"{zoo[0]}: " in said and "loaded" in said
     assert ("\n  encoder.conv1.weight\n" in said) is listed

@@ -1,6 +1,6 @@
 """Kills a small reproduce run at random moments, and compares what the resumed runs end with, byte by byte.
 
-Run:   .venv/bin/python -m experiments.kill_test --kills 10
+Run:   .venv/bin/python -m experiments.tools.kill_test --kills 10
 Cost:  about half a minute a kill on 2 cores.
 Gives: "10 of 10 resumed runs ended bit-identical", exit status 0; else the files that differ, and 1.
 """
@@ -18,8 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .command import PROJECT
-
+PROJECT = Path(__file__).resolve().parents[2]
 # what a run may end with differently: only seconds
 DIFFERING = ("timing.json", "log.jsonl", "report.html", "report.md")
 
@@ -69,8 +68,8 @@ def killed_once(profile: str, out: Path, after: float, wanted: dict) -> bool:
 
 
 def start(profile: str, out: Path) -> subprocess.Popen:
-    """The reproduce command, with a checkpoint after every step."""
-    command = [sys.executable, "-m", "experiments.table3", "--profile", profile]
+    """The command, with a checkpoint after every step."""
+    command = [sys.executable, "-m", "gluon_confseg", "train", "drawn", "--profile", profile]
     command += ["--save-every", "0", "--out", str(out)]
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
