@@ -69,6 +69,7 @@ def read(path: Path) -> RecipeFile:
     spec = importlib.util.spec_from_file_location(f"confseg_recipe_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing appears beside a user's file
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
     except RunError as error:

@@ -31,6 +31,8 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
     The result is bit-identical however often the run was interrupted (CPU, same number of threads).
     """
     began, device, cells = time.monotonic(), device or runtime.default_context(), recipe.choose(cells)
+    for tta in {cell.tta for cell in cells} - {"single"}:
+        TTA[tta].check()  # what is not installed is said before days of training
     phases, left_out = recipe.needed(cells), {}
     whole = WholeRun(_work(recipe, phases, data, folder), WEIGHTS)
     for number, phase in enumerate(phases, 1):
