@@ -214,7 +214,7 @@ def _values(criterion) -> str:
         {
             k: v.tolist() if isinstance(v, np.ndarray) else v
             for k, v in sorted(plain.items())
-            if "prefix" not in k
+            if k not in ("_name", "_prefix")
         }
     )
 
