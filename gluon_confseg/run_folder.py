@@ -259,8 +259,8 @@ class RunFolder:
         if file.exists():
             try:
                 return losses.LabelStatistics.from_record(read_json(file))
-            except (RunError, ValueError) as error:
-                say(f"{file}: is damaged ({error}); it is counted again")
+            except (RunError, ValueError):
+                say(f"{file}: is damaged; it is counted again")
         with Progress("counting labels", len(dataset), "image") as bar:
 
             def masks():
@@ -299,8 +299,8 @@ class RunFolder:
         """Add this session's time to timing.json: kept apart, since all other results are the same for every run."""
         file = self.path / "timing.json"
         try:
-            sessions = list(read_json(file)["sessions"]) if file.exists() else []
-        except (RunError, KeyError, TypeError):
+            sessions = [float(s) for s in read_json(file)["sessions"]] if file.exists() else []
+        except (RunError, KeyError, TypeError, ValueError):
             say(f"{file}: is damaged; the time of earlier sessions is lost")
             sessions = []
         # a session that found everything done would only blur the sum
@@ -326,7 +326,7 @@ def read_log(path) -> list:
     """The records of a log.jsonl, none where there is no such file. Raises RunError for a line that is no record."""
     path = Path(path)
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
         try:
             records.append(json.loads(line))
             records[-1]["phase"], records[-1]["epoch"]

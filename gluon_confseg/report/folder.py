@@ -160,7 +160,7 @@ def _log(path: Path) -> list:
     if not path.exists():
         return []
     epochs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             epochs.append(json.loads(line))
         except ValueError:
