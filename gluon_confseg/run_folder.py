@@ -199,7 +199,6 @@ class RunFolder:
     def save_best(self, phase: str, at: Position, network, about: dict, score: float) -> None:
         """Keep the network beside the last one where its validation is the best so far."""
         if at.best is None or score > at.best:
-            at.best = score
             meta = {
                 **about,
                 "phase": phase,
@@ -208,6 +207,7 @@ class RunFolder:
                 "mean_iou": score,
             }
             checkpoint.save(self.best(phase), checkpoint.network_arrays(network), meta)
+            at.best = score  # not before it is on the disk: a signal in between saves `at`
 
     def finish(self, phase: str, network, about: dict) -> None:
         """Save a phase's result and drop its intermediate states."""
