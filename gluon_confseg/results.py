@@ -8,7 +8,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from . import build, engine, files, groups, metrics
+from . import build, engine, files, groups, metrics, settings
 from .datasets import normalize
 from .fusion import Fusion
 from .inference import TTA
@@ -42,9 +42,17 @@ def of_cell(recipe, cell, data, folder) -> np.ndarray:
 
 
 def groups_used(recipe, data, folder) -> list:
-    """The groups that get subnets, of the first phase that trains any; there may be none."""
+    """The groups that get subnets, of the first phase that trains any; there may be none.
+
+    Nor are there any where they would be found in a training matrix that no cell needed.
+    """
     with_subnets = next((p for p in recipe.phases if p.trains == "subnets"), None)
-    if with_subnets is None or build.why_left_out(recipe, with_subnets, data.labels, folder):
+    if with_subnets is None:
+        return []
+    found_in_matrix = with_subnets.groups.split()[0] in settings.GROUPS[1:]
+    if found_in_matrix and folder.matrix_name(with_subnets.matrix) not in folder.matrices():
+        return []
+    if build.why_left_out(recipe, with_subnets, data.labels, folder):
         return []
     return build.groups_of(recipe, with_subnets, data.labels, folder)
 

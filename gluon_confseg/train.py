@@ -10,7 +10,7 @@ import numpy as np
 
 from . import engine, metrics, results, runtime
 from .build import Data, build, load, steps_per_epoch, why_left_out
-from .errors import Stopped
+from .errors import RunError, Stopped
 from .inference import PLAIN, TTA
 from .progress import Progress, WholeRun, say
 from .report import costs
@@ -79,7 +79,10 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                     raise
             folder.finish(phase.name, network, about)
         measure_training_set(recipe, phase, phases, data, folder, device)
-    cells = [cell for cell in cells if cell.phase not in left_out]
+    chosen, cells = cells, [cell for cell in cells if cell.phase not in left_out]
+    if not cells:
+        why = "; ".join(dict.fromkeys(left_out[cell.phase] for cell in chosen))
+        raise RunError(f"there is nothing to score ({', '.join(cell.key for cell in chosen)}): {why}")
     score(recipe, cells, data, folder, device)
     results.conclude(recipe, cells, left_out, data, folder, device)
     folder.add_time(time.monotonic() - began)
