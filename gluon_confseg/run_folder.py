@@ -200,7 +200,6 @@ class RunFolder:
     def save_best(self, phase: str, at: Position, network, about: dict, score: float) -> None:
         """Keep the network beside the last one where its validation is the best so far."""
         if at.best is None or score > at.best:
-            at.best = score
             meta = {
                 **about,
                 "phase": phase,
@@ -209,6 +208,7 @@ class RunFolder:
                 "mean_iou": score,
             }
             checkpoint.save(self.best(phase), checkpoint.network_arrays(network), meta)
+            at.best = score  # not before it is on the disk: a signal in between saves `at`
 
     def finish(self, phase: str, network, about: dict) -> None:
         """Save a phase's result and drop its intermediate states."""
@@ -262,8 +262,8 @@ class RunFolder:
         if file.exists():
             try:
                 return LabelStatistics.from_record(read_json(file))
-            except (RunError, ValueError) as error:
-                say(f"{file}: is damaged ({error}); it is counted again")
+            except (RunError, ValueError):
+                say(f"{file}: is damaged; it is counted again")
         with Progress("counting labels", len(dataset), "image") as bar:
 
             def masks():
@@ -302,8 +302,8 @@ class RunFolder:
         """Add this session's time to timing.json: kept apart, since all other results are the same for every run."""
         file = self.path / "timing.json"
         try:
-            sessions = list(read_json(file)["sessions"]) if file.exists() else []
-        except (RunError, KeyError, TypeError):
+            sessions = [float(s) for s in read_json(file)["sessions"]] if file.exists() else []
+        except (RunError, KeyError, TypeError, ValueError):
             say(f"{file}: is damaged; the time of earlier sessions is lost")
             sessions = []
         # a session that found everything done would only blur the sum
@@ -335,13 +335,13 @@ def read_json(path, remedy: str = AGAIN):
 def read_log(path) -> list:
     """The records of a log.jsonl, none where there is no such file. Raises RunError for a line that is no record."""
     path, records = Path(path), []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
         try:
             record = json.loads(line)
             record["phase"], record["epoch"]
         except (ValueError, KeyError, TypeError):
             raise RunError(
-                f"{path}: line {number} is no JSON object of an epoch; delete that line and {AGAIN}"
+                f"{path}: line {number} is no record of an epoch; delete that line and {AGAIN}"
             ) from None
         records.append(record)
     return records

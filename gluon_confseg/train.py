@@ -96,10 +96,10 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                     raise
             folder.finish(phase.name, network, about)
         measure_training_set(recipe, phase, phases, data, folder, device)
-    left = [cell for cell in cells if cell.phase not in left_out]
-    if not left:
-        raise RunError(f"every cell that was asked for is left out: {left_out[cells[0].phase]}")
-    cells = left
+    chosen, cells = cells, [cell for cell in cells if cell.phase not in left_out]
+    if not cells:
+        why = "; ".join(dict.fromkeys(left_out[cell.phase] for cell in chosen))
+        raise RunError(f"there is nothing to score ({', '.join(cell.key for cell in chosen)}): {why}")
     score(recipe, cells, data, folder, device)
     conclude(recipe, cells, left_out, data, folder, device)
     folder.add_time(time.monotonic() - began)
@@ -184,14 +184,21 @@ def conclude(recipe, cells, left_out: dict, data: Data, folder, device) -> None:
     evaluations = {cell.key: folder.evaluation(cell.phase, cell.tta, split) for cell in cells}
     per_image = {cell.key: evaluations[cell.key][recipe.rule_of(cell)] for cell in cells}
     folder.save_matrices({key: counts.sum(0) for key, counts in per_image.items()})
-    with_subnets = [p for p in recipe.phases if p.part.trains_subnets and p.name not in left_out][:1]
-    read = [folder.training_matrix(p.matrix) if p.reads_matrix else None for p in with_subnets]
-    used = groups_of(with_subnets[0], data.labels, read[0]) if with_subnets else []
+    used = groups_used(recipe, data.labels, folder)
     folder.write("groups.json", results.groups_record(recipe, used, matrix, data.labels))
     write_panels(recipe, cells, per_image, used, data.val, folder, device)
     counts = {key: {rule: c.sum(0) for rule, c in found.items()} for key, found in evaluations.items()}
     about = {"cells": cells, "left_out": left_out, "counts": counts, "used": used, "matrix": matrix}
     folder.write("results.json", results.record(recipe, data, log=folder.logged(), **about))
+
+
+def groups_used(recipe, labels, folder) -> list:
+    """The groups of the first phase that trains subnets; none where there are none, or no cell needed their matrix."""
+    phase = next((p for p in recipe.phases if p.part.trains_subnets), None)
+    if phase is None or (phase.reads_matrix and folder.matrix_name(phase.matrix) not in folder.matrices()):
+        return []
+    matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
+    return [] if why_left_out(phase, labels, matrix) else groups_of(phase, labels, matrix)
 
 
 def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, device) -> None:

@@ -93,7 +93,7 @@ def data(**settings) -> Data:
     return Data(Images(**settings), Images("val", 2, **settings))
 
 
-def recipe(phases, cells=(), **settings):
+def recipe(phases, cells=(), data: str = "memory", **settings):
     """A recipe for `data` of a narrow network, three batches an epoch."""
     settings = {
         "encoder": "resnet18",
@@ -113,7 +113,7 @@ def recipe(phases, cells=(), **settings):
         "matrix_phase": phases[0]["name"],
         **settings,
     }
-    return declare(name="tiny", title="Tiny", data="memory", phases=phases, cells=cells, **settings)
+    return declare(name="tiny", title="Tiny", data=data, phases=phases, cells=cells, **settings)
 
 
 def same_bits(first: dict, second: dict) -> bool:

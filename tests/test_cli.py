@@ -33,7 +33,15 @@ def place(tmp_path_factory):
     layouts.make_camvid(folder / "camvid", "val", 3, HEIGHT, WIDTH)
     for name, found in (("with", PLANTED), ("without", ())):
         runtime.seed(1)
-        built = network.build("resnet18", 11, found, 16, "residual", small.HEAD, small.SUBNET_HEAD)
+        built = network.build(
+            "resnet18",
+            11,
+            groups=found,
+            output_stride=16,
+            subnets="residual",
+            head=small.HEAD,
+            subnet_heads=small.SUBNET_HEAD,
+        )
         # new residual heads correct nothing, and all rules would agree
         for parameter in built.subnets.collect_params().values():
             parameter.set_data(parameter.data() + 0.05)
@@ -170,7 +178,7 @@ def test_a_wrong_command_line_is_a_usage_error(words, capsys):
     "words, wanted",
     [
         (["evalute", "x.npz"], "there is no verb evalute; did you mean evaluate?"),
-        (["fly"], "there is no verb fly; choose one of doctor, check"),
+        (["fly"], "there is no verb fly; choose one of train, doctor, check"),
         (["evaluate", "x.npz", "--flipp"], "there is no option --flipp; did you mean --flip?"),
         (["predict", "x.npz", "y.png", "--outt=z"], "there is no option --outt; did you mean --out?"),
         (["doctor", "--xyz"], "there is no option --xyz; --help lists those there are"),
@@ -317,7 +325,11 @@ def test_a_flipped_bit_stops_every_verb_that_loads_a_network(place, tmp_path, re
 def test_a_run_folder_shows_its_first_arm_and_names_the_others(tmp_path, call, ask):
     run = fake_run.make(tmp_path / "run", panels=0)
     shown = call("confusion", run)
-    assert shown.startswith("Data: invented for a test") and "subnet0_ce of " in shown and "all_new" in shown
+    assert (
+        shown.startswith("Data: invented for a test")
+        and "subnet0_ce of " in shown
+        and "subnets_confusion_ce" in shown
+    )
     assert "wall & <fence>" in shown
     for key, counts in fake_run.invented_counts().items():
         assert ask("confusion", run, "--key", key)["confusion"] == counts.tolist()

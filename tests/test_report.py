@@ -235,9 +235,10 @@ def test_a_file_cut_short_is_named(fresh, name):
         report.write(fresh)
 
 
-def test_a_line_of_the_log_that_is_none_is_named(fresh):
-    with open(fresh / "log.jsonl", "a") as log:
-        log.write('{"phase": "ba')
+@pytest.mark.parametrize("line", [b'{"phase": "ba', b"\xff\xfe\x00"])
+def test_a_line_of_the_log_that_is_none_is_named(fresh, line):
+    with open(fresh / "log.jsonl", "ab") as log:
+        log.write(line)
     with pytest.raises(RunError, match="log.jsonl: line 16 "):
         report.write(fresh)
 
