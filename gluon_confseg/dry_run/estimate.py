@@ -201,15 +201,17 @@ def _head(found: dict) -> list:
     weights = sorted({phase["weights"] for phase in found["phases"] if phase["weights"]})
     start = f"the values of {', '.join(weights)}" if weights else "random values (no ImageNet weights)"
     crops = sorted({tuple(phase["crop"]) for phase in found["phases"] if phase["epochs"]})
-    crops = " or ".join(_by(crop[::-1]) for crop in crops) or "nothing: no phase has epochs"
     images = max(phase["images_per_step"] for phase in found["phases"])
+    images = (
+        f"{images} {'image' if images == 1 else 'images'} of {' or '.join(_by(crop[::-1]) for crop in crops)}"
+    )
+    steps = f"two steps of each phase, of {images}; and " if crops else ""
     where = f"{machine['device']}, {machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
     return [
         f"Dry run of {found['recipe']}, profile {found['profile']}, on {origin} {_by(data['size'])}, from {start}: "
         f"{found['seconds']:.0f} s.",
-        f"Measured on {where}: two "
-        f"steps of each phase, of {images} {'image' if images == 1 else 'images'} of {crops}; and one whole image for "
-        "each network and way of testing, where networks that differ in their values alone count as one.",
+        f"Measured on {where}: {steps}one whole image for each network and way of testing, where networks that differ "
+        "in their values alone count as one.",
         "Extrapolated from that: time (from the fastest step of phases that train alike, by images), and memory of a "
         "full batch (network, gradients and momentum once, all else by images). Both are upper bounds: what a step "
         "does once counts for every image.",
