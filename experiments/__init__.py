@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gluon_confseg.cli import (
-    options,  # gluon_confseg first of all: it readies threads before MXNet is imported
-)
+from gluon_confseg.cli import options  # before MXNet: it readies the threads
 
 PROJECT = Path(__file__).resolve().parent.parent
 

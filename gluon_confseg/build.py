@@ -11,7 +11,7 @@ from . import checkpoint, engine, groups, losses, metrics, network, runtime, wei
 from .datasets import Augment, Batches, Jitter, SegmentationDataset
 from .errors import RunError, did_you_mean
 from .groups import SubnetSpace
-from .progress import Progress, say
+from .progress import say
 from .recipe import Phase
 
 
@@ -27,34 +27,47 @@ class Data(NamedTuple):
         return self.train.labels
 
 
-def build(recipe, phase: Phase, data: Data, folder, *, device=None, list_weights: bool = False) -> tuple:
+def build(
+    phase: Phase,
+    data: Data,
+    *,
+    seed: int,
+    matrix=None,
+    statistics=None,
+    start=None,
+    device=None,
+    list_weights: bool = False,
+) -> tuple:
     """(network, step, batches) of a phase, with the values that it starts from.
 
-    folder         the run folder: what earlier phases left, their training matrices
+    matrix         (K, K) training matrix, where its loss or its groups come from one
+    statistics     label statistics of the training split, where its loss needs them
+    start          the checkpoint of the phase that it starts from
     list_weights   name what a file of weights filled, and did not
     Raises RunError for groups that can't be had, and for weights that leave something random that nothing trains.
     """
     num_classes = data.labels.num_classes
-    network = construct(recipe, phase, data.labels, folder, device=device)
-    seen = network.groups if phase.trains == "subnets" else [range(num_classes)]
-    step = engine.STEPS[phase.trains](network, [criterion(phase, group, data, folder) for group in seen])
+    network = construct(phase, data.labels, matrix, seed=seed, device=device)
+    seen = network.groups if phase.part.trains_subnets else [range(num_classes)]
+    criteria = [criterion(phase, group, num_classes, matrix, statistics) for group in seen]
+    step = engine.STEPS[phase.trains](network, criteria)
     if phase.start is not None:
-        path = folder.checkpoint(phase.start)
-        checkpoint.restore_part(network, checkpoint.load(path)[0], path)
+        checkpoint.restore_part(network, checkpoint.load(start)[0], start)
     elif phase.weights is not None:
         loaded = weights.load(network, phase.weights)
         say(f"{phase.weights}: {loaded}")
         if list_weights:
             say(loaded.listing())
         check_whole(phase, step.parameters(), loaded.left)
-    return network, step, batches(recipe, phase, data.train, network, device)
+    return network, step, batches(phase, data.train, network, seed, device)
 
 
-def construct(recipe, phase: Phase, labels, folder, *, device=None):
+def construct(phase: Phase, labels, matrix=None, *, seed: int, device=None):
     """The network of a phase with its initial values; the same for every phase that draws any."""
-    groups = groups_of(recipe, phase, labels, folder)
-    heads = subnet_heads(phase, groups, width=_width(phase, folder) if groups else 1)
-    runtime.seed(recipe.seed)
+    groups = groups_of(phase, labels, matrix)
+    width = len(discovered(phase, matrix)) if phase.groups == "one" and groups else 1
+    heads = subnet_heads(phase, groups, width)
+    runtime.seed(seed)
     built = network.build(
         encoder=phase.encoder,
         num_classes=labels.num_classes,
@@ -87,9 +100,9 @@ def subnet_heads(phase: Phase, groups: list, width: int = 1) -> list:
     return [apart.get(m, head) for m in range(1, len(groups) + 1)]
 
 
-def load(phase: Phase, folder, device=None):
-    """The network of a finished phase, as trained."""
-    trained = network.load(folder.checkpoint(phase.name), device)
+def load(path, device=None):
+    """The network of a finished phase's checkpoint, as trained."""
+    trained = network.load(path, device)
     engine.hybridize_parts(trained.network)
     return trained.network
 
@@ -106,7 +119,7 @@ def check_whole(phase: Phase, trained: dict, left: list) -> None:
         )
 
 
-def batches(recipe, phase: Phase, dataset, network, device=None) -> Batches:
+def batches(phase: Phase, dataset, network, seed: int, device=None) -> Batches:
     """The phase's training data; phases that are compared draw the same order and crops."""
     augment = Augment(
         phase.crop,
@@ -116,7 +129,7 @@ def batches(recipe, phase: Phase, dataset, network, device=None) -> Batches:
         **network.normalisation,
     )
     workers = engine.readers(phase.epochs * len(dataset), device)
-    return Batches(dataset, augment, phase.batch_size, recipe.seed * 1000 + phase.draws, workers=workers)
+    return Batches(dataset, augment, phase.batch_size, seed * 1000 + phase.draws, workers=workers)
 
 
 def steps_per_epoch(phase: Phase, images: int) -> int:
@@ -132,15 +145,14 @@ def updates(recipe, phase: Phase, images: int) -> int:
 # ---- losses
 
 
-def criterion(phase: Phase, group, data: Data, folder):
+def criterion(phase: Phase, group, num_classes: int, matrix=None, statistics=None):
     """The phase's loss in a group's space, its weights C from the training matrix seen there: Section 3.2."""
-    num_classes = data.labels.num_classes
     settings = {"average": phase.average} if phase.loss in ("ce", "confusion_ce") else {}
     if phase.loss == "confusion_ce":
-        shares = metrics.normalize(metrics.collapse(folder.training_matrix(phase.matrix), group))
+        shares = metrics.normalize(metrics.collapse(matrix, group))
         settings.update(weights=confusion_weights(shares, phase.scheme), penalty=phase.penalty)
     elif phase.loss in losses.OTHER_LOSSES:
-        settings["statistics"] = folder.statistics(data.train)
+        settings["statistics"] = statistics
     return losses.build(phase.loss, SubnetSpace(group, num_classes).channels, **settings)
 
 
@@ -168,7 +180,7 @@ def shuffled(weights: np.ndarray, seed: int = 0) -> np.ndarray:
 # ---- groups
 
 
-def groups_of(recipe, phase: Phase, labels, folder) -> list:
+def groups_of(phase: Phase, labels, matrix=None) -> list:
     """The groups that get a subnet in a phase, as tuples of classes; none for one of subnet 0 alone.
 
     phase.groups   "paper": Table 1, Section 4.2
@@ -189,16 +201,16 @@ def groups_of(recipe, phase: Phase, labels, folder) -> list:
         return [tuple(group) for group in groups.PAPER[labels.name]]
     if kind not in ("discover", "random", "whole", "one"):
         return named_groups(phase.groups, labels)
-    found = discovered(phase, folder)
+    found = discovered(phase, matrix)
     if kind == "random":
         return drawn_anew(found, labels.num_classes, int(seed or 0))
     every = tuple(range(labels.num_classes))
     return {"discover": found, "whole": [every] * len(found), "one": [every] * min(len(found), 1)}[kind]
 
 
-def discovered(phase: Phase, folder) -> list:
+def discovered(phase: Phase, matrix) -> list:
     """The groups in the phase's training matrix, as tuples of classes."""
-    shares = metrics.normalize(folder.training_matrix(phase.matrix))
+    shares = metrics.normalize(matrix)
     return [tuple(group) for group in groups.discover(shares, max_groups=phase.max_groups)]
 
 
@@ -232,16 +244,12 @@ def drawn_anew(found: list, num_classes: int, seed: int) -> list:
     return drawn
 
 
-def why_left_out(recipe, phase: Phase, labels, folder) -> str:
+def why_left_out(phase: Phase, labels, matrix=None) -> str:
     """Why a phase can't be trained on these data: no groups to be had; "" where it can."""
     if not phase.part.has_groups:
         return ""
     if labels.num_classes < 3:
         return "with two classes a group would be all of them, and leave nothing for its subnet to tell apart from"
-    if groups_of(recipe, phase, labels, folder):
+    if groups_of(phase, labels, matrix):
         return ""
     return "no classes are confused enough to be a group, so there is nothing for subnets to mend"
-
-
-def _width(phase: Phase, folder) -> int:
-    return len(discovered(phase, folder)) if phase.groups == "one" else 1

@@ -1,5 +1,7 @@
 """Checkpoints: one file of plain arrays with a checksum over every byte; no pickles.
 
+Reading and writing them does without MXNet, which is imported where networks are filled or emptied.
+
 The file is an ordinary .npz, whose zip comment holds the SHA-256 of all that stands before it.
 """
 
@@ -11,7 +13,6 @@ import json
 import zipfile
 from pathlib import Path
 
-import mxnet as mx
 import numpy as np
 
 from . import files
@@ -35,8 +36,12 @@ def load(path) -> tuple:
     """Read what `save` wrote -> (arrays, meta). Raises CheckpointError for a missing, damaged or foreign file."""
     content = _verified(Path(path))
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        # not by numpy.load, which looks for each name in a list of all
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            arrays = {}
+            for record in archive.namelist():
+                with archive.open(record) as stream:
+                    arrays[record[: -len(".npy")]] = np.lib.format.read_array(stream, allow_pickle=False)
         return arrays, json.loads(arrays.pop(_META).tobytes().decode())
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(
@@ -60,6 +65,8 @@ def is_checkpoint(path) -> bool:
 
 def network_arrays(network) -> dict:
     """All parameters and running statistics of a block, by structural name."""
+    import mxnet as mx
+
     # a convolution in inference rearranges its weights in place behind the scenes, and asnumpy() would read halves
     mx.nd.waitall()
     named = network._collect_params_with_prefix()
@@ -81,6 +88,8 @@ def check_finite(arrays: dict, where) -> None:
 
 def restore_network(network, arrays: dict, path) -> None:
     """Set a block's parameters. Raises CheckpointError, before anything changes, where names or shapes differ."""
+    import mxnet as mx
+
     named = network._collect_params_with_prefix()
     stored = {k[len(_PARAMETER) :]: v for k, v in arrays.items() if k.startswith(_PARAMETER)}
     _check_same_network(named, stored, path)
@@ -91,6 +100,8 @@ def restore_network(network, arrays: dict, path) -> None:
 
 def restore_part(network, arrays: dict, path) -> None:
     """Set those parameters that a smaller network's checkpoint holds: encoder and subnet 0 before subnets train."""
+    import mxnet as mx
+
     named = network._collect_params_with_prefix()
     stored = [k[len(_PARAMETER) :] for k in arrays if k.startswith(_PARAMETER)]
     part = {name: named[name] for name in stored if name in named}
@@ -111,6 +122,8 @@ def trainer_arrays(trainer, names) -> dict:
 
 def restore_trainer(trainer, names, arrays: dict) -> None:
     """Set the momentum that `trainer_arrays` took; a parameter that had none starts without."""
+    import mxnet as mx
+
     updater = trainer._updaters[0]
     for i, (name, parameter) in enumerate(zip(names, trainer._params)):
         stored = arrays.get(_MOMENTUM + name)

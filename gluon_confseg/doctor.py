@@ -17,7 +17,12 @@ PINS = {"MXNet": "1.9.1", "NumPy": "1.23.5", "OpenCV": "4.11.0", "GluonCV": "0.1
 PACKAGES = {
     "MXNet": ("mxnet-cu112", "mxnet"),
     "NumPy": ("numpy",),
-    "OpenCV": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+    "OpenCV": (
+        "opencv-python-headless",
+        "opencv-contrib-python-headless",
+        "opencv-python",
+        "opencv-contrib-python",
+    ),
     "GluonCV": ("gluoncv",),
 }
 MODULES = {"OpenCV": "cv2", "GluonCV": "gluoncv"}
@@ -59,15 +64,17 @@ def examine(folder: Path | None = None) -> list[Finding]:
 
 
 def python() -> Finding:
-    """The interpreter."""
-    return Finding("Python", f"{platform.python_version()} at {sys.executable}")
+    """The interpreter, and where the package that it runs lies."""
+    kind = "in a checkout" if runtime.in_checkout() else "installed"
+    found = f"{platform.python_version()} at {sys.executable}; gluon-confseg {kind} in {runtime.PROJECT}"
+    return Finding("Python", found)
 
 
 def version(name: str) -> Finding:
     """One package's version, beside the one that this project was tested with."""
     found, pinned = runtime.version_of(*PACKAGES[name]), PINS[name]
     if found is None:
-        return Finding(name, "missing", problem=f"{name} is not installed: {runtime.REMEDY}.")
+        return Finding(name, "missing", problem=f"{name} is not installed: {runtime.remedy()}.")
     same = found == pinned or found.startswith(f"{pinned}.")
     return Finding(name, found, note=None if same else f"tested with {pinned}")
 
@@ -90,9 +97,11 @@ def gpus() -> Finding:
     described = [f"{gpu}: {'usable' if gpu.usable else 'no code in MXNet 1.9.1'}" for gpu in answer.found]
     note = None
     if answer.usable and runtime.wheel() == "cpu":
-        note = "the CPU wheel is installed: `make clean-venv` and any make target bring the CUDA wheel"
-    elif runtime.wheel() == "cuda" and not answer.usable and runtime.problem() is None:
-        note = "the CUDA wheel is installed and will compute on the CPU"
+        note = f"the CPU wheel is installed: {runtime.change_wheel('cuda')}"
+    elif not answer.usable:
+        note = "the recipes' profile full would take months here; the others are for CPUs"
+        if runtime.wheel() == "cuda" and runtime.problem() is None:
+            note += f"; the CUDA wheel is installed: {runtime.change_wheel('cpu')}"
     return Finding("GPUs", "; ".join(described) or f"none ({answer.problem})", note=note)
 
 
@@ -142,4 +151,4 @@ def attempt(name: str, task: Callable[[], str]) -> Finding:
         return Finding(name, task())
     except Exception as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return Finding(name, "no", problem=f"{name}: no, {first_line.rstrip('.')}; {runtime.REMEDY}.")
+        return Finding(name, "no", problem=f"{name}: no, {first_line.rstrip('.')}; {runtime.remedy(error)}.")

@@ -150,10 +150,10 @@ def checked_shares(normalized) -> np.ndarray:
     return shares
 
 
-def overlap(group, others) -> float:
-    """Largest intersection over union of `group` with one of `others` (each an iterable of classes)."""
+def overlap(group, candidates) -> float:
+    """Largest intersection over union of `group` with one of `candidates` (each an iterable of classes); 0 for none."""
     members = set(group)
-    return max((len(members & set(o)) / len(members | set(o)) for o in others), default=0.0)
+    return max((len(members & set(c)) / len(members | set(c)) for c in candidates), default=0.0)
 
 
 def automatic_threshold(normalized) -> float:

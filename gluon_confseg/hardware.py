@@ -1,14 +1,17 @@
 """What this machine has: physical cores, and GPUs that MXNet 1.9.1 has code for.
 
-Standard library only, nothing of its own package: the set-up loads this file before anything is installed.
+It imports the standard library only, nothing of its own package: the set-up loads this file before anything is
+installed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import glob
-import math
+import io
 import os
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +20,6 @@ BUILT_FOR: tuple[tuple[int, int], ...] = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6)
 
 _NAME_BYTES = 256
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
-_SHARED_QUOTA = 0.999  # a quota of 1.9995 cores is 2 cores
 
 
 class Gpu(NamedTuple):
@@ -93,77 +95,18 @@ def _device(driver: ctypes.CDLL, index: int) -> Gpu | None:
     return Gpu(index, name.value.decode("utf-8", "replace"), (major.value, minor.value))
 
 
-def physical_cores(root: str = "/") -> int:
-    """Physical cores that this process may use: within its affinity and CPU quota, without hyper-threads.
+def physical_cores() -> int:
+    """Physical cores that this process may use: at least 1, within its affinity and CPU quota.
 
-    At least 1.
-
-    root    where /sys and /proc are looked for
+    Where one of these leaves it fewer than the machine has, hyper-threads count as cores.
     """
-    allowed = _allowed_cpus()
-    cores = {_core_of(cpu, root) for cpu in allowed}
-    if None in cores:
-        cores = _cores_of_cpuinfo(allowed, root) or set(allowed)
-    quota = cpu_quota(root)
-    limit = len(cores) if quota is None else min(len(cores), math.floor(quota / _SHARED_QUOTA))
-    return max(1, limit)
+    import loky  # here, since the set-up loads this file before anything is installed
 
-
-def _allowed_cpus() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def _core_of(cpu: int, root: str) -> str | None:
-    """The hardware threads that share this one's core, as text: one text, one core."""
-    return _text(Path(root, f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"))
-
-
-def _cores_of_cpuinfo(allowed: set[int], root: str) -> set[tuple[str, str]] | None:
-    """(package, core) of each allowed CPU by /proc/cpuinfo; None where it does not say."""
-    cores = set()
-    for block in (_text(Path(root, "proc/cpuinfo")) or "").split("\n\n"):
-        pairs = (line.partition(":") for line in block.splitlines())
-        entry = {key.strip(): value.strip() for key, _, value in pairs}
-        if entry.get("processor", "").isdigit() and int(entry["processor"]) in allowed:
-            if "core id" not in entry:
-                return None
-            cores.add((entry.get("physical id", "0"), entry["core id"]))
-    return cores or None
-
-
-def cpu_quota(root: str = "/") -> float | None:
-    """CPUs that its control groups grant this process, as a number; None where nothing limits it."""
-    limits = [limit for limit in (_limit(folder) for folder in _cgroup_folders(root)) if limit is not None]
-    return min(limits) if limits else None
-
-
-def _cgroup_folders(root: str) -> list[Path]:
-    """Folders of this process's CPU control groups (version 2 and version 1), with their ancestors."""
-    mount = Path(root, "sys/fs/cgroup")
-    folders = []
-    for line in (_text(Path(root, "proc/self/cgroup")) or "0::/").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = mount / controllers if controllers else mount
-        inside = (base / group.strip("/")).relative_to(base)
-        folders += [base / inside, *(base / parent for parent in inside.parents)]
-    return folders + [mount, mount / "cpu"]
-
-
-def _limit(folder: Path) -> float | None:
-    """Quota over period of one control group."""
-    words = (_text(folder / "cpu.max") or "").split()
-    if not words:
-        words = [_text(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
-    try:
-        quota, period = float(words[0]), float(words[1])
-    except (ValueError, IndexError):
-        return None  # "max": no limit
-    return quota / period if quota > 0 and period > 0 else None
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter(
+            "ignore"
+        )  # without lscpu it warns, prints a traceback, and counts hyper-threads
+        return loky.cpu_count(only_physical_cores=True)
 
 
 def _text(path: Path) -> str | None:

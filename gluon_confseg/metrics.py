@@ -62,7 +62,7 @@ class ConfusionMatrix:
 
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes that occur; NaN where none does."""
-        return mean_of_defined(self.iou())
+        return mean_iou(self.counts, self.misses)
 
     def category_iou(self, categories) -> np.ndarray:
         """IoU of categories of classes; see `category_iou`."""
@@ -95,6 +95,11 @@ def iou(counts: np.ndarray, misses=0) -> np.ndarray:
     return _ratio(hits, counts.sum(0) + counts.sum(1) + misses - hits)
 
 
+def mean_iou(counts: np.ndarray, misses=0) -> float:
+    """mIoU: the mean of `iou` over the classes that occur in truth or prediction; NaN where none does."""
+    return mean_of_defined(iou(counts, misses))
+
+
 def category_iou(counts: np.ndarray, misses, categories) -> np.ndarray:
     """IoU where the classes of a category count as one: confusing them is no error.
 
@@ -118,11 +123,6 @@ def collapse(counts: np.ndarray, group) -> np.ndarray:
     counts = np.asarray(counts)
     members = SubnetSpace(group, len(counts)).members().astype(counts.dtype)
     return members @ counts @ members.T
-
-
-def mean_iou(counts: np.ndarray) -> float:
-    """mIoU of a (K, K) matrix of counts, rows truth; classes that occur nowhere are left out."""
-    return mean_of_defined(iou(counts))
 
 
 def mean_of_defined(values: np.ndarray) -> float:

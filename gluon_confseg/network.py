@@ -45,6 +45,14 @@ class SubnetNetwork(gluon.HybridBlock):
         """What its images are normalised with, (value / 255 - mean) / std: the encoder's own, or ImageNet's."""
         return {"mean": getattr(self.encoder, "mean", MEAN), "std": getattr(self.encoder, "std", STD)}
 
+    def initialize(self, init=None, ctx=None, verbose=False, force_reinit=False):
+        """As Gluon's. `build` has initialised everything, so this only moves it to `ctx`, without a warning each."""
+        parameters = self.collect_params()
+        if force_reinit or any(parameter._data is None for parameter in parameters.values()):
+            super().initialize(init or mx.init.Uniform(), ctx, verbose, force_reinit)
+        elif ctx is not None:
+            parameters.reset_ctx(ctx)
+
     def hybrid_forward(self, F, images):
         """All subnets' logits."""
         features = self.encoder(images)

@@ -25,6 +25,9 @@ class Progress:
     total       number of steps in all; `initial` of them were done before (a resumed run) and do not count in
                 the rate
     unit        what one step is, in the singular
+    whole       (a `WholeRun`, the kind of its work that the steps are): they are counted there, and what the whole run
+                still takes is shown
+    brief       part of other work: of less than `interval` seconds nothing is left on the screen
     stream      where to, stderr if not given; a terminal gets a bar, anything else a plain line every
                 `interval` seconds and one at the end
     """
@@ -38,6 +41,8 @@ class Progress:
         *,
         prefix: str = "",
         initial: int = 0,
+        whole: tuple | None = None,
+        brief: bool = False,
         interval: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -45,11 +50,12 @@ class Progress:
         self.stream = sys.stderr if stream is None else stream
         self.done, self.initial, self.interval, self.clock = int(initial), int(initial), interval, clock
         self.figures: dict = {}
+        self._whole, self._brief = whole, brief
         self._bar: tqdm | None = None
-        self._began = self._last_line = clock()
+        self._began = self._last_line = self._last_step = clock()
 
     def __enter__(self) -> Progress:
-        self._began = self._last_line = self.clock()
+        self._began = self._last_line = self._last_step = self.clock()
         if self.stream.isatty():
             self._bar = _Bar(
                 desc=self.name,
@@ -59,6 +65,7 @@ class Progress:
                 file=self.stream,
                 bar_format=BAR,
                 ncols=_width(self.stream),
+                leave=not self._brief,
                 nrows=24,  # tqdm hides the bar on a terminal that calls itself 0 high
                 mininterval=0.2,
             )
@@ -67,6 +74,11 @@ class Progress:
     def update(self, n: int = 1, **figures: float) -> None:
         """Count `n` steps more; `figures` (a loss, a score) are shown behind the rate until others come."""
         self.done += n
+        if self._whole is not None and n:
+            run, kind = self._whole
+            run.count(kind, self.clock() - self._last_step, n)
+            self._last_step = self.clock()
+            figures = {**figures, "the whole run": run.left()}
         self.figures.update(figures)
         if self._bar is not None:
             if figures:
@@ -79,6 +91,8 @@ class Progress:
     def __exit__(self, error: object, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
+        elif error is None and self._brief and self.clock() - self._began < self.interval:
+            return
         elif error is None:
             self._print(self._summary())
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 
-
 from .errors import RunError, did_you_mean
 from .inference import PLAIN as WHOLE_IMAGES
 from .inference import TTA, Inference
@@ -29,12 +28,13 @@ class Part:
     draws: int
     rule: str = ""
     has_groups: bool = True
+    trains_subnets: bool = False
     has_learned_fusion: bool = False
 
 
 PARTS = {
     "subnet0": Part("encoder and subnet 0", 1, rule="subnet0", has_groups=False),
-    "subnets": Part("subnets on the frozen encoder", 2),
+    "subnets": Part("subnets on the frozen encoder", 2, trains_subnets=True),
     "fusion": Part("the learned fusion", 3, rule="learned", has_learned_fusion=True),
 }
 
@@ -106,6 +106,11 @@ class Phase:
     def part(self) -> Part:
         """What it trains."""
         return PARTS[self.trains]
+
+    @property
+    def reads_matrix(self) -> bool:
+        """Whether its loss or its groups come from a training matrix."""
+        return not SETTINGS["matrix"].idle(self)
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of a step of `steps`: linear decay to 0 (Section 4), or poly; linear warm-up before it."""
@@ -190,7 +195,7 @@ class Recipe:
         asked = [self.rule_of(cell) for cell in cells if (cell.phase, cell.tta) == (phase.name, tta)]
         if tta == "single":
             asked = [self.rule_at(phase), *asked]
-            asked += self.other_rules if phase.trains == "subnets" and len(asked) > 1 else ()
+            asked += self.other_rules if phase.part.trains_subnets and len(asked) > 1 else ()
         return list(dict.fromkeys(asked))
 
     def choose(self, keys=None) -> tuple:
@@ -213,8 +218,7 @@ class Recipe:
 
     def measured(self, phases=None) -> set:
         """The phases whose training matrix others read for weights or groups."""
-        reads = SETTINGS["matrix"].idle
-        return {phase.matrix for phase in phases or self.phases if not reads(phase)}
+        return {phase.matrix for phase in phases or self.phases if phase.reads_matrix}
 
     def override(self, assignments) -> Recipe:
         """The recipe with settings changed by name, in order.
@@ -495,8 +499,7 @@ def _check_names(declared: Declared, phases: dict) -> None:
     """Whatever phases and cells name is there, and earlier."""
     order = list(phases)
     for number, (name, found) in enumerate(phases.items()):
-        reads = not SETTINGS["matrix"].idle(found)
-        if reads and found.matrix not in order[:number]:
+        if found.reads_matrix and found.matrix not in order[:number]:
             raise RunError(f"phase {name} reads the matrix of {found.matrix}, which is no earlier phase")
         if found.start and any(key in declared.phases[number]["own"] for key in NETWORK):
             raise RunError(f"phase {name} goes on with the network of {found.start}: it can't have another")
@@ -510,7 +513,7 @@ def _check_names(declared: Declared, phases: dict) -> None:
 
 def _check_effects(recipe: Recipe) -> None:
     """RunError for a setting that was given and would do nothing."""
-    for of_phase, key, group, _, typed in recipe.declared.changes:
+    for of_phase, key, _, _, typed in recipe.declared.changes:
         setting = SETTINGS[key]
         where = (
             [recipe] if setting.of == "recipe" else [p for p in recipe.phases if of_phase in (None, p.name)]

@@ -1,17 +1,13 @@
-"""What a finished run says: groups.json, results.json, the matrices of its cells, and prediction panels (Fig. 8)."""
+"""What a finished run says of itself: groups.json, results.json, and prediction panels (Fig. 8). Writes nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import cv2
-import mxnet as mx
 import numpy as np
 
-from . import build, engine, files, groups, metrics
-from .datasets import normalize
-from .fusion import Fusion
-from .inference import TTA
+from . import build, groups, metrics
 
 SCHEMA = 2
 PANELS = 6
@@ -22,42 +18,15 @@ NOT_RUN = (
 )
 
 
-def conclude(recipe, cells, left_out: dict, data, folder, device=None) -> None:
-    """Write what the report reads, from what the run folder holds.
-
-    cells      those that were scored
-    left_out   phase -> why it was not trained
-    """
-    per_image = {cell.key: of_cell(recipe, cell, data, folder) for cell in cells}
-    folder.save_matrices({key: counts.sum(0) for key, counts in per_image.items()})
-    used = groups_used(recipe, data, folder)
-    folder.write("groups.json", groups_record(recipe, data, folder, used))
-    write_panels(recipe, cells, per_image, used, data, folder, device)
-    folder.write("results.json", record(recipe, cells, left_out, per_image, used, data, folder))
-
-
-def of_cell(recipe, cell, data, folder) -> np.ndarray:
-    """(images, K, K) int64 counts of a cell."""
-    return folder.evaluation(cell.phase, cell.tta, data.val.split)[recipe.rule_of(cell)]
-
-
-def groups_used(recipe, data, folder) -> list:
-    """The groups that get subnets, of the first phase that trains any; there may be none."""
-    with_subnets = next((p for p in recipe.phases if p.trains == "subnets"), None)
-    if with_subnets is None or build.why_left_out(recipe, with_subnets, data.labels, folder):
-        return []
-    return build.groups_of(recipe, with_subnets, data.labels, folder)
-
-
-def groups_record(recipe, data, folder, used: list) -> dict:
+def groups_record(recipe, used: list, matrix: np.ndarray, labels) -> dict:
     """The groups that got subnets, with their confusion in the training matrix, and what discovery finds there."""
-    shares = metrics.normalize(folder.training_matrix(recipe.matrix_phase))
+    shares = metrics.normalize(matrix)
 
     def described(found) -> list:
         return [
             {
                 "classes": [int(k) for k in group],
-                "names": [data.labels.classes[k] for k in group],
+                "names": [labels.classes[k] for k in group],
                 "confusion": groups.inside(shares, group),
             }
             for group in found
@@ -73,16 +42,26 @@ def groups_record(recipe, data, folder, used: list) -> dict:
 
 def source(recipe) -> str:
     """Where the groups come from, in words."""
-    kinds = {phase.groups.split()[0] for phase in recipe.phases if phase.trains == "subnets"}
+    kinds = {phase.groups.split()[0] for phase in recipe.phases if phase.part.trains_subnets}
     if "paper" in kinds:
         return "paper, Table 1" if recipe.data == "cityscapes" else "paper, Section 4.2"
     return "given" if kinds - {"discover", "random", "whole", "one"} else "discovered"
 
 
-def record(recipe, cells, left_out: dict, per_image: dict, used: list, data, folder) -> dict:
-    """Everything that the report shows, but for the matrices."""
+def record(
+    recipe, data, *, cells, left_out: dict, counts: dict, used: list, matrix: np.ndarray, log: list
+) -> dict:
+    """Everything that the report shows, but for the matrices.
+
+    cells      those that were scored
+    left_out   phase -> why it was not trained
+    counts     cell's key -> rule -> (K, K) counts of its network by every rule that was evaluated
+    used       the groups that got subnets
+    matrix     (K, K) training matrix
+    log        the records of log.jsonl
+    """
     val, first = data.val, recipe.phases[0]
-    shares = metrics.normalize(folder.training_matrix(recipe.matrix_phase))
+    shares = metrics.normalize(matrix)
     return {
         "schema": SCHEMA,
         "recipe": recipe.name,
@@ -107,19 +86,19 @@ def record(recipe, cells, left_out: dict, per_image: dict, used: list, data, fol
             "discovered": [list(g) for g in groups.discover(shares)],
         },
         "paper": {"table": recipe.paper_table, "encoder": recipe.paper_encoder, "data": recipe.paper_data},
-        "cells": [cell_record(recipe, cell, per_image[cell.key].sum(0), data) for cell in cells],
+        "cells": [cell_record(recipe, cell, counts[cell.key][recipe.rule_of(cell)], data) for cell in cells],
         "left_out": [
             {"cell": cell.key, "why": left_out[cell.phase]} for cell in recipe.cells if cell.phase in left_out
         ],
-        "other_rules": other_rules(recipe, cells, data, folder),
-        "phases": phase_scores(folder),
+        "other_rules": other_rules(recipe, cells, counts),
+        "phases": phase_scores(log),
         "not_run": [] if recipe.profile == "full" and recipe.data == "cityscapes" else [NOT_RUN],
     }
 
 
 def network_record(recipe) -> dict:
     """Encoder, stride, heads and rule, of the phase that has most of them."""
-    phase = next((p for p in recipe.phases if p.trains == "subnets"), recipe.phases[0])
+    phase = next((p for p in recipe.phases if p.part.trains_subnets), recipe.phases[0])
     names = ("encoder", "output_stride", "last_stage", "subnets", "rule")
     return {
         **{name: getattr(phase, name) for name in names},
@@ -187,21 +166,21 @@ def scores(counts: np.ndarray) -> dict:
     }
 
 
-def other_rules(recipe, cells, data, folder) -> list:
+def other_rules(recipe, cells, counts: dict) -> list:
     """The cells with subnets, fused by the other rules."""
     rows = []
     for cell in (cell for cell in cells if cell.subnets != "0"):
-        counted = folder.evaluation(cell.phase, cell.tta, data.val.split)
-        asked = (recipe.rule_of(cell), *(rule for rule in recipe.other_rules if rule in counted))
+        asked = (recipe.rule_of(cell), *(rule for rule in recipe.other_rules if rule in counts[cell.key]))
         rows += [
-            {"cell": cell.key, "rule": rule, **scores(counted[rule].sum(0))} for rule in dict.fromkeys(asked)
+            {"cell": cell.key, "rule": rule, **scores(counts[cell.key][rule])}
+            for rule in dict.fromkeys(asked)
         ]
     return rows
 
 
-def phase_scores(folder) -> list:
-    """Each phase's last scores on training and validation images, from the log."""
-    last = {r["phase"]: r for r in folder.logged() if "val_mean_iou" in r}
+def phase_scores(log: list) -> list:
+    """Each phase's last scores on training and validation images."""
+    last = {r["phase"]: r for r in log if "val_mean_iou" in r}
     names = ("epoch", "val_mean_iou", "train_mean_iou", "worst")
     return [{"phase": phase, **{n: r[n] for n in names if n in r}} for phase, r in last.items()]
 
@@ -209,40 +188,21 @@ def phase_scores(folder) -> list:
 # ---- panels
 
 
-def write_panels(recipe, cells, per_image: dict, used: list, data, folder, device) -> None:
-    """Crops where the cells differ most inside the groups, and one where the last cell did worst: Fig. 8.
-
-    None where there are more cells than can stand side by side: their networks would not fit in memory together.
-    """
-    place = folder.path / "panels"
-    chosen = (
-        choose_panels(per_image[cells[0].key], per_image[cells[-1].key], used)
-        if len(cells) <= ABREAST
-        else []
-    )
-    networks = {}
-    for cell in cells if chosen else ():
-        if cell.phase not in networks:
-            networks[cell.phase] = build.load(recipe.phase(cell.phase), folder, device)
-    records = []
-    for index, pair, worse in chosen:
-        name, (image, mask) = data.val.names[index].replace("/", "_"), data.val[index]
-        pictures = {"image": cv2.cvtColor(image, cv2.COLOR_RGB2BGR), "truth": mask}
-        for cell in cells:
-            network, rule = networks[cell.phase], recipe.rule_of(cell)
-            views = recipe.evaluation if cell.tta == "single" else TTA[cell.tta]
-            images = mx.nd.array(normalize(image, **network.normalisation)[None], ctx=device)
-            fusions = {rule: Fusion.of(network, rule)}
-            pictures[cell.key] = engine.predict(network, fusions, images, views)[rule][0]
-        for key, picture in pictures.items():
-            files.write_bytes(place / name / f"{key}.png", cv2.imencode(".png", picture)[1].tobytes())
-        first, last = pictures[cells[0].key], pictures[cells[-1].key]
-        changed = (mask == pair[0]) & ((first == pair[1]) != (last == pair[1]))
-        i, j = (data.val.classes[k] for k in pair)
-        why = f"{i} taken for {j}" + (", worse with the last cell" if worse else "")
-        box = _box(changed, mask.shape)
-        records.append({"name": name, "why": why, "worse": worse, "box": box, "classes": list(pair)})
-    folder.write("panels/panels.json", records)
+def panel(index: int, pair: tuple, worse: bool, dataset, answers: dict) -> tuple:
+    """(what panels.json says of a panel, its pictures by name) of an image and every cell's prediction of it."""
+    image, mask = dataset[index]
+    pictures = {"image": cv2.cvtColor(image, cv2.COLOR_RGB2BGR), "truth": mask, **answers}
+    first, last = list(answers.values())[0], list(answers.values())[-1]
+    changed = (mask == pair[0]) & ((first == pair[1]) != (last == pair[1]))
+    i, j = (dataset.classes[k] for k in pair)
+    about = {
+        "name": dataset.names[index].replace("/", "_"),
+        "why": f"{i} taken for {j}" + (", worse with the last cell" if worse else ""),
+        "worse": worse,
+        "box": _box(changed, mask.shape),
+        "classes": list(pair),
+    }
+    return about, {name: cv2.imencode(".png", picture)[1].tobytes() for name, picture in pictures.items()}
 
 
 def choose_panels(before: np.ndarray, after: np.ndarray, used: list) -> list:

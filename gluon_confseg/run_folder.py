@@ -15,11 +15,12 @@ import json
 import re
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, files, losses
+from . import checkpoint, files
 from .errors import CheckpointError, RunError
 from .progress import Progress, say
 
@@ -199,7 +200,6 @@ class RunFolder:
     def save_best(self, phase: str, at: Position, network, about: dict, score: float) -> None:
         """Keep the network beside the last one where its validation is the best so far."""
         if at.best is None or score > at.best:
-            at.best = score
             meta = {
                 **about,
                 "phase": phase,
@@ -208,6 +208,7 @@ class RunFolder:
                 "mean_iou": score,
             }
             checkpoint.save(self.best(phase), checkpoint.network_arrays(network), meta)
+            at.best = score  # not before it is on the disk: a signal in between saves `at`
 
     def finish(self, phase: str, network, about: dict) -> None:
         """Save a phase's result and drop its intermediate states."""
@@ -253,14 +254,16 @@ class RunFolder:
             self._known[name] = self.matrices()[name]
         return self._known[name]
 
-    def statistics(self, dataset) -> losses.LabelStatistics:
-        """How many pixels each class has in the training split; counted once."""
+    def statistics(self, dataset):
+        """`losses.LabelStatistics`: how many pixels each class has in the training split; counted once."""
+        from .losses import LabelStatistics
+
         file = self.path / "statistics.json"
         if file.exists():
             try:
-                return losses.LabelStatistics.from_record(read_json(file))
-            except (RunError, ValueError) as error:
-                say(f"{file}: is damaged ({error}); it is counted again")
+                return LabelStatistics.from_record(read_json(file))
+            except (RunError, ValueError):
+                say(f"{file}: is damaged; it is counted again")
         with Progress("counting labels", len(dataset), "image") as bar:
 
             def masks():
@@ -268,7 +271,7 @@ class RunFolder:
                     yield dataset[index][1]
                     bar.update(1)
 
-            counted = losses.LabelStatistics.count(masks(), dataset.labels.num_classes)
+            counted = LabelStatistics.count(masks(), dataset.labels.num_classes)
         files.write_json(file, counted.record())
         return counted
 
@@ -294,8 +297,8 @@ class RunFolder:
         """Add this session's time to timing.json: kept apart, since all other results are the same for every run."""
         file = self.path / "timing.json"
         try:
-            sessions = list(read_json(file)["sessions"]) if file.exists() else []
-        except (RunError, KeyError, TypeError):
+            sessions = [float(s) for s in read_json(file)["sessions"]] if file.exists() else []
+        except (RunError, KeyError, TypeError, ValueError):
             say(f"{file}: is damaged; the time of earlier sessions is lost")
             sessions = []
         # a session that found everything done would only blur the sum
@@ -307,50 +310,52 @@ class RunFolder:
 # ---- reading
 
 
-def read_json(path) -> dict:
-    """A JSON file of a run. Raises RunError where it is missing or damaged."""
+AGAIN = "run the same command again into this folder: what is finished is not repeated"
+
+
+def read_json(path, remedy: str = AGAIN):
+    """A JSON file of a run. Raises RunError, which ends with the remedy, where it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            f"{path}: there is no such file, so the run did not end or this is no run folder; {remedy}"
+        ) from None
     except OSError as error:
-        raise RunError(f"{path}: can't be read ({error.strerror}); is this a run folder?") from error
+        raise RunError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
     except ValueError as error:
-        raise RunError(f"{path}: is damaged ({error}); delete it and run again") from error
+        raise RunError(f"{path}: is damaged ({error}); delete it and {remedy}") from error
 
 
 def read_log(path) -> list:
     """The records of a log.jsonl, none where there is no such file. Raises RunError for a line that is no record."""
-    path = Path(path)
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+    path, records = Path(path), []
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
         try:
-            records.append(json.loads(line))
-            records[-1]["phase"], records[-1]["epoch"]
+            record = json.loads(line)
+            record["phase"], record["epoch"]
         except (ValueError, KeyError, TypeError):
             raise RunError(
-                f"{path}: line {number} is no record of an epoch; delete that line and run again"
+                f"{path}: line {number} is no record of an epoch; delete that line and {AGAIN}"
             ) from None
+        records.append(record)
     return records
 
 
-def read_matrices(path) -> dict:
+def read_matrices(path, remedy: str = AGAIN) -> dict:
     """The arrays of an .npz file by name. Raises RunError where it is missing, damaged, or holds more than arrays."""
     try:
+        if not zipfile.is_zipfile(path):
+            Path(path).open("rb").close()
+            raise RunError(f"{path}: is no .npz file, or cut short; {remedy}")
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
-        raise RunError(
-            f"{path}: there is no such file; is this the run folder of a training that ended?"
-        ) from None
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zipfile.zlib.error,
-    ) as error:
-        raise RunError(f"{path}: is damaged, or holds more than arrays ({error})") from error
+        raise RunError(f"{path}: there is no such file; {remedy}") from None
+    except OSError as error:
+        raise RunError(f"{path}: can't be read ({error.strerror or error}); check the file") from error
+    except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path}: is damaged, or holds more than arrays ({error}); {remedy}") from error
 
 
 def read_evaluation(path, phase: str, tta: str = "single", split: str = "val") -> dict:

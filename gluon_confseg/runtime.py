@@ -23,8 +23,8 @@ from gluon_confseg.errors import RunError
 if TYPE_CHECKING:
     import mxnet as mx
 
-REMEDY = "`make clean-venv` and then any make target sets it up again"
-TO_CPU = f"with CONFSEG_MXNET=cpu set, {REMEDY} with the CPU wheel"
+PROJECT = Path(__file__).resolve().parent.parent  # a checkout, or the site-packages of an installed package
+OPENCV = "opencv-python-headless==4.11.0.86"
 CUDA_WHEEL = "The CUDA wheel of MXNet is installed"
 MAX_SEED = 2**31 - 1
 WORKER = "CONFSEG_LOADER_WORKER"  # set in the data loader's processes, which never import MXNet
@@ -58,6 +58,39 @@ class _Refusal(importlib.abc.MetaPathFinder):
         return None
 
 
+def in_checkout() -> bool:
+    """Whether this package lies in a checkout, whose Makefile makes an environment."""
+    return (PROJECT / "requirements" / "setup_env.py").exists()
+
+
+def in_its_environment() -> bool:
+    """Whether this interpreter is of an environment that the checkout's Makefile made."""
+    return in_checkout() and PROJECT in Path(sys.prefix).parents
+
+
+def remedy(error: Exception | None = None) -> str:
+    """What brings a whole environment, or what an import failed for: the end of a sentence, without the full stop."""
+    if error is not None and any(name in str(error) for name in ("libGL.so", "libgthread", "libX11")):
+        return f"`pip install --force-reinstall --no-deps {OPENCV}` brings OpenCV without windows"
+    if in_its_environment():
+        return "`make clean-venv` and then any make target sets it up again"
+    if in_checkout():
+        return f"`make setup` makes an environment with all of it, whose Python is {PROJECT / '.venv/bin/python'}"
+    return "`pip install .` in a checkout of gluon-confseg, in a new environment, sets it up again"
+
+
+def change_wheel(to: str) -> str:
+    """How this environment gets the other MXNet wheel, "cpu" or "cuda"; a whole sentence without the full stop."""
+    if in_its_environment():
+        return f"with CONFSEG_MXNET={to} set, {remedy()} with the {to.upper()} wheel"
+    if to == "cpu":
+        return "`pip uninstall --yes mxnet-cu112` and then `pip install mxnet==1.9.1` bring the CPU wheel"
+    return (
+        "`pip install '.[cuda]'` in a checkout, `pip uninstall --yes mxnet` and then `pip install mxnet-cu112==1.9.1` "
+        "bring the CUDA wheel"
+    )
+
+
 def prepare() -> str | None:
     """Set the OpenMP threads and load the CUDA libraries, before MXNet is imported. Returns `problem()`."""
     if os.environ.get(WORKER):
@@ -88,15 +121,18 @@ def check() -> None:
 
 
 def threads() -> int | None:
-    """OpenMP threads that this process asks for; None where OMP_NUM_THREADS is unset or no number."""
+    """OpenMP threads that this process asks for; None where OMP_NUM_THREADS is unset or no number from 1.
+
+    Of a list, "4,2", it is the first: the others are for parallel work inside of parallel work.
+    """
     value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(value) if value.isdigit() else None
+    return int(value) or None if value.isdecimal() else None
 
 
 def _set_threads() -> None:
-    # MXNet takes half of the processors unless told; OMP_PLACES stays untouched (apache/mxnet#14087)
-    if not os.environ.get("OMP_NUM_THREADS", "").strip():
-        os.environ["OMP_NUM_THREADS"] = str(hardware.physical_cores())
+    # MXNet takes half of the processors unless told, and ends the process where it is told anything but one number;
+    # OMP_PLACES stays untouched (apache/mxnet#14087)
+    os.environ["OMP_NUM_THREADS"] = str(threads() or hardware.physical_cores())
 
 
 def _warn_of_late_call() -> None:
@@ -143,13 +179,20 @@ def _wrong_versions() -> str | None:
     python = sys.version_info[:2]
     if not (3, 8) <= python <= (3, 11):
         found = f"{python[0]}.{python[1]}"
-        return f"This is Python {found}, and NumPy 1.23, which MXNet needs, is for 3.8 to 3.11: {REMEDY}."
+        return f"This is Python {found}, and NumPy 1.23, which MXNet needs, is for 3.8 to 3.11: {remedy()}."
     if wheel() is None:
-        return f"MXNet is not installed: `pip install mxnet==1.9.1`, or {REMEDY}."
+        return f"MXNet is not installed: `pip install mxnet==1.9.1`, or {remedy()}."
+    if version_of("mxnet") and version_of("mxnet-cu112"):
+        return (
+            "Both MXNet wheels are installed, and the files of one lie over the other's: `pip uninstall --yes mxnet "
+            "mxnet-cu112`, and then `pip install mxnet==1.9.1` for the CPU, or mxnet-cu112==1.9.1 for GPUs."
+        )
     numpy = version_of("numpy") or "0"
     if tuple(int(part) for part in numpy.split(".")[:2]) >= (1, 24):
-        remedy = f"`pip install numpy==1.23.5`, or {REMEDY}"
-        return f"NumPy {numpy} is installed, and MXNet 1.9.1 needs one before 1.24: {remedy}."
+        return (
+            f"NumPy {numpy} is installed, and MXNet 1.9.1 needs one before 1.24: `pip install numpy==1.23.5`, or "
+            f"{remedy()}."
+        )
     return None
 
 
@@ -161,7 +204,7 @@ def _missing_libraries() -> str | None:
     if wheel() != "cuda":
         return None
     if _load("libcuda.so.1") is None:
-        return f"{CUDA_WHEEL}, but there is no NVIDIA driver (libcuda.so.1): install it, or, {TO_CPU}."
+        return f"{CUDA_WHEEL}, but there is no NVIDIA driver (libcuda.so.1): install it, or, {change_wheel('cpu')}."
     return _preload_cuda()
 
 
@@ -170,8 +213,16 @@ def _preload_cuda() -> str | None:
     for package, folder, library in CUDA_LIBRARIES:
         candidates = [str(Path(root, folder, "lib", library)) for root in _nvidia_folders()]
         if all(_load(candidate) is None for candidate in [*candidates, library]):
-            return f"{CUDA_WHEEL}, but {library} of {package} can't be loaded: {REMEDY}."
+            return f"{CUDA_WHEEL}, but {library} of {package} can't be loaded: {_bring(package)}."
     return None
+
+
+def _bring(package: str) -> str:
+    return (
+        remedy()
+        if in_its_environment()
+        else f"`pip install {package}`, or `pip install '.[cuda]'` in a checkout"
+    )
 
 
 def _nvidia_folders() -> list[str]:
@@ -195,7 +246,8 @@ def devices() -> list[mx.Context]:
         return [mx.cpu()]
     answer = hardware.gpus()
     if not answer.usable:
-        warnings.warn(f"{no_gpu(answer)}: computing on the CPU; {TO_CPU}.", RuntimeWarning, stacklevel=2)
+        told = f"{no_gpu(answer)}: computing on the CPU; {change_wheel('cpu')}."
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
     return [mx.gpu(gpu.index) for gpu in answer.usable] or [mx.cpu()]
 
 

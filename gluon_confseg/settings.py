@@ -158,7 +158,7 @@ def _not_confusion(phase) -> str:
 
 
 def _no_subnets(phase) -> str:
-    return "" if phase.trains == "subnets" else f"it trains {phase.trains}, not subnets"
+    return "" if phase.part.trains_subnets else f"it trains {phase.trains}, not subnets"
 
 
 def _max_groups(phase) -> str:
@@ -168,7 +168,7 @@ def _max_groups(phase) -> str:
 
 
 def _matrix(phase) -> str:
-    if phase.loss == "confusion_ce" or (phase.trains == "subnets" and phase.groups.split()[0] in GROUPS[1:]):
+    if phase.loss == "confusion_ce" or (phase.part.trains_subnets and phase.groups.split()[0] in GROUPS[1:]):
         return ""
     return "neither its loss nor its groups come from a training matrix"
 
@@ -270,7 +270,7 @@ def _recipe_settings() -> list:
         Setting("seed", "a whole number from 0", whole(0), "of initial values, order and crops", **recipe),
         Setting("train_split", "the name of a split", text, "the split to train on", **recipe),
         Setting("matrix_images", "a whole number from 1, or none", whole(1, none=True),
-                "training images that a training matrix counts, evenly spaced; none: all", of="recipe", idle=_no_matrix),
+                "training images that a training matrix counts; none: all", of="recipe", idle=_no_matrix),
         Setting("validate_every", "a whole number from 0", whole(0),
                 "epochs between validations; 0: only when a phase ends", **recipe),
         Setting("other_rules", f"some of {', '.join(RULES)}, or none",

@@ -8,15 +8,17 @@ import zlib
 import mxnet as mx
 import numpy as np
 
-from . import engine, metrics, results, runtime
-from .build import Data, build, load, steps_per_epoch, why_left_out
-from .errors import Stopped
+from . import engine, files, losses, metrics, results, runtime
+from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
+from .datasets import normalize
+from .errors import RunError, Stopped
+from .fusion import Fusion
 from .inference import PLAIN, TTA
 from .progress import Progress, WholeRun, say
 from .report import costs
 from .signals import Signals
 
-SAMPLE = 30  # training images that are scored beside the validation images when a phase ends
+SAMPLE = 30  # training images, at most, that are scored beside the validation images when a phase ends
 APART = 0.15  # mIoU of training images above that of validation images, from which on it is said
 WEIGHTS = {"subnets": 0.7, "fusion": 0.7, "image": 0.5}  # about how long each takes beside a step of subnet 0
 
@@ -35,14 +37,22 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
     whole = WholeRun(_work(recipe, phases, data, folder), WEIGHTS)
     for number, phase in enumerate(phases, 1):
         title = f"phase {number} of {len(phases)}: {describe(phase)}"
-        why = left_out.get(phase.start) or why_left_out(recipe, phase, data.labels, folder)
+        matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
+        why = left_out.get(phase.start) or why_left_out(phase, data.labels, matrix)
         if why:
             left_out[phase.name] = why
             say(f"{title} is left out: {why}")
             continue
         if not folder.finished(phase.name):
             network, step, batches = build(
-                recipe, phase, data, folder, device=device, list_weights=list_weights
+                phase,
+                data,
+                seed=recipe.seed,
+                matrix=matrix,
+                statistics=folder.statistics(data.train) if phase.loss in losses.OTHER_LOSSES else None,
+                start=folder.checkpoint(phase.start) if phase.start else None,
+                device=device,
+                list_weights=list_weights,
             )
             rules = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
             trainer = engine.sgd(step.parameters(), **rules)
@@ -50,7 +60,8 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
             steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
             about = _about(recipe, phase, data, steps)
             whole.drop(phase.trains, done)
-            with batches, Signals() as signals, Progress(title, steps, initial=done) as bar:
+            bar = Progress(title, steps, initial=done, whole=(whole, phase.trains))
+            with batches, Signals() as signals, bar:
                 try:
                     for epoch in range(at.epoch, phase.epochs):
                         for batch in batches.epoch(epoch, at.batch):
@@ -58,20 +69,24 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                                 clock, number_of_step = time.monotonic(), epoch * per_epoch + at.batch
                                 trainer.set_learning_rate(phase.rate_at(number_of_step, steps))
                                 mx.random.seed(_draws(batches.seed, phase, number_of_step))
-                                losses = step(engine.on_device(batch.images, device), batch.labels)
-                                mean = at.add(losses, batch.names)
+                                terms = step(engine.on_device(batch.images, device), batch.labels)
+                                mean = at.add(terms, batch.names)
                                 trainer.step(len(batch.names))
                                 at.seconds += time.monotonic() - clock
-                                whole.count(phase.trains, time.monotonic() - clock)
                                 folder.save_if_due(phase.name, at, network, trainer)
-                            bar.update(1, loss=mean, **{"the whole run": whole.left()})
+                            bar.update(1, loss=mean)
                         record = _closed(phase, at, steps)
                         if _validates(recipe, phase, epoch):
-                            record.update(
-                                validate(recipe, phase, epoch, network, data, folder, cells, device, whole)
-                            )
-                            folder.save_best(phase.name, at, network, about, record["val_mean_iou"])
-                            bar.update(0, **_shown(record))
+                            ends = epoch == phase.epochs - 1
+                            rules = recipe.rules_at(phase, cells) if ends else [recipe.rule_at(phase)]
+                            views = {"device": device, "inference": recipe.evaluation}
+                            found, counts = validate(network, data.val, rules, whole, **views)
+                            record.update(found)
+                            if ends:  # for the cells that are read from this network
+                                folder.save_evaluation(phase.name, counts, split=data.val.split)
+                                record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
+                            folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
+                            bar.update(0, **_shown(phase, record))
                         with signals.held():
                             folder.log(record)
                             at.next_epoch()
@@ -81,9 +96,12 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                     raise
             folder.finish(phase.name, network, about)
         measure_training_set(recipe, phase, phases, data, folder, device)
-    cells = [cell for cell in cells if cell.phase not in left_out]
+    chosen, cells = cells, [cell for cell in cells if cell.phase not in left_out]
+    if not cells:
+        why = "; ".join(dict.fromkeys(left_out[cell.phase] for cell in chosen))
+        raise RunError(f"there is nothing to score ({', '.join(cell.key for cell in chosen)}): {why}")
     score(recipe, cells, data, folder, device)
-    results.conclude(recipe, cells, left_out, data, folder, device)
+    conclude(recipe, cells, left_out, data, folder, device)
     folder.add_time(time.monotonic() - began)
 
 
@@ -98,37 +116,38 @@ def describe(phase) -> str:
 # ---- scores
 
 
-def validate(recipe, phase, epoch: int, network, data: Data, folder, cells, device, whole: WholeRun) -> dict:
-    """Scores of the network as it is, for the log: of the validation images, when a phase ends of training images too.
-
-    The counts at a phase's end are kept, for the cells that are read from its network.
-    """
-    rule, ends = recipe.rule_at(phase), epoch == phase.epochs - 1
-    rules, began = (recipe.rules_at(phase, cells) if ends else [rule]), time.monotonic()
-    settings = {"device": device, "inference": recipe.evaluation}
-    counts = counted("validation", network, data.val, range(len(data.val)), rules, **settings)
-    whole.count("image", time.monotonic() - began, len(data.val))
-    matrix = counts[rule].sum(0)
-    record = {"val_mean_iou": metrics.mean_iou(matrix), "worst": worst_pair(matrix, data.val.classes)}
-    if ends:
-        folder.save_evaluation(phase.name, counts, split=data.val.split)
-        sample = spread_indices(len(data.train), SAMPLE)
-        seen = counted("training images", network, data.train, sample, [rule], **settings)[rule].sum(0)
-        record["train_mean_iou"] = metrics.mean_iou(seen)
-        if record["train_mean_iou"] - record["val_mean_iou"] > APART:
-            say(
-                f"{phase.name}: mIoU is {100 * record['train_mean_iou']:.1f} on training images and "
-                f"{100 * record['val_mean_iou']:.1f} on validation images: the network knows its training images "
-                "by heart; more of them help, or fewer epochs"
-            )
-    return record
+def validate(network, dataset, rules, whole: WholeRun, **views) -> tuple:
+    """(scores by the first of the rules, for the log; rule -> (images, K, K) counts) of a network as it is."""
+    every = range(len(dataset))
+    counts = counted(
+        "validation", network, dataset, every, rules, whole=(whole, "image"), brief=True, **views
+    )
+    matrix = counts[rules[0]].sum(0)
+    return {"val_mean_iou": metrics.mean_iou(matrix), "worst": worst_pair(matrix, dataset.classes)}, counts
 
 
-def counted(title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN) -> dict:
-    """rule -> (images, K, K) int64 counts of these images, with progress."""
+def score_sample(network, data: Data, rule: str, **views) -> float:
+    """mIoU on some training images, which is set beside that on validation images when a phase ends."""
+    sample = spread_indices(len(data.train), sample_size(data.val))
+    counts = counted("training images", network, data.train, sample, [rule], brief=True, **views)
+    return metrics.mean_iou(counts[rule].sum(0))
+
+
+def sample_size(val) -> int:
+    """How many training images are scored beside the validation images: no more than there are of those."""
+    return min(SAMPLE, len(val))
+
+
+def validations(recipe, phase) -> int:
+    """How often a phase is validated."""
+    return sum(_validates(recipe, phase, epoch) for epoch in range(phase.epochs))
+
+
+def counted(title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN, **shown) -> dict:
+    """rule -> (images, K, K) int64 counts of these images, with progress that is `shown` as `Progress` says."""
     found = {rule: [] for rule in rules}
     images = engine.evaluate_images(network, dataset, indices, rules, device=device, inference=inference)
-    with Progress(title, len(indices), "image") as bar:
+    with Progress(title, len(indices), "image", **shown) as bar:
         for counts in images:
             for rule in rules:
                 found[rule].append(counts[rule])
@@ -141,7 +160,7 @@ def measure_training_set(recipe, phase, phases, data: Data, folder, device) -> N
     name = folder.matrix_name(phase.name)
     if phase.name in {recipe.matrix_phase, *recipe.measured(phases)} and name not in folder.matrices():
         indices = spread_indices(len(data.train), recipe.matrix_images)
-        network = load(phase, folder, device)
+        network = load(folder.checkpoint(phase.name), device)
         counts = counted("training matrix", network, data.train, indices, ["subnet0"], device=device)
         folder.save_matrices({name: counts["subnet0"].sum(0)})
 
@@ -154,9 +173,58 @@ def score(recipe, cells, data: Data, folder, device) -> None:
         if missing:
             title = f"evaluating {name}" + ("" if tta == "single" else f", {tta}")
             views = recipe.evaluation if tta == "single" else TTA[tta]
-            network, every = load(phase, folder, device), range(len(data.val))
+            network, every = load(folder.checkpoint(phase.name), device), range(len(data.val))
             counts = counted(title, network, data.val, every, missing, device=device, inference=views)
             folder.save_evaluation(name, {**known, **counts}, tta, data.val.split)
+
+
+def conclude(recipe, cells, left_out: dict, data: Data, folder, device) -> None:
+    """Write what the report reads, from what the run folder holds: matrices, groups, panels, results."""
+    split, matrix = data.val.split, folder.training_matrix(recipe.matrix_phase)
+    evaluations = {cell.key: folder.evaluation(cell.phase, cell.tta, split) for cell in cells}
+    per_image = {cell.key: evaluations[cell.key][recipe.rule_of(cell)] for cell in cells}
+    folder.save_matrices({key: counts.sum(0) for key, counts in per_image.items()})
+    used = groups_used(recipe, data.labels, folder)
+    folder.write("groups.json", results.groups_record(recipe, used, matrix, data.labels))
+    write_panels(recipe, cells, per_image, used, data.val, folder, device)
+    counts = {key: {rule: c.sum(0) for rule, c in found.items()} for key, found in evaluations.items()}
+    about = {"cells": cells, "left_out": left_out, "counts": counts, "used": used, "matrix": matrix}
+    folder.write("results.json", results.record(recipe, data, log=folder.logged(), **about))
+
+
+def groups_used(recipe, labels, folder) -> list:
+    """The groups of the first phase that trains subnets; none where there are none, or no cell needed their matrix."""
+    phase = next((p for p in recipe.phases if p.part.trains_subnets), None)
+    if phase is None or (phase.reads_matrix and folder.matrix_name(phase.matrix) not in folder.matrices()):
+        return []
+    matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
+    return [] if why_left_out(phase, labels, matrix) else groups_of(phase, labels, matrix)
+
+
+def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, device) -> None:
+    """Crops where the cells differ most inside the groups, and one where the last cell did worst: Fig. 8.
+
+    None where there are more cells than can stand side by side: their networks would not fit in memory together.
+    """
+    few = 0 < len(cells) <= results.ABREAST
+    chosen = results.choose_panels(per_image[cells[0].key], per_image[cells[-1].key], used) if few else []
+    phases = dict.fromkeys(cell.phase for cell in cells) if chosen else ()
+    networks = {name: load(folder.checkpoint(name), device) for name in phases}
+    records = []
+    for index, pair, worse in chosen:
+        answers = {}
+        for cell in cells:
+            network, rule = networks[cell.phase], recipe.rule_of(cell)
+            views = recipe.evaluation if cell.tta == "single" else TTA[cell.tta]
+            images = mx.nd.array(normalize(dataset[index][0], **network.normalisation)[None], ctx=device)
+            answers[cell.key] = engine.predict(network, {rule: Fusion.of(network, rule)}, images, views)[
+                rule
+            ][0]
+        about, pictures = results.panel(index, pair, worse, dataset, answers)
+        records.append(about)
+        for name, content in pictures.items():
+            files.write_bytes(folder.path / "panels" / about["name"] / f"{name}.png", content)
+    folder.write("panels/panels.json", records)
 
 
 def worst_pair(matrix: np.ndarray, classes) -> dict | None:
@@ -217,11 +285,16 @@ def _closed(phase, at, steps: int) -> dict:
     return record
 
 
-def _shown(record: dict) -> dict:
-    """What progress shows of a validation."""
-    worst = record["worst"]
+def _shown(phase, record: dict) -> dict:
+    """What progress shows of a validation; training and validation scores that part are said."""
+    worst, val = record["worst"], record["val_mean_iou"]
+    if record.get("train_mean_iou", val) - val > APART:
+        say(
+            f"{phase.name}: mIoU is {100 * record['train_mean_iou']:.1f} % on training images and {100 * val:.1f} % on "
+            "validation images: the network knows its training images by heart; more of them help, or fewer epochs"
+        )
     pair = f"{worst['truth']} taken for {worst['prediction']}" if worst else "none"
-    return {"val mIoU": f"{100 * record['val_mean_iou']:.1f} %", "worst pair": pair}
+    return {"val mIoU": f"{100 * val:.1f} %", "worst pair": pair}
 
 
 def _work(recipe, phases, data: Data, folder) -> dict:
@@ -231,6 +304,5 @@ def _work(recipe, phases, data: Data, folder) -> dict:
         if not folder.checkpoint(phase.name).exists():
             steps = phase.epochs * steps_per_epoch(phase, len(data.train))
             work[phase.trains] = work.get(phase.trains, 0) + steps
-            validations = sum(_validates(recipe, phase, epoch) for epoch in range(phase.epochs))
-            work["image"] += validations * len(data.val)
+            work["image"] += validations(recipe, phase) * len(data.val)
     return work

@@ -13,12 +13,18 @@ import sys
 import warnings
 from pathlib import Path
 
-import cv2
-import mxnet as mx
-import numpy as np
+try:
+    import cv2
+    import mxnet as mx
+    import numpy as np
+except (AttributeError, ImportError, OSError) as error:  # MXNet with NumPy 1.24 or newer is an AttributeError
+    sys.exit(
+        f"{sys.executable} can't import what this needs ({error}); "
+        "pip install mxnet==1.9.1 'numpy<1.24' 'opencv-python-headless<4.12'"
+    )
 
 
-def main():
+def main(argv=None):
     """Parse, segment, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -27,8 +33,8 @@ def main():
     parser.add_argument("picture")
     parser.add_argument("--out", default="labels.png", help="PNG of class ids (default: labels.png)")
     parser.add_argument("--gpu", action="store_true", help="run on the first GPU")
-    arguments = parser.parse_args()
-    about, network = load(arguments.prefix, mx.gpu() if arguments.gpu else mx.cpu())
+    arguments = parser.parse_args(argv)
+    about, network = load(arguments.prefix, first_gpu() if arguments.gpu else mx.cpu())
     picture = cv2.imread(arguments.picture, cv2.IMREAD_COLOR)
     if picture is None:
         sys.exit(f"{arguments.picture}: can't be read as a picture; give a PNG or JPEG file")
@@ -40,8 +46,29 @@ def main():
             print(f"{100 * shares[k]:5.1f} %  {about['classes'][k]}")
 
 
+def first_gpu():
+    """The first GPU, where there is one and this MXNet can use one."""
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        sys.exit(
+            "--gpu: this is MXNet's CPU wheel; leave --gpu out, or on a machine with an NVIDIA GPU: "
+            "pip uninstall mxnet, then pip install mxnet-cu112==1.9.1"
+        )
+    try:
+        mx.nd.ones(1, ctx=mx.gpu()).wait_to_read()
+    except mx.MXNetError as error:  # no GPU, no driver, or a GPU that MXNet has no code for
+        reason = str(error).strip().split("\n")[-1][:100]
+        sys.exit(f"--gpu: MXNet can't compute on a GPU here ({reason}); leave --gpu out")
+    return mx.gpu()
+
+
 def load(prefix, context):
     """PREFIX -> description, network."""
+    if prefix.endswith(".npz"):
+        sys.exit(
+            f"{prefix}: is no exported network; export it first with: confseg export {prefix} --out PREFIX"
+        )
+    for end in ("-symbol.json", "-0000.params", ".json"):
+        prefix = prefix[: -len(end)] if prefix.endswith(end) else prefix
     wanted = [Path(prefix + end) for end in (".json", "-symbol.json", "-0000.params")]
     for file in wanted:
         if not file.exists():
@@ -85,4 +112,7 @@ def is_written(file, content):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,4 +1,4 @@
-"""A run folder made of invented numbers: small, quick, and in the form that the experiments leave."""
+"""A run folder made of invented numbers: small, quick, and in the form that `train.run` leaves."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from gluon_confseg import metrics
 
 CLASSES = ["road", "wall & <fence>", "pole", "bus", "tram", "sky"]
 GROUPS = [[1, 2], [3, 4]]
-ARMS = [
+CELLS = [
     {"key": "subnet0_ce", "subnets": "0", "loss": "CE", "paper_mean_iou": 74.70},
-    {"key": "all_ce", "subnets": "0-3", "loss": "CE", "paper_mean_iou": 75.55},
-    {"key": "subnet0_new", "subnets": "0", "loss": "new CE", "paper_mean_iou": 76.21},
-    {"key": "all_new", "subnets": "0-3", "loss": "new CE", "paper_mean_iou": 77.75},
+    {"key": "subnets_ce", "subnets": "0-3", "loss": "CE", "paper_mean_iou": 75.55},
+    {"key": "subnet0_confusion_ce", "subnets": "0", "loss": "confusion CE", "paper_mean_iou": 76.21},
+    {"key": "subnets_confusion_ce", "subnets": "0-3", "loss": "confusion CE", "paper_mean_iou": 77.75},
 ]
-STAGES = ("base", "ce", "new_ce", "subnets_ce", "subnets_new")
+PHASES = ("base", "ce", "confusion_ce", "subnets_ce", "subnets_confusion_ce")
 
 
 def invented_counts(size: int = 6, seed: int = 0) -> dict:
-    """Arm key -> (K, K) int64: random, a little better from arm to arm; "train" is the first arm's."""
+    """Cell key -> (K, K) int64: random, a little better from cell to cell; "train" is the first cell's."""
     draw = np.random.default_rng(seed)
     base = draw.integers(0, 90, (size, size))
-    counts = {arm["key"]: base + np.diag([300 + 40 * better] * size) for better, arm in enumerate(ARMS)}
+    counts = {cell["key"]: base + np.diag([300 + 40 * better] * size) for better, cell in enumerate(CELLS)}
     return {**counts, "train": counts["subnet0_ce"]}
 
 
@@ -39,8 +39,8 @@ def make(folder, counts=None, classes=CLASSES, groups=GROUPS, drawn=True, panels
     found = [{"classes": group, "names": [classes[k] for k in group], "confusion": 0.3} for group in groups]
     write(folder / "groups.json", {"source": "discovered", "groups": found, "threshold": 0.02})
     log = [
-        {"stage": stage, "epoch": epoch + 1, "epochs": 3, "loss": {"subnet0": 2 / (epoch + 1)}}
-        for stage in STAGES
+        {"phase": phase, "epoch": epoch + 1, "epochs": 3, "loss": {"subnet0": 2 / (epoch + 1)}}
+        for phase in PHASES
         for epoch in range(3)
     ]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
@@ -57,10 +57,16 @@ def results(counts, classes=CLASSES, groups=GROUPS, drawn=True) -> dict:
         else "Data: Cityscapes, the real one"
     )
     colors = np.random.default_rng(3).integers(40, 255, (len(classes), 3)).tolist()
-    fused = {"arm": "all_new", "rule": "sum", "mean_iou": 0.1234, "pixel_accuracy": 0.2, "mean_recall": 0.3}
+    fused = {
+        "cell": "subnets_confusion_ce",
+        "rule": "sum",
+        "mean_iou": 0.1234,
+        "pixel_accuracy": 0.2,
+        "mean_recall": 0.3,
+    }
     return {
-        "schema": 1,
-        "experiment": "table3",
+        "schema": 2,
+        "recipe": "table3",
         "title": "Table 3: subnets and the improved cross-entropy",
         "first_line": first_line,
         "data": {
@@ -83,8 +89,8 @@ def results(counts, classes=CLASSES, groups=GROUPS, drawn=True) -> dict:
         "seed": 0,
         "groups": {"source": "paper, Table 1", "classes": groups, "discovered": groups},
         "paper": {"table": "Table 3", "encoder": "ResNet-101", "data": "Cityscapes val"},
-        "arms": [_arm(arm, counts[arm["key"]]) for arm in ARMS if arm["key"] in counts],
-        "other_rules": [fused] if "all_new" in counts else [],
+        "cells": [_cell(cell, counts[cell["key"]]) for cell in CELLS if cell["key"] in counts],
+        "other_rules": [fused] if "subnets_confusion_ce" in counts else [],
         "not_run": ["ResNet-101 on Cityscapes itself: no such data here."],
     }
 
@@ -94,7 +100,7 @@ def write(path: Path, value) -> None:
     path.write_text(json.dumps(value))
 
 
-def _arm(arm: dict, counts: np.ndarray) -> dict:
+def _cell(cell: dict, counts: np.ndarray) -> dict:
     matrix = metrics.ConfusionMatrix(len(counts))
     matrix.counts += counts
     iou = [None if np.isnan(value) else float(value) for value in matrix.iou()]
@@ -103,7 +109,7 @@ def _arm(arm: dict, counts: np.ndarray) -> dict:
         "pixel_accuracy": matrix.pixel_accuracy(),
         "mean_recall": matrix.mean_recall(),
     }
-    return {**arm, **scores, "iou": iou}
+    return {**cell, **scores, "iou": iou}
 
 
 def _panels(folder: Path, count: int, size: int) -> None:
@@ -115,8 +121,8 @@ def _panels(folder: Path, count: int, size: int) -> None:
         truth[:6] = 255
         cv2.imwrite(str(place / "image.png"), draw.integers(0, 255, (24, 40, 3)).astype(np.uint8))
         cv2.imwrite(str(place / "truth.png"), truth)
-        for arm in ARMS:
-            cv2.imwrite(str(place / f"{arm['key']}.png"), np.where(truth == 255, 0, truth).astype(np.uint8))
+        for cell in CELLS:
+            cv2.imwrite(str(place / f"{cell['key']}.png"), np.where(truth == 255, 0, truth).astype(np.uint8))
     listed = [
         {"name": f"scene{number}", "why": "pole/<wall>", "box": [0, 0, 24, 40], "classes": [1, 2]}
         for number in range(count)

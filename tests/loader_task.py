@@ -21,6 +21,8 @@ class Task:
             os._exit(3)
         if job == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if job == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if job == "sleep":
             time.sleep(60)
         if job == "raise":

@@ -36,7 +36,7 @@ def step(network, shards) -> np.ndarray:
 
 def sync() -> None:
     """Logits, gradients and statistics are the same, imperative and hybridized."""
-    apart = small.shaken(groups=(), norm="sync", context=DEVICES)
+    apart = small.shaken(groups=(), norm="sync", device=DEVICES)
     whole = small.shaken(groups=())
     images = small.images(count=4)
     for hybrid in (False, True):
@@ -74,12 +74,12 @@ def trained(hybrid: bool) -> list:
     """Losses of six steps, none of them waited for before the next is queued."""
     network = small.build(groups=(), norm="inplace")
     network.encoder.hybridize(active=hybrid)
-    step = engine.BaselineStep(network, losses.CrossEntropyLoss(small.CLASSES))
-    optimiser, found = engine.Optimiser.of(step.parameters()), []
-    optimiser.trainer.set_learning_rate(1.0)
+    step = engine.Subnet0Step(network, [losses.CrossEntropyLoss(small.CLASSES)])
+    trainer, found = engine.sgd(step.parameters()), []
+    trainer.set_learning_rate(1.0)
     for _ in range(6):
         found.append(step(small.images(), small.labels())["subnet0"])
-        optimiser.trainer.step(2)
+        trainer.step(2)
     return [float(loss.mean().asscalar()) for loss in found]
 
 

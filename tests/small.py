@@ -5,7 +5,11 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
-from gluon_confseg import network, runtime
+from gluon_confseg import engine, network, runtime
+from gluon_confseg.build import Data
+from gluon_confseg.labels import LabelSpace
+from gluon_confseg.recipe import declare
+from gluon_confseg.run_folder import Position
 from gluon_confseg.subnets import HeadSettings
 
 CLASSES = 5
@@ -18,7 +22,9 @@ def build(subnets: str = "residual", groups=GROUPS, stride: int = 16, seed: int 
     """A narrow network on a ResNet-18 without its fourth stage; initial values depend on the seed."""
     runtime.seed(seed)
     settings = {"head": HEAD, "subnet_heads": SUBNET_HEAD, "last_stage": 3, **settings}
-    return network.build("resnet18", CLASSES, groups, stride, subnets, **settings)
+    return network.build(
+        "resnet18", CLASSES, groups=groups, output_stride=stride, subnets=subnets, **settings
+    )
 
 
 def shaken(subnets: str = "residual", groups=GROUPS, stride: int = 16, seed: int = 0, **settings):
@@ -60,9 +66,69 @@ def labels(
     return drawn
 
 
+class Images:
+    """A data set in memory: patches in the colours of their classes, with noise."""
+
+    drawn, description = False, "images in memory."
+
+    def __init__(self, split: str = "train", count: int = 6, classes: int = CLASSES, noise: int = 20):
+        colors = np.random.RandomState(1).randint(30, 226, (classes, 3)).astype(np.uint8)
+        self.labels = LabelSpace("memory", "Memory", tuple("abcdefgh"[:classes]), colors)
+        self.classes, self.split, self.noise = self.labels.classes, split, noise
+        self.names = [f"{split}{number}" for number in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple:
+        draws = np.random.RandomState(index + 100 * (self.split != "train"))
+        patches = draws.randint(0, len(self.classes), (2, 3)).astype(np.uint8)
+        label = patches.repeat(16, 0).repeat(16, 1)
+        noise = draws.randint(-self.noise, self.noise + 1, (*label.shape, 3))
+        return np.clip(self.labels.colors[label] + noise, 0, 255).astype(np.uint8), label
+
+
+def data(**settings) -> Data:
+    """Six training images and two others."""
+    return Data(Images(**settings), Images("val", 2, **settings))
+
+
+def recipe(phases, cells=(), data: str = "memory", **settings):
+    """A recipe for `data` of a narrow network, three batches an epoch."""
+    settings = {
+        "encoder": "resnet18",
+        "output_stride": 16,
+        "last_stage": 3,
+        "pretrained": False,
+        "head": HEAD,
+        "groups": "a,b;e,c",
+        "subnets": "residual",
+        "subnet_head": SUBNET_HEAD,
+        "rule": "residual_product",
+        "crop": (32, 32),
+        "scale": (1.0, 1.0),
+        "batch_size": 2,
+        "learning_rate": 0.05,
+        "validate_every": 0,
+        "matrix_phase": phases[0]["name"],
+        **settings,
+    }
+    return declare(name="tiny", title="Tiny", data=data, phases=phases, cells=cells, **settings)
+
+
 def same_bits(first: dict, second: dict) -> bool:
     """Whether two dicts of arrays hold the same names, shapes, types and bytes."""
     return first.keys() == second.keys() and all(
         a.dtype == second[k].dtype and a.shape == second[k].shape and a.tobytes() == second[k].tobytes()
         for k, a in first.items()
     )
+
+
+def train(step, batches, rate: float = 0.05, trainer=None, at=None) -> list:
+    """SGD steps in the order of `train.run`: what is not finite is refused before it updates. Returns mean losses."""
+    trainer, at, means = trainer or engine.sgd(step.parameters()), at or Position(), []
+    trainer.set_learning_rate(rate)
+    for batch in batches:
+        means.append(at.add(step(mx.nd.array(batch.images), batch.labels), batch.names))
+        trainer.step(len(batch.names))
+    return means

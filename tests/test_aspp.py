@@ -9,7 +9,7 @@ from grids import Encoder, arrays, convolve, features, reached, started
 from mxnet import autograd
 
 from gluon_confseg.errors import RunError
-from gluon_confseg.subnets import AsppV2, AsppV3, HeadSettings, PlainHead, ResidualHead, build
+from gluon_confseg.subnets import AsppV2, AsppV3, HeadSettings, PlainHead, ResidualHead, build_head
 from gluon_confseg.subnets.aspp import ImagePooling, published_rates
 
 V3 = HeadSettings(kind="aspp_v3", channels=4)
@@ -86,7 +86,7 @@ def test_v3_reaches_everywhere_through_the_images_mean():
 )
 def test_published_rates_are_the_default(kind, stride, rates):
     assert published_rates(kind, stride) == rates
-    head = build(Encoder(stride), 7, HeadSettings(kind=kind))
+    head = build_head(Encoder(stride), 7, HeadSettings(kind=kind))
     dilations = [layer._kwargs["dilate"] for layer in convolutions(head.aspp.branches)]
     assert dilations == [(rate, rate) for rate in ((1,) if kind == "aspp_v3" else ()) + rates]
 
@@ -100,7 +100,9 @@ def convolutions(block) -> list:
 def test_the_default_v3_head_is_256_wide():
     shapes = {
         k: p.shape
-        for k, p in build(Encoder(8), 7, HeadSettings(kind="aspp_v3"))._collect_params_with_prefix().items()
+        for k, p in build_head(Encoder(8), 7, HeadSettings(kind="aspp_v3"))
+        ._collect_params_with_prefix()
+        .items()
     }
     weights = {k: shape for k, shape in shapes.items() if k.endswith("weight")}
     assert weights == {
@@ -118,7 +120,7 @@ def test_the_default_v3_head_is_256_wide():
 def heads_with_image_pooling() -> list:
     after = HeadSettings(channels=4, depth=2, dilation=1, context="aspp")
     encoder = Encoder(16)
-    return [build(encoder, 3, V3), PlainHead(encoder, 3, after), ResidualHead(encoder, (0, 1), 5, after)]
+    return [build_head(encoder, 3, V3), PlainHead(encoder, 3, after), ResidualHead(encoder, (0, 1), 5, after)]
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
@@ -137,7 +139,7 @@ def test_training_on_one_image_is_refused_and_inference_is_not(number, hybrid):
 
 
 def test_training_on_one_image_is_fine_where_batch_norm_uses_global_statistics():
-    head = started(build(Encoder(16), 3, V3))
+    head = started(build_head(Encoder(16), 3, V3))
     for layer in head.aspp.pooling.body:
         if isinstance(layer, mx.gluon.nn.BatchNorm):
             layer._kwargs["use_global_stats"] = True
@@ -149,6 +151,9 @@ def test_training_on_one_image_is_fine_where_batch_norm_uses_global_statistics()
     "settings", [HeadSettings(kind="aspp_v2"), HeadSettings(channels=4), HeadSettings(kind="gcn")]
 )
 def test_other_heads_train_on_one_image(settings):
-    head, alone = started(build(Encoder(16), 3, settings)), [x[:1] for x in features(Encoder(16), 48, 64)]
+    head, alone = (
+        started(build_head(Encoder(16), 3, settings)),
+        [x[:1] for x in features(Encoder(16), 48, 64)],
+    )
     with autograd.record():
         assert head(*alone).shape == (1, 3, 3, 4)

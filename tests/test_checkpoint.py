@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import checkpoint, engine, files, losses, saved
+from gluon_confseg import checkpoint, engine, files, losses, network
 from gluon_confseg.errors import CheckpointError
-from gluon_confseg.runs import RunFolder
+from gluon_confseg.run_folder import Position, RunFolder
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def arrays() -> dict:
     }
 
 
-META = {"stage": "base", "epoch": 3, "sums": {"subnet0": 0.1}, "names": ["ä", "b"]}
+META = {"phase": "base", "epoch": 3, "sums": {"subnet0": 0.1}, "names": ["ä", "b"]}
 
 
 @pytest.fixture
@@ -168,26 +168,27 @@ def test_content_is_on_disk_before_it_has_the_name(monkeypatch, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_crash_between_two_saves_leaves_one_state(monkeypatch, tmp_path, arrays):
-    run, warnings = RunFolder(tmp_path / "run", {}), []
-    run.save_progress("base", arrays, {"epoch": 1})
+def test_a_crash_between_two_saves_leaves_one_state(monkeypatch, tmp_path, capsys):
+    run, built = RunFolder(tmp_path / "run", {}), small.build()
+    trainer = engine.sgd(built._collect_params_with_prefix())
+    run.save("base", Position(epoch=1), built, trainer)
     monkeypatch.setattr(checkpoint, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        run.save_progress("base", arrays, {"epoch": 2})
-    _, meta = run.load_progress("base", warnings.append)
-    assert meta == {"epoch": 1} and not warnings
+        run.save("base", Position(epoch=2), built, trainer)
+    assert run.resume("base", built, trainer) == Position(epoch=1) and not capsys.readouterr().err
 
 
-def test_a_damaged_state_gives_way_to_the_one_before_with_a_warning(tmp_path, arrays):
-    run, warnings = RunFolder(tmp_path / "run", {}), []
-    assert run.load_progress("base", warnings.append) is None
+def test_a_damaged_state_gives_way_to_the_one_before_with_a_warning(tmp_path, capsys):
+    run, built = RunFolder(tmp_path / "run", {}), small.build()
+    trainer = engine.sgd(built._collect_params_with_prefix())
+    assert run.resume("base", built, trainer) == Position()
     for epoch in (1, 2):
-        run.save_progress("base", arrays, {"epoch": epoch})
-    latest = tmp_path / "run" / "checkpoints" / "base.progress.npz"
+        run.save("base", Position(epoch=epoch), built, trainer)
+    latest = tmp_path / "run" / "checkpoints" / "base.progress-2.npz"
     latest.write_bytes(latest.read_bytes()[:-3])
-    _, meta = run.load_progress("base", warnings.append)
-    assert meta == {"epoch": 1}
-    assert len(warnings) == 1 and "base.progress.npz" in warnings[0]
+    assert run.resume("base", built, trainer) == Position(epoch=1)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "base.progress-2.npz" in said[0]
 
 
 # ---- networks and optimisers
@@ -241,35 +242,35 @@ def test_a_smaller_networks_checkpoint_fills_encoder_and_subnet_0():
 
 def optimised(built):
     step = engine.SubnetStep(built, [losses.CrossEntropyLoss(3)] * 2)
-    return step, engine.Optimiser.of(step.parameters())
+    return step, engine.sgd(step.parameters())
 
 
-def one_step(step, optimiser, seed: int) -> None:
+def one_step(step, trainer, seed: int) -> None:
     step(small.images(seed), small.labels(seed))
-    optimiser.trainer.set_learning_rate(0.1)
-    optimiser.trainer.step(2)
+    trainer.set_learning_rate(0.1)
+    trainer.step(2)
 
 
 def test_momentum_goes_on_by_name_bit_for_bit(tmp_path):
     built = small.build()
-    step, optimiser = optimised(built)
-    one_step(step, optimiser, 0)
+    step, trainer = optimised(built)
+    one_step(step, trainer, 0)
     arrays = checkpoint.network_arrays(built)
-    arrays.update(checkpoint.trainer_arrays(optimiser.trainer, optimiser.names))
+    arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
     checkpoint.save(tmp_path / "state.npz", arrays, {})
     loaded, _ = checkpoint.load(tmp_path / "state.npz")
     assert any(name.startswith("momentum:subnets.1.output") for name in loaded)
-    one_step(step, optimiser, 1)
+    one_step(step, trainer, 1)
 
     again = small.build(seed=9)
     other_step, other = optimised(again)
     checkpoint.restore_network(again, loaded, "state.npz")
-    checkpoint.restore_trainer(other.trainer, other.names, loaded)
+    checkpoint.restore_trainer(other, other.names, loaded)
     one_step(other_step, other, 1)
     assert small.same_bits(small.values(again), small.values(built))
     assert small.same_bits(
-        checkpoint.trainer_arrays(other.trainer, other.names),
-        checkpoint.trainer_arrays(optimiser.trainer, optimiser.names),
+        checkpoint.trainer_arrays(other, other.names),
+        checkpoint.trainer_arrays(trainer, trainer.names),
     )
 
 
@@ -278,11 +279,11 @@ def test_without_momentum_the_next_step_differs():
     outcomes = []
     for kept in (True, False):
         built = small.build()
-        step, optimiser = optimised(built)
-        one_step(step, optimiser, 0)
+        step, trainer = optimised(built)
+        one_step(step, trainer, 0)
         if not kept:
-            optimiser = engine.Optimiser.of(step.parameters())
-        one_step(step, optimiser, 1)
+            trainer = engine.sgd(step.parameters())
+        one_step(step, trainer, 1)
         outcomes.append(small.values(built))
     assert not small.same_bits(*outcomes)
 
@@ -294,7 +295,7 @@ def test_a_finished_checkpoint_says_how_its_network_is_built(tmp_path):
     built = small.build(seed=3)
     about = {"network": built.settings, "rule": "product", "labels": "cityscapes"}
     checkpoint.save(tmp_path / "ce.npz", checkpoint.network_arrays(built), about)
-    loaded = saved.load(tmp_path / "ce.npz")
+    loaded = network.load(tmp_path / "ce.npz")
     assert (loaded.rule, loaded.labels.name) == ("product", "cityscapes")
     assert small.same_bits(small.values(loaded.network), small.values(built))
 
@@ -305,7 +306,7 @@ def test_a_state_that_is_no_network_yet_is_said_so(tmp_path, about, named):
     meta = {**about, "network": built.settings, "rule": "sum"} if about else {}
     checkpoint.save(tmp_path / "state.npz", checkpoint.network_arrays(built), meta)
     with pytest.raises(CheckpointError, match=named):
-        saved.load(tmp_path / "state.npz")
+        network.load(tmp_path / "state.npz")
 
 
 @pytest.mark.parametrize(
@@ -322,4 +323,4 @@ def test_a_network_that_this_version_cannot_build_is_one_sentence(tmp_path, chan
     with pytest.raises(
         CheckpointError, match=f"ce.npz: describes a network that .*{named}.*take the version"
     ):
-        saved.load(tmp_path / "ce.npz")
+        network.load(tmp_path / "ce.npz")

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import cv2
@@ -32,7 +33,15 @@ def place(tmp_path_factory):
     layouts.make_camvid(folder / "camvid", "val", 3, HEIGHT, WIDTH)
     for name, found in (("with", PLANTED), ("without", ())):
         runtime.seed(1)
-        built = network.build("resnet18", 11, found, 16, "residual", small.HEAD, small.SUBNET_HEAD)
+        built = network.build(
+            "resnet18",
+            11,
+            groups=found,
+            output_stride=16,
+            subnets="residual",
+            head=small.HEAD,
+            subnet_heads=small.SUBNET_HEAD,
+        )
         # new residual heads correct nothing, and all rules would agree
         for parameter in built.subnets.collect_params().values():
             parameter.set_data(parameter.data() + 0.05)
@@ -169,7 +178,7 @@ def test_a_wrong_command_line_is_a_usage_error(words, capsys):
     "words, wanted",
     [
         (["evalute", "x.npz"], "there is no verb evalute; did you mean evaluate?"),
-        (["fly"], "there is no verb fly; choose one of doctor, check"),
+        (["fly"], "there is no verb fly; choose one of train, doctor, check"),
         (["evaluate", "x.npz", "--flipp"], "there is no option --flipp; did you mean --flip?"),
         (["predict", "x.npz", "y.png", "--outt=z"], "there is no option --outt; did you mean --out?"),
         (["doctor", "--xyz"], "there is no option --xyz; --help lists those there are"),
@@ -316,7 +325,11 @@ def test_a_flipped_bit_stops_every_verb_that_loads_a_network(place, tmp_path, re
 def test_a_run_folder_shows_its_first_arm_and_names_the_others(tmp_path, call, ask):
     run = fake_run.make(tmp_path / "run", panels=0)
     shown = call("confusion", run)
-    assert shown.startswith("Data: invented for a test") and "subnet0_ce of " in shown and "all_new" in shown
+    assert (
+        shown.startswith("Data: invented for a test")
+        and "subnet0_ce of " in shown
+        and "subnets_confusion_ce" in shown
+    )
     assert "wall & <fence>" in shown
     for key, counts in fake_run.invented_counts().items():
         assert ask("confusion", run, "--key", key)["confusion"] == counts.tolist()
@@ -529,7 +542,37 @@ def test_pictures_that_can_not_be_segmented_are_named(place, tmp_path, refuse):
     assert (tmp_path / "out" / "ids" / "whole.png").exists()  # those before it are done
 
 
-def test_the_exported_files_segment_a_picture_as_predict_does(place, tmp_path, ask):
+@pytest.fixture(scope="module")
+def alone():
+    """symbols/run.py as a module."""
+    code = Path(__file__).resolve().parent.parent / "symbols" / "run.py"
+    spec = importlib.util.spec_from_file_location("symbols_run", code)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_gpu_that_is_not_there_and_a_checkpoint_are_told_from_damage(alone, monkeypatch, tmp_path):
+    def said(*words) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            alone.main([str(word) for word in words])
+        return stopped.value.code
+
+    assert "export it first with: confseg export" in said("runs/x/checkpoints/base.npz", "a.png")
+    assert said(tmp_path / "net-symbol.json", "a.png").startswith(f"{tmp_path / 'net.json'}: no such file")
+    features = types.SimpleNamespace(is_enabled=lambda name: False)
+    monkeypatch.setattr(alone.mx.runtime, "Features", lambda: features)
+    assert "CPU wheel; leave --gpu out" in said(tmp_path / "net", "a.png", "--gpu")
+
+
+def test_a_matrix_in_place_of_a_checkpoint_is_told_from_damage(tmp_path, refuse):
+    np.savez(tmp_path / "m.npz", counts=confused(11))
+    for words in (["evaluate"], ["export", "--out", tmp_path / "net"]):
+        said = refuse(words[0], tmp_path / "m.npz", *words[1:])
+        assert "m.npz: holds confusion matrices, no network; see them with `confseg confusion" in said
+
+
+def test_the_exported_files_segment_a_picture_as_predict_does(place, alone, tmp_path, ask):
     written = ask("export", place / "with.npz", "--out", tmp_path / "net")
     assert written["difference"] <= 1e-5 and len(written["checked_sizes"]) == 3
     assert {Path(f).name: s for f, s in written["files"].items()} == {
@@ -537,10 +580,6 @@ def test_the_exported_files_segment_a_picture_as_predict_does(place, tmp_path, a
     }
     layouts.write_png(tmp_path / "a.png", layouts.picture(0, 50, 71))
     expected = ask("predict", place / "with.npz", tmp_path / "a.png", "--out", tmp_path)["images"][0]["ids"]
-    code = Path(__file__).resolve().parent.parent / "symbols" / "run.py"
-    spec = importlib.util.spec_from_file_location("symbols_run", code)
-    alone = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(alone)
     about, graph = alone.load(str(tmp_path / "net"), alone.mx.cpu())
     classes = alone.segment(graph, layouts.picture(0, 50, 71), about)
     assert np.mean(classes != cv2.imread(expected, 0)) < 0.001  # ties may fall either way

@@ -259,7 +259,7 @@ def test_without_its_library_no_verb_begins(words, monkeypatch, capsys, tmp_path
 
 def test_the_command_line_refines(stand_in, tmp_path, capsys):
     settings = {"head": small.HEAD, "subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
-    net = network.build("resnet18", 19, ((2, 3),), 16, **settings)
+    net = network.build("resnet18", 19, groups=((2, 3),), output_stride=16, **settings)
     meta = {"labels": "cityscapes", "rule": "sum", "network": net.settings}
     checkpoint.save(tmp_path / "net.npz", checkpoint.network_arrays(net), meta)
     layouts.write_png(tmp_path / "a.png", pictures()[0])

@@ -21,7 +21,7 @@ from layouts import (
 )
 from test_bad_input import sentence
 
-from gluon_confseg import checkpoint, datasets, labels, saved
+from gluon_confseg import checkpoint, datasets, labels, network
 from gluon_confseg.datasets import class_list
 from gluon_confseg.errors import CheckpointError
 
@@ -240,7 +240,7 @@ def test_a_known_label_space_is_recorded_by_its_name(name):
 
 def test_a_checkpoint_names_the_classes_of_your_own_data(tmp_path):
     space = datasets.Custom(make_custom(tmp_path / "own")).labels
-    loaded = saved.load(write_checkpoint(tmp_path / "a.npz", space.record())).labels
+    loaded = network.load(write_checkpoint(tmp_path / "a.npz", space.record())).labels
     assert (loaded.name, loaded.title, loaded.classes) == ("custom", "own", ("road", "car", "sky"))
     assert np.array_equal(loaded.colors, space.colors) and np.array_equal(loaded.table(), space.table())
 
@@ -267,7 +267,7 @@ FAULTY_RECORDS = [
 def test_a_checkpoint_with_any_other_record_is_one_error(tmp_path, record):
     path = write_checkpoint(tmp_path / "a.npz", record)
     with pytest.raises(CheckpointError, match="which classes"):
-        saved.load(path)
+        network.load(path)
 
 
 def test_the_example_of_the_readme_runs(tmp_path):

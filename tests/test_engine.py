@@ -12,14 +12,15 @@ from mxnet import autograd
 from gluon_confseg import checkpoint, engine, fusion, losses, metrics, network
 from gluon_confseg.datasets.batches import Batch
 from gluon_confseg.errors import RunError
+from gluon_confseg.run_folder import Position
 
 
 def subnet_step(built) -> engine.SubnetStep:
     return engine.SubnetStep(built, [losses.CrossEntropyLoss(len(group) + 1) for group in built.groups])
 
 
-def baseline_step(built) -> engine.BaselineStep:
-    return engine.BaselineStep(built, losses.CrossEntropyLoss(built.num_classes))
+def subnet0_step(built) -> engine.Subnet0Step:
+    return engine.Subnet0Step(built, [losses.CrossEntropyLoss(built.num_classes)])
 
 
 def batches(count: int = 2, size: int = 2) -> list:
@@ -31,14 +32,6 @@ def batches(count: int = 2, size: int = 2) -> list:
         )
         for seed in range(count)
     ]
-
-
-def train(step, each, rate: float = 0.05) -> engine.Optimiser:
-    optimiser = engine.Optimiser.of(step.parameters())
-    engine.train_epoch(
-        step, optimiser, each, engine.EpochState(), lambda batch: rate, mx.cpu(), lambda mean: None
-    )
-    return optimiser
 
 
 def chosen(built, further: bool) -> dict:
@@ -56,7 +49,7 @@ def test_while_subnets_train_nothing_else_changes_by_a_bit(kind, hybrid):
         engine.hybridize_parts(built)
     frozen, free = chosen(built, False), chosen(built, True)
     assert any("running_var" in name for name in frozen)
-    train(subnet_step(built), batches(3))
+    small.train(subnet_step(built), batches(3))
     assert small.same_bits(chosen(built, False), frozen)
     changed = {k for k, v in chosen(built, True).items() if not np.array_equal(v, free[k])}
     assert changed == {k for k in free if not k.endswith("standardise.gamma")}  # which is fixed at 1
@@ -81,16 +74,16 @@ def test_features_in_training_are_those_of_inference_bit_for_bit(hybrid):
 
 def test_training_all_subnets_at_once_is_training_each_alone():
     together = small.build()
-    train(subnet_step(together), batches(2))
+    small.train(subnet_step(together), batches(2))
     for m in range(len(small.GROUPS)):
         alone = small.build()
         only = engine.SubnetStep(alone, [losses.CrossEntropyLoss(3)] * 2)
         keep = {k: p for k, p in only.parameters().items() if k.startswith(f"subnets.{m}.")}
-        optimiser = engine.Optimiser.of(keep)
+        trainer = engine.sgd(keep)
         for batch in batches(2):
             only(mx.nd.array(batch.images), batch.labels)
-            optimiser.trainer.set_learning_rate(0.05)
-            optimiser.trainer.step(2)
+            trainer.set_learning_rate(0.05)
+            trainer.step(2)
         found = small.values(alone)
         for name in keep:
             np.testing.assert_allclose(found[name], small.values(together)[name], rtol=1e-5, atol=1e-7)
@@ -101,7 +94,7 @@ def test_a_subnet_learns_its_group_and_others():
     step, batch = subnet_step(built), batches(1)[0]
     labels = (batch.images[:, 0] > 0).astype(np.uint8)  # class 0 or 1, to be read off the image
     before = step(mx.nd.array(batch.images), labels)
-    train(step, [Batch(batch.images, labels, batch.names)] * 6, rate=0.2)
+    small.train(step, [Batch(batch.images, labels, batch.names)] * 6, rate=0.2)
     after = step(mx.nd.array(batch.images), labels)
     assert set(after) == {"subnet1", "subnet2"}
     assert all(after[name].mean().asscalar() < before[name].mean().asscalar() for name in after)
@@ -113,16 +106,16 @@ def test_group_channels_are_others_the_group_in_order_and_the_ignored():
     np.testing.assert_array_equal(table[labels], [[0, 0, 2], [0, 1, 255]])
 
 
-# ---- the baseline
+# ---- encoder and subnet 0
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
-def test_a_baseline_step_trains_encoder_and_subnet_0_alone(hybrid):
+def test_a_step_of_subnet_0_trains_encoder_and_subnet_0_alone(hybrid):
     built = small.build()
     if hybrid:
         engine.hybridize_parts(built)
     before = small.values(built)
-    train(baseline_step(built), batches(2))
+    small.train(subnet0_step(built), batches(2))
     changed = {k for k, v in small.values(built).items() if not np.array_equal(v, before[k])}
     assert changed == {k for k in before if not k.startswith("subnets.")}
 
@@ -131,32 +124,21 @@ def test_training_lowers_the_loss():
     built, each = small.build(groups=()), batches(1) * 8
     for batch in each:
         batch.labels[:] = (batch.images[:, 1] > 0) * 3
-    state, means = engine.EpochState(), []
-    step = baseline_step(built)
-    optimiser = engine.Optimiser.of(step.parameters())
-    engine.train_epoch(step, optimiser, each, state, lambda batch: 0.1, mx.cpu(), means.append)
+    at = Position()
+    means = small.train(subnet0_step(built), each, rate=0.1, at=at)
     assert means[-1] < means[0]
-    assert state.batch == 8 and state.images == 16
-    assert state.means() == {"subnet0": pytest.approx(np.mean(means))}
+    assert at.batch == 8 and at.images == 16
+    assert at.means() == {"subnet0": pytest.approx(np.mean(means))}
 
 
 def test_one_step_is_sgd_with_momentum_and_weight_decay():
     built = small.build(groups=())
-    step = baseline_step(built)
-    optimiser = engine.Optimiser.of(step.parameters())
-    momentum = {}
+    step = subnet0_step(built)
+    trainer, momentum = engine.sgd(step.parameters()), {}
     for number, batch in enumerate(batches(2)):
         before = small.values(built)
         rate = 0.1 / (number + 1)
-        engine.train_epoch(
-            step,
-            optimiser,
-            [batch],
-            engine.EpochState(),
-            lambda _, rate=rate: rate,
-            mx.cpu(),
-            lambda mean: None,
-        )
+        small.train(step, [batch], rate, trainer)
         for name in ("subnet0.output.weight", "encoder.layer1.0.conv1.weight", "encoder.bn1.beta"):
             gradient = step.parameters()[name].grad().asnumpy() / 2 + 0.0005 * before[name]
             momentum[name] = 0.9 * momentum.get(name, 0) - rate * gradient
@@ -165,24 +147,19 @@ def test_one_step_is_sgd_with_momentum_and_weight_decay():
             )
 
 
-def test_the_rate_of_every_batch_is_asked_by_its_number_in_the_epoch():
-    built, asked = small.build(groups=()), []
-    step = baseline_step(built)
-    state = engine.EpochState(batch=5, images=10, sums={"subnet0": 3.0})
-    engine.train_epoch(
-        step, engine.Optimiser.of(step.parameters()), batches(2), state,
-        lambda batch: asked.append(batch) or 0.01, mx.cpu(), lambda mean: None,
-    )  # fmt: skip
-    assert asked == [5, 6] and state.images == 14 and state.sums["subnet0"] > 3
+def test_a_position_goes_on_counting_in_its_epoch():
+    at = Position(batch=5, images=10, sums={"subnet0": 3.0})
+    means = small.train(subnet0_step(small.build(groups=())), batches(2), 0.01, at=at)
+    assert at.batch == 7 and at.images == 14 and at.sums["subnet0"] == pytest.approx(3 + 2 * sum(means))
 
 
-@pytest.mark.parametrize("kind", ["baseline", "subnets"])
+@pytest.mark.parametrize("kind", ["subnet0", "subnets"])
 def test_training_twice_is_bit_identical(kind):
     outcomes = []
     for _ in range(3):
         built = small.build()
         engine.hybridize_parts(built)
-        train(baseline_step(built) if kind == "baseline" else subnet_step(built), batches(3))
+        small.train(subnet0_step(built) if kind == "subnet0" else subnet_step(built), batches(3))
         outcomes.append(small.values(built))
     assert small.same_bits(outcomes[0], outcomes[1]) and small.same_bits(outcomes[0], outcomes[2])
 
@@ -194,27 +171,20 @@ def test_training_twice_is_bit_identical(kind):
 def test_a_loss_that_is_not_finite_names_the_images_and_updates_nothing(value):
     built = small.build()
     step = subnet_step(built)
-    optimiser = train(step, batches(1))
-    before, momentum = small.values(built), checkpoint.trainer_arrays(optimiser.trainer, optimiser.names)
+    trainer = engine.sgd(step.parameters())
+    small.train(step, batches(1), trainer=trainer)
+    before, momentum = small.values(built), checkpoint.trainer_arrays(trainer, trainer.names)
 
     def broken(images, labels):
         return {**step(images, labels), "subnet2": mx.nd.array([1.0, value])}
 
     with pytest.raises(RunError, match="picture10, picture11.*last checkpoint") as caught:
-        engine.train_epoch(
-            broken,
-            optimiser,
-            batches(2)[1:],
-            engine.EpochState(),
-            lambda batch: 0.1,
-            mx.cpu(),
-            lambda mean: None,
-        )
+        small.train(broken, batches(2)[1:], rate=0.1, trainer=trainer)
     assert "\n" not in str(caught.value)
     running = ("running_mean", "running_var")  # the subnets' own move in the forward pass
     kept = [k for k in before if not (k.startswith("subnets.") and k.endswith(running))]
     assert small.same_bits({k: small.values(built)[k] for k in kept}, {k: before[k] for k in kept})
-    after = checkpoint.trainer_arrays(optimiser.trainer, optimiser.names)
+    after = checkpoint.trainer_arrays(trainer, trainer.names)
     assert small.same_bits(after, momentum)
 
 
@@ -223,7 +193,7 @@ def test_a_network_that_has_run_away_is_noticed():
     weight = built.subnet0.output.weight
     weight.set_data(weight.data() * np.inf)
     with pytest.raises(RunError, match="picture00, picture01"):
-        train(baseline_step(built), batches(1))
+        small.train(subnet0_step(built), batches(1))
 
 
 # ---- evaluation

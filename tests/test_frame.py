@@ -68,7 +68,7 @@ def test_a_wrong_command_line_keeps_the_parser_s_status():
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
         (
             ImportError("No module named 'matplotlib'"),
-            "No module named 'matplotlib'; install what is missing",
+            f"No module named 'matplotlib'; {sys.executable} lacks something",
         ),
         (MemoryError(), "not enough memory"),
         (RuntimeError("cudaMalloc retry failed: out of memory"), "not enough memory"),
@@ -114,6 +114,18 @@ def test_a_signal_stops_a_verb(number, monkeypatch, capsys):
     assert cli.main(["doctor"]) == 128 + number
     assert "stopped by" in capsys.readouterr().err
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_ctrl_c_inside_executed_text_gives_130_and_not_death_by_signal(tmp_path):
+    (tmp_path / "stopped.py").write_text(
+        "import sys\nfrom gluon_confseg.cli import frame\n"
+        "text = 'import signal; signal.raise_signal(signal.SIGINT)'\n"
+        "sys.exit(frame.run(lambda: exec(text)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "stopped"]  # a script would give 130 either way
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr.startswith("confseg: stopped by Ctrl-C")
 
 
 def test_what_nohup_ignores_stays_ignored():

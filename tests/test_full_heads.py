@@ -151,12 +151,12 @@ def test_a_full_head_costs_one_channel_more_than_a_group_of_all_but_two():
 def test_full_heads_learn_all_classes_and_nothing_else_moves(kind):
     built = small.build(kind, [EVERY, MIXED])
     before, step = small.values(built), engine.SubnetStep(built, [losses.CrossEntropyLoss(K)] * 2)
-    optimiser, images, wanted = engine.Optimiser.of(step.parameters()), small.images(), small.labels()
-    optimiser.trainer.set_learning_rate(0.05)
+    trainer, images, wanted = engine.sgd(step.parameters()), small.images(), small.labels()
+    trainer.set_learning_rate(0.05)
     found = []
     for _ in range(4):
         found.append({name: float(loss.mean().asscalar()) for name, loss in step(images, wanted).items()})
-        optimiser.trainer.step(len(wanted))
+        trainer.step(len(wanted))
     assert all(found[-1][name] < found[0][name] for name in ("subnet1", "subnet2"))
     after = small.values(built)
     kept = {name for name in before if not name.startswith("subnets.")}
@@ -166,7 +166,9 @@ def test_full_heads_learn_all_classes_and_nothing_else_moves(kind):
 @pytest.mark.parametrize("classes", [11, 19])
 def test_hybridized_full_heads_of_many_classes_train(classes):
     heads = {"head": small.HEAD, "subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
-    built = network.build("resnet18", classes, [tuple(range(classes))] * 2, 16, "residual", **heads)
+    built = network.build(
+        "resnet18", classes, groups=[tuple(range(classes))] * 2, output_stride=16, subnets="residual", **heads
+    )
     engine.hybridize_parts(built)
     step = engine.SubnetStep(built, [losses.CrossEntropyLoss(classes)] * 2)
     found = step(small.images(), small.labels(classes=classes))

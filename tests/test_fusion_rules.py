@@ -15,13 +15,10 @@ from gluon_confseg import (
     labels,
     losses,
     network,
-    saved,
-    stages,
-    steps,
     weights,
 )
 from gluon_confseg.datasets.batches import Batch
-from gluon_confseg.runs import RunFolder
+from gluon_confseg.run_folder import RunFolder
 from tests import small
 
 K = 6
@@ -119,7 +116,7 @@ def test_the_learned_rule_without_parameters_says_how_to_get_them():
     built = small.build()
     for needs_it in (
         lambda: network.FusedNetwork(built, fusion.LEARNED),
-        lambda: steps.FusionStep(built, losses.CrossEntropyLoss(small.CLASSES)),
+        lambda: engine.FusionStep(built, [losses.CrossEntropyLoss(small.CLASSES)]),
         lambda: list(engine.evaluate(built, [], [fusion.LEARNED], small.CLASSES)),
     ):
         with pytest.raises(ValueError, match="learned_fusion=True"):
@@ -222,11 +219,11 @@ def test_the_learned_rule_exports(kind, groups, tmp_path):
 
 
 def test_parameters_of_the_learned_rule_are_in_checkpoints(tmp_path):
-    built, file = trained_a_little(), tmp_path / "stage.npz"
+    built, file = trained_a_little(), tmp_path / "phase.npz"
     space = labels.LabelSpace("own", "Own", tuple("abcde"), np.zeros((5, 3), np.uint8))
     about = {"rule": "learned", "labels": space.record(), "network": built.settings}
     checkpoint.save(file, checkpoint.network_arrays(built), about)
-    loaded = saved.load(file)
+    loaded = network.load(file)
     assert loaded.rule == "learned" and small.same_bits(small.values(loaded.network), small.values(built))
     wanted = network.FusedNetwork(built, "learned")(small.images()).asnumpy()
     found = network.FusedNetwork(loaded.network, "learned")(small.images()).asnumpy()
@@ -237,7 +234,7 @@ def test_parameters_of_the_learned_rule_are_in_checkpoints(tmp_path):
 
 
 def test_a_checkpoint_without_the_learned_rule_is_a_network_without_it(tmp_path):
-    built, file = small.shaken(), tmp_path / "stage.npz"
+    built, file = small.shaken(), tmp_path / "phase.npz"
     older = {name: value for name, value in built.settings.items() if name != "learned_fusion"}
     checkpoint.save(file, checkpoint.network_arrays(built), {"network": older})
     arrays, meta = checkpoint.load(file)
@@ -247,7 +244,7 @@ def test_a_checkpoint_without_the_learned_rule_is_a_network_without_it(tmp_path)
 
 
 def test_a_network_with_the_learned_rule_starts_from_a_checkpoint_without_it(tmp_path):
-    built, file = small.shaken(), tmp_path / "stage.npz"
+    built, file = small.shaken(), tmp_path / "phase.npz"
     checkpoint.save(file, checkpoint.network_arrays(built), {"network": built.settings})
     for fill in (
         lambda target: checkpoint.restore_part(target, checkpoint.load(file)[0], file),
@@ -292,21 +289,18 @@ def test_while_the_fusion_trains_nothing_else_changes_by_a_bit(kind, hybrid):
     built = small.build(kind, learned_fusion=True)
     if hybrid:
         engine.hybridize_parts(built)
-    before, step = small.values(built), engine.FusionStep(built, losses.CrossEntropyLoss(small.CLASSES))
+    before, step = small.values(built), engine.FusionStep(built, [losses.CrossEntropyLoss(small.CLASSES)])
     assert set(step.parameters()) == {"learned_fusion.correction.weight", "learned_fusion.correction.bias"}
-    optimiser = engine.Optimiser.of(step.parameters())
-    engine.train_epoch(
-        step, optimiser, batches(), engine.EpochState(), lambda batch: 0.01, mx.cpu(), lambda mean: None
-    )
+    small.train(step, batches(), rate=0.01)
     after = small.values(built)
     moved = {name for name in before if not np.array_equal(before[name], after[name])}
     assert moved == set(step.parameters())
 
 
-@pytest.mark.parametrize("parameters_of", [engine.BaselineStep, engine.SubnetStep])
+@pytest.mark.parametrize("parameters_of", [engine.Subnet0Step, engine.SubnetStep])
 def test_other_steps_leave_the_learned_fusion_alone(parameters_of):
     built = small.build(learned_fusion=True)
-    trained = parameters_of(built, []).parameters()
+    trained = parameters_of(built, [None]).parameters()
     assert trained and not any(name.startswith("learned_fusion") for name in trained)
 
 
@@ -318,35 +312,26 @@ def test_the_fusion_lowers_its_loss_with_any_criterion():
     wanted = np.where(batch.labels == 255, 255, (batch.labels > 2)).astype(np.uint8)
     confusion = losses.ConfusionCELoss(np.full((small.CLASSES, small.CLASSES), 0.1) + np.eye(small.CLASSES))
     for criterion in (losses.CrossEntropyLoss(small.CLASSES), confusion):
-        step = engine.FusionStep(built, criterion)
-        optimiser, found = engine.Optimiser.of(step.parameters()), []
-        optimiser.trainer.set_learning_rate(0.01)
+        step = engine.FusionStep(built, [criterion])
+        trainer, found = engine.sgd(step.parameters()), []
+        trainer.set_learning_rate(0.01)
         for _ in range(6):
             found.append(float(step(mx.nd.array(batch.images), wanted)["fusion"].mean().asscalar()))
-            optimiser.trainer.step(len(wanted))
+            trainer.step(len(wanted))
         assert found[-1] < found[0] and np.isfinite(found).all()
 
 
-def test_a_stage_trains_the_fusion_and_evaluation_reads_it(tmp_path):
-    class Few:
-        seed = 0
-
-        def __len__(self):
-            return 2
-
-        def epoch(self, epoch, start=0):
-            yield from batches(2)[start:]
-
+def test_a_phase_trains_the_fusion_and_evaluation_reads_it(tmp_path):
     built = small.build(learned_fusion=True)
     engine.hybridize_parts(built)
-    step = engine.FusionStep(built, losses.CrossEntropyLoss(small.CLASSES))
-    stage = stages.Stage("fusion", step, Few(), 2, 0.05, about={"rule": "learned"})
+    step = engine.FusionStep(built, [losses.CrossEntropyLoss(small.CLASSES)])
+    small.train(step, batches(2) * 2)
     run = RunFolder(tmp_path / "run", {})
-    stages.train(run, stage, built)
-    arrays, meta = checkpoint.load(run.finished("fusion"))
+    run.finish("fusion", built, {"rule": "learned"})
+    arrays, meta = checkpoint.load(run.checkpoint("fusion"))
     assert meta["network"]["learned_fusion"] and meta["rule"] == "learned"
     again = network.from_settings(meta["network"])
-    checkpoint.restore_network(again, arrays, run.finished("fusion"))
+    checkpoint.restore_network(again, arrays, run.checkpoint("fusion"))
     assert small.values(again)["learned_fusion.correction.weight"].any()
     rules = ["subnet0", "residual_product", "learned"]
     _, first, _ = next(iter(engine.evaluate(built, batches(1), rules, small.CLASSES)))

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from grids import Encoder, arrays, convolve, features, reached, started
 
-from gluon_confseg.subnets import GCN, BoundaryRefinement, GCNHead, GlobalConvolution, HeadSettings, build
+from gluon_confseg.subnets import (
+    GCN,
+    BoundaryRefinement,
+    GCNHead,
+    GlobalConvolution,
+    HeadSettings,
+    build_head,
+)
 
 
 def noise(*shape) -> np.ndarray:
@@ -129,4 +136,4 @@ def test_one_stage_is_one_gcn():
 @pytest.mark.parametrize("stages", [(), (0, 4), (3, 5)])
 def test_stages_that_the_encoder_lacks_are_refused(stages):
     with pytest.raises(ValueError, match="stages 1 to 4"):
-        build(Encoder(8), 3, HeadSettings(kind="gcn", stages=stages))
+        build_head(Encoder(8), 3, HeadSettings(kind="gcn", stages=stages))

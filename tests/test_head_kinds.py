@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import checkpoint, engine, fusion, losses, network, saved
+from gluon_confseg import checkpoint, engine, fusion, losses, network
 from gluon_confseg.subnets import HeadSettings
 
 KINDS = {
@@ -70,12 +70,12 @@ def blocks() -> np.ndarray:
 
 def trained_losses(step, count: int, rate: float) -> list:
     """Mean losses, summed over subnets, of SGD steps on one batch."""
-    optimiser, means = engine.Optimiser.of(step.parameters()), []
-    optimiser.trainer.set_learning_rate(rate)
+    trainer, means = engine.sgd(step.parameters()), []
+    trainer.set_learning_rate(rate)
     for _ in range(count):
         each = step(small.images(), blocks())
         means.append(sum(float(loss.mean().asscalar()) for loss in each.values()))
-        optimiser.trainer.step(2)
+        trainer.step(2)
     return means
 
 
@@ -85,9 +85,9 @@ def test_training_on_one_batch_lowers_the_loss(kind):
     subnets = "residual" if kind in CONTEXTS else "plain"
     built = small.build(subnets, **settings(kind))
     engine.hybridize_parts(built)
-    baseline = engine.BaselineStep(built, losses.CrossEntropyLoss(5))
+    first = engine.Subnet0Step(built, [losses.CrossEntropyLoss(5)])
     further = engine.SubnetStep(built, [losses.CrossEntropyLoss(len(g) + 1) for g in built.groups])
-    means = trained_losses(baseline, 15, 0.01)
+    means = trained_losses(first, 15, 0.01)
     assert means[-1] < 0.95 * means[0], means
     # DeepLabV2's 3x3 convolutions read the features straight: the rate that others need makes them overshoot
     means = trained_losses(further, 15, 0.002 if kind.startswith("aspp_v2") else 0.02)
@@ -107,7 +107,7 @@ def test_a_checkpoint_builds_its_heads_again(kind, tmp_path):
     built = shaken(kind)
     about = {"network": built.settings, "rule": "sum", "labels": "cityscapes"}
     checkpoint.save(tmp_path / "net.npz", checkpoint.network_arrays(built), about)
-    loaded = saved.load(tmp_path / "net.npz").network
+    loaded = network.load(tmp_path / "net.npz").network
     assert loaded.settings == built.settings
     assert small.same_bits(small.values(loaded), small.values(built))
     assert json.loads(json.dumps(loaded.settings)) == json.loads(json.dumps(built.settings))
@@ -121,6 +121,6 @@ def test_a_checkpoint_without_the_newer_settings_loads(tmp_path):
             head.pop(name)
     about = {"network": old, "rule": "sum", "labels": "cityscapes"}
     checkpoint.save(tmp_path / "old.npz", checkpoint.network_arrays(built), about)
-    loaded = saved.load(tmp_path / "old.npz").network
+    loaded = network.load(tmp_path / "old.npz").network
     assert loaded.settings == built.settings
     assert small.same_bits(small.values(loaded), small.values(built))

@@ -313,7 +313,9 @@ def place(tmp_path_factory):
         layouts.write_png(label.with_name(label.name.replace("labelIds", "instanceIds")), single)
     runtime.seed(1)
     settings = {"head": small.HEAD, "subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
-    net = network.build("resnet18", 19, ((2, 3), (13, 14)), 16, "residual", **settings)
+    net = network.build(
+        "resnet18", 19, groups=((2, 3), (13, 14)), output_stride=16, subnets="residual", **settings
+    )
     meta = {"labels": "cityscapes", "rule": "sum", "network": net.settings}
     checkpoint.save(root / "net.npz", checkpoint.network_arrays(net), meta)
     return root

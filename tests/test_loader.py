@@ -95,6 +95,15 @@ def test_a_worker_that_is_killed_from_outside_is_an_error_too(workers):
         list(found)
 
 
+def test_workers_that_stand_still_are_an_error_after_a_while(workers, monkeypatch):
+    found, processes = workers.run([1, 2, "stop", 4], 3), workers.processes
+    assert [next(found)[1], next(found)[1]] == ["number 1", "number 2"]
+    monkeypatch.setattr(loader, "PATIENCE", 2.0)
+    with pytest.raises(RunError, match="No worker process .* for 2 seconds, .* sample stop, .*workers=0"):
+        next(found)
+    assert all(gone(process) for process in processes) and workers.processes == []
+
+
 def test_work_that_nobody_waits_for_any_more_disturbs_nobody(workers):
     for _ in range(5):
         next(workers.run([1, 2, "raise", 4], 4))
@@ -115,7 +124,8 @@ def test_no_process_is_left_behind(end):
 
 
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path[:0] = [{tests!r}, {project!r}]
 from loader_task import Task
 from gluon_confseg.datasets.loader import Workers

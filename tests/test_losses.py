@@ -470,6 +470,25 @@ def test_half_precision_logits_get_the_gradient_in_half_precision():
     np.testing.assert_allclose(gradient, true_gradient, rtol=1e-3, atol=1e-7)
 
 
+def test_scaled_half_precision_gradients_are_float32s_rounded_once():
+    draws = np.random.RandomState(0)
+    logits = draws.normal(0, 3, (1, 3, 512, 512)).astype(np.float16)
+    labels = draws.randint(0, 3, (1, 512, 512))
+    _, gradient = run(criterion(3), logits, labels, upstream=[1024.0])
+    _, wanted = run(criterion(3), logits.astype(np.float32), labels, upstream=[1024.0])
+    np.testing.assert_array_equal(gradient, wanted.astype(np.float16))
+    assert np.count_nonzero(gradient) > 0.99 * gradient.size
+
+
+def test_threads_given_for_each_level_of_nesting_are_the_first_ones(monkeypatch):
+    logits, labels = draw(4, 5)
+    wanted = run(criterion(4), logits, labels)
+    for threads in ("2,1", " 2 , 1", "many", ""):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        for found, true in zip(run(criterion(4), logits, labels), wanted):
+            np.testing.assert_array_equal(found, true)
+
+
 def test_the_number_of_threads_changes_no_bit(monkeypatch):
     logits, labels = draw(5, 30, count=30000, samples=3)
     found = []

@@ -114,6 +114,21 @@ def test_the_seed_decides_the_initial_values():
     assert not small.same_bits(small.values(first), small.values(other))
 
 
+def test_initialize_as_gluon_users_type_it_says_and_changes_nothing(recwarn):
+    built, images = small.build("residual"), small.images()
+    before = built(images)[0].asnumpy()
+    recwarn.clear()
+    built.initialize()
+    built.initialize(mx.init.Xavier(), ctx=[mx.cpu(0), mx.cpu(1)])
+    assert not recwarn.list and next(iter(built.collect_params().values())).list_ctx() == [
+        mx.cpu(0),
+        mx.cpu(1),
+    ]
+    np.testing.assert_array_equal(built(images)[0].asnumpy(), before)
+    built.initialize(mx.init.One(), force_reinit=True)
+    assert (built(images)[0].asnumpy() != before).any()
+
+
 def test_each_group_may_have_a_head_of_its_own():
     heads = [HeadSettings(4, 2, 1, (3,)), HeadSettings(6, 3, 1, (1, 3))]
     built = small.build("plain", subnet_heads=heads)
@@ -127,7 +142,7 @@ def test_groups_may_be_confusing_groups():
     from gluon_confseg.groups import PAPER
 
     heads = {"head": small.HEAD, "subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
-    built = network.build("resnet18", 19, PAPER["cityscapes"], 16, **heads)
+    built = network.build("resnet18", 19, groups=PAPER["cityscapes"], output_stride=16, **heads)
     assert [x.shape[1] for x in built(small.images())] == [19, 7, 5, 5]
 
 
@@ -168,7 +183,7 @@ def test_fused_network_of_subnet_0_runs_no_further_subnet(networks):
 
 @pytest.mark.parametrize("encoder, mean", [("resnet18", 0.485), ("efficientnet_lite0", 127 / 255)])
 def test_images_are_normalised_as_the_encoder_was_trained(encoder, mean):
-    built = network.build(encoder, small.CLASSES, (), 16, head=small.HEAD, last_stage=3)
+    built = network.build(encoder, small.CLASSES, output_stride=16, head=small.HEAD, last_stage=3)
     assert built.normalisation["mean"][0] == pytest.approx(mean)
     about = export.describe(built, "subnet0", labels.CAMVID)
     assert about["mean"] == list(built.normalisation["mean"])

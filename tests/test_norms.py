@@ -37,7 +37,7 @@ def encoder(name: str):
 
 def with_norm(norm: str, subnets: str = "residual", **settings):
     """A small network with shaken values; on two devices for "sync"."""
-    return small.shaken(subnets, norm=norm, context=TWO if norm == "sync" else None, **settings)
+    return small.shaken(subnets, norm=norm, device=TWO if norm == "sync" else None, **settings)
 
 
 def statistics(block) -> dict:
@@ -120,11 +120,11 @@ def test_a_frozen_batch_norm_is_an_affine_map_with_its_gradients(hybrid):
 
 def test_training_a_frozen_encoder_moves_gamma_and_leaves_its_statistics():
     built = with_norm("frozen", groups=())
-    before, step = small.values(built.encoder), engine.BaselineStep(built, losses.CrossEntropyLoss(5))
-    optimiser = engine.Optimiser.of(step.parameters())
-    optimiser.trainer.set_learning_rate(0.1)
+    before, step = small.values(built.encoder), engine.Subnet0Step(built, [losses.CrossEntropyLoss(5)])
+    trainer = engine.sgd(step.parameters())
+    trainer.set_learning_rate(0.1)
     step(small.images(), small.labels())
-    optimiser.trainer.step(2)
+    trainer.step(2)
     after = small.values(built.encoder)
     assert {k for k in before if before[k].tobytes() != after[k].tobytes()} == set(before) - set(
         statistics(built.encoder)

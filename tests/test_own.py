@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import layouts
 import numpy as np
 import pytest
 
-from experiments import own, runner
-from experiments.recipe import branching_stages, four_arms
-from gluon_confseg import checkpoint, groups, metrics, report
-from gluon_confseg.subnets import HeadSettings
+from gluon_confseg import checkpoint, groups, metrics, recipe_files, report, train
+from gluon_confseg.cli.train import open_data
+from gluon_confseg.recipe import four_cells
+from gluon_confseg.run_folder import RunFolder
 
-TINY = dataclasses.replace(
-    own.RECIPES["smoke"],
-    encoder="resnet18",
-    pretrained=False,
-    output_stride=16,
-    head=HeadSettings(channels=8, depth=2, dilation=1, stages=(3,)),
-    subnet_head=HeadSettings(channels=8, depth=2, dilation=1, stages=(2, 3)),
-    crop=(32, 32),
-    stages=branching_stages(4, 1, 1, rate=0.05, fine_rate=0.02, subnet_rate=0.02),
+PROFILES = recipe_files.find("own").profiles
+TINY = PROFILES["smoke"].override(
+    [
+        "encoder=resnet18",
+        "pretrained=no",
+        "output_stride=16",
+        "head.channels=8",
+        "head.dilation=1",
+        "subnet_head.channels=8",
+        "subnet_head.stages=2,3",
+        "crop=32,32",
+        "phases.base.epochs=4",
+        "phases.base.learning_rate=0.05",
+    ]
 )
 CLASSES = ("grass", "moss", "brick", "tile")
 COLORS = np.array([(60, 150, 60), (70, 140, 70), (170, 80, 60), (160, 90, 70)], np.uint8)
@@ -47,7 +51,9 @@ def finished(tmp_path_factory):
     draw(root, "val", 2, in_colors=True)
     rows = [",".join([name, *map(str, color)]) for name, color in zip(CLASSES, COLORS)]
     (root / "classes.csv").write_text("\n".join(["name,r,g,b", *rows]))
-    return runner.run(TINY, root, folder / "run").path
+    run = RunFolder(folder / "run", TINY.config())
+    train.run(TINY, open_data(TINY, root), run)
+    return run.path
 
 
 def read(path, name: str) -> dict:
@@ -66,8 +72,8 @@ def test_groups_come_from_the_networks_own_matrix_by_the_names_of_the_list(finis
 
 def test_each_group_has_a_subnet_in_the_networks_that_are_left(finished):
     wanted = read(finished, "results.json")["groups"]["classes"]
-    for stage in ("subnets_ce", "subnets_new"):
-        arrays, meta = checkpoint.load(finished / "checkpoints" / f"{stage}.npz")
+    for phase in ("subnets_ce", "subnets_confusion_ce"):
+        arrays, meta = checkpoint.load(finished / "checkpoints" / f"{phase}.npz")
         assert meta["network"]["groups"] == wanted
         assert meta["labels"]["classes"] == list(CLASSES)
         assert {name.split(".")[1] for name in arrays if name.startswith("parameter:subnets.")} == {
@@ -76,21 +82,24 @@ def test_each_group_has_a_subnet_in_the_networks_that_are_left(finished):
 
 
 def test_labels_in_colours_are_counted_like_indices(finished):
-    """The split `val` is labelled by colours: every pixel of its two images is in each arm's matrix."""
+    """The split `val` is labelled by colours: every pixel of its two images is in each cell's matrix."""
     with np.load(finished / "confusion.npz") as archive:
-        for arm in own.OWN["arms"]:
-            assert archive[arm.key].sum() == 2 * 48 * 72
+        for cell in TINY.cells:
+            assert archive[cell.key].sum() == 2 * 48 * 72
 
 
 def test_the_report_names_the_data_and_its_classes_and_no_numbers_of_the_paper(finished):
     page = report.write(finished).with_suffix(".md").read_text()
     assert page.startswith("Data: garden, val: 2 images.")
     assert all(name in page for name in CLASSES) and "Cityscapes" not in page.split("## Training")[0]
-    for arm in read(finished, "results.json")["arms"]:
-        assert f"{100 * arm['mean_iou']:.2f}" in page and arm["paper_mean_iou"] is None
+    for cell in read(finished, "results.json")["cells"]:
+        assert f"{100 * cell['mean_iou']:.2f}" in page and cell["paper_mean_iou"] is None
 
 
 def test_profiles_differ_in_cost_alone():
-    """What decides which question is asked - data, groups, arms - is the same in each."""
-    asked = {(r.data, r.groups, r.arms, r.experiment) for r in own.RECIPES.values()}
-    assert asked == {("custom", "discover", four_arms(last="all"), "own")}
+    """What decides which question is asked - data, groups, cells - is the same in each."""
+    asked = {
+        (r.data, r.name, r.cells, *{p.groups for p in r.phases if p.trains == "subnets"})
+        for r in PROFILES.values()
+    }
+    assert asked == {("custom", "own", four_cells(fused="all"), "discover")}

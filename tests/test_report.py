@@ -48,8 +48,8 @@ def words_of(folder):
 def test_every_mean_iou_in_the_report_is_that_of_the_matrices(run, html):
     markdown = (run / "report.md").read_text(encoding="utf-8")
     with np.load(run / "confusion.npz") as matrices:
-        for arm in fake_run.ARMS:
-            shown = f"{100 * metrics.mean_of_defined(metrics.iou(matrices[arm['key']])):.2f}"
+        for cell in fake_run.CELLS:
+            shown = f"{100 * metrics.mean_of_defined(metrics.iou(matrices[cell['key']])):.2f}"
             assert shown in html and shown in markdown
 
 
@@ -79,14 +79,14 @@ def test_on_cityscapes_itself_the_papers_network_is_named():
 
 def test_without_numbers_of_the_paper_there_is_no_row_for_them():
     results = fake_run.results(fake_run.invented_counts())
-    for arm in results["arms"]:
-        arm["paper_mean_iou"] = None
+    for cell in results["cells"]:
+        cell["paper_mean_iou"] = None
     assert "paper" not in tables.table(results)
 
 
-def test_gains_are_over_the_first_arm():
+def test_gains_are_over_the_first_cell():
     results = fake_run.results(fake_run.invented_counts())
-    first, last = results["arms"][0]["mean_iou"], results["arms"][-1]["mean_iou"]
+    first, last = results["cells"][0]["mean_iou"], results["cells"][-1]["mean_iou"]
     assert f"{100 * (last - first):+.2f}" in tables.table(results, "text")
 
 
@@ -100,8 +100,8 @@ def test_the_page_needs_nothing_but_itself(run, html):
     assert html.count("data:image/png;base64,") == len(list((run / "pictures").glob("*.png")))
 
 
-def test_other_rules_of_fusion_stand_beside_the_arms(html):
-    assert re.search(r">subnets 0-3, new CE</td><td[^>]*>sum</td><td[^>]*>12.34</td>", html)
+def test_other_rules_of_fusion_stand_beside_the_cells(html):
+    assert re.search(r">subnets 0-3, confusion CE</td><td[^>]*>sum</td><td[^>]*>12.34</td>", html)
 
 
 def test_groups_that_the_run_discovered_are_compared_with_those_it_used(fresh):
@@ -128,7 +128,7 @@ def test_a_class_in_no_image_gets_no_number_and_no_part_in_the_mean(tmp_path):
     assert "| bus | 2 | - | - | - | - | - |" in words_of(fake_run.make(tmp_path / "run", counts, panels=0))
 
 
-def test_one_arm_without_paper_panels_log_or_training_matrix_is_a_report_too(tmp_path):
+def test_one_cell_without_paper_panels_log_or_training_matrix_is_a_report_too(tmp_path):
     counts = {"subnet0_ce": fake_run.invented_counts()["subnet0_ce"]}
     folder = fake_run.make(tmp_path / "run", counts, groups=[], panels=0)
     (folder / "log.jsonl").unlink()
@@ -152,13 +152,37 @@ def test_the_same_run_gives_the_same_bytes(run):
 # ---- what confusion costs
 
 
-def test_the_cost_of_a_pair_is_what_mending_it_gains():
-    counts = fake_run.invented_counts()["subnet0_ce"]
-    mended = counts.copy()
-    mended[1, 4], mended[1, 1] = 0, counts[1, 1] + counts[1, 4]
-    assert costs.pair_costs(counts)[1, 4] == pytest.approx(
-        costs.mean_iou(mended) - costs.mean_iou(counts), abs=1e-12
-    )
+def draw_counts(seed: int) -> tuple:
+    """(K, K) counts and (K,) misses: sparse, some classes in no truth, some in no prediction, some in neither."""
+    draws = np.random.default_rng(seed)
+    classes = int(draws.integers(1, 7))
+    counts = draws.integers(0, 100, (classes, classes)) * (draws.random((classes, classes)) < 0.4)
+    misses = draws.integers(0, 50, classes) * (draws.random(classes) < 0.3)
+    in_truth = draws.random(classes) < 0.7
+    return counts * in_truth[:, None] * (draws.random(classes) < 0.7), misses * in_truth
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_cost_of_a_pair_is_what_mending_it_gains(seed):
+    counts, misses = draw_counts(seed)
+    for missed in (None, misses):
+        cost, before = (
+            costs.pair_costs(counts, missed),
+            metrics.mean_iou(counts, 0 if missed is None else missed),
+        )
+        assert cost.shape == (len(counts), len(counts) + (missed is not None))
+        for i, j in np.ndindex(cost.shape):
+            mended, still = counts.copy(), np.zeros_like(misses) if missed is None else missed.copy()
+            source = still if j == len(counts) else mended[:, j]
+            moved, source[i] = source[i], 0
+            mended[i, i] += moved
+            gained = metrics.mean_iou(mended, still) - before if moved else 0.0
+            assert cost[i, j] == pytest.approx(gained, abs=1e-12), (i, j)
+
+
+def test_a_class_that_only_one_other_is_taken_for_leaves_the_mean_with_its_confusion():
+    counts = np.array([[90, 10, 0], [0, 0, 0], [0, 0, 50]])
+    assert costs.pair_costs(counts)[0, 1] == pytest.approx(1 - (0.9 + 0 + 1) / 3)
 
 
 def test_mending_a_group_moves_no_pixel_outside_it():
@@ -171,12 +195,15 @@ def test_mending_a_group_moves_no_pixel_outside_it():
 
 
 def test_wrong_pixels_are_inside_groups_or_across_them():
-    wrong, inside, across = costs.wrong_pixels(fake_run.invented_counts()["all_ce"], fake_run.GROUPS)
+    wrong, inside, across = costs.wrong_pixels(fake_run.invented_counts()["subnets_ce"], fake_run.GROUPS)
     assert wrong == pytest.approx(inside + across) and inside > 0
 
 
 def test_the_costliest_pair_stands_first():
-    counts = {key: np.diag([100] * 6) for key in ("subnet0_ce", "all_ce", "subnet0_new", "all_new")}
+    counts = {
+        key: np.diag([100] * 6)
+        for key in ("subnet0_ce", "subnets_ce", "subnet0_confusion_ce", "subnets_confusion_ce")
+    }
     counts["subnet0_ce"] = counts["subnet0_ce"] + 0
     counts["subnet0_ce"][5, 2], counts["subnet0_ce"][0, 1] = 50, 5
     rows = tables.pairs(fake_run.results(counts), counts, fake_run.GROUPS).rows
@@ -208,9 +235,10 @@ def test_a_file_cut_short_is_named(fresh, name):
         report.write(fresh)
 
 
-def test_a_line_of_the_log_that_is_none_is_named(fresh):
-    with open(fresh / "log.jsonl", "a") as log:
-        log.write('{"stage": "ba')
+@pytest.mark.parametrize("line", [b'{"phase": "ba', b"\xff\xfe\x00"])
+def test_a_line_of_the_log_that_is_none_is_named(fresh, line):
+    with open(fresh / "log.jsonl", "ab") as log:
+        log.write(line)
     with pytest.raises(RunError, match="log.jsonl: line 16 "):
         report.write(fresh)
 
@@ -229,15 +257,15 @@ def test_a_matrix_of_another_size_is_refused(fresh):
 
 def test_results_without_what_the_report_needs_name_what_is_missing(fresh):
     results = json.loads((fresh / "results.json").read_text())
-    del results["classes"], results["arms"][1]["iou"]
+    del results["classes"], results["cells"][1]["iou"]
     fake_run.write(fresh / "results.json", results)
-    with pytest.raises(RunError, match=r"classes, arms\[1\].iou is missing"):
+    with pytest.raises(RunError, match=r"classes, cells\[1\].iou is missing"):
         report.write(fresh)
 
 
 def test_a_key_that_leaves_the_folder_is_refused(fresh):
     results = json.loads((fresh / "results.json").read_text())
-    results["arms"][0]["key"] = "../../evil"
+    results["cells"][0]["key"] = "../../evil"
     fake_run.write(fresh / "results.json", results)
     with pytest.raises(RunError, match="needs a key of letters"):
         report.write(fresh)
@@ -260,7 +288,7 @@ def test_pictures_of_11_19_and_21_classes_are_drawn(tmp_path):
 def test_a_matrix_of_few_classes_is_as_wide_as_its_title(size, tmp_path):
     """Otherwise the cells shrink to nothing beside it, which Matplotlib only warns of."""
     shares, names = np.eye(size), [f"class {k}" for k in range(size)]
-    title = "subnets all, new CE, against subnet 0, CE"
+    title = "subnets all, confusion CE, against subnet 0, CE"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pictures.difference(tmp_path / "matrix.png", shares[::-1], shares, names, [[0, 1]], title)

@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import mxnet as mx
 import pytest
 import small
+from test_recipe import SETTINGS
 
-from experiments import kill_test
-from gluon_confseg import checkpoint, engine, losses, stages
-from gluon_confseg.datasets.batches import Batch
-from gluon_confseg.runs import RunFolder
+from experiments.tools import kill_test
+from gluon_confseg import build, checkpoint, train
+from gluon_confseg.recipe import Cell, phase
+from gluon_confseg.run_folder import RunFolder
 from gluon_confseg.subnets import HeadSettings
 
-SCRIPT = """
-import pathlib, sys
-sys.path[:0] = [{tests!r}, {project!r}]
-from test_recipe import TINY
-from experiments import runner
-runner.run(TINY, pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), save_every=0.0)
-"""
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("resume")
-    script = SCRIPT.format(tests=str(kill_test.PROJECT / "tests"), project=str(kill_test.PROJECT))
+    folder = tmp_path_factory.mktemp("resume")  # the scenes are drawn below it, once
+    words = [
+        sys.executable,
+        "-m",
+        "gluon_confseg",
+        "train",
+        "drawn",
+        "--profile",
+        "smoke",
+        "--save-every",
+        "0",
+    ]
+    for setting in SETTINGS:
+        words += ["--set", setting]
 
     def start(out):
-        arguments = [sys.executable, "-c", script, str(folder / "scenes"), str(out)]
-        return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [*words, "--out", str(out)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     return start
 
@@ -56,7 +71,7 @@ def lines_before_the_kill(process, wanted: int) -> None:
             return
 
 
-@pytest.mark.parametrize("moment", random.Random(0).sample(range(3, 11), 3))
+@pytest.mark.parametrize("moment", random.Random(0).sample(range(3, 20), 3))
 def test_resumed_equals_uninterrupted(command, uninterrupted, tmp_path, moment):
     process = command(tmp_path / "run")
     lines_before_the_kill(process, moment)  # each line is a part of the run that ended
@@ -66,62 +81,59 @@ def test_resumed_equals_uninterrupted(command, uninterrupted, tmp_path, moment):
     assert run_to_the_end(command, tmp_path / "run") == uninterrupted
 
 
-# ---- every moment of one stage, in this process: three batches an epoch, a state saved after each
+# ---- every moment of one phase, in this process: three batches an epoch, a state saved after each
 
-KINDS = ("baseline", "subnets")
+KINDS = ("subnet0", "subnets")
 DROPPING = HeadSettings(
     channels=8, stages=(3,), kind="aspp_v3"
 )  # its dropout draws from MXNet's own random state
-
-
-class Batches:
-    """Batches that depend on epoch and number alone."""
-
-    def __len__(self) -> int:
-        return 3
-
-    def epoch(self, epoch: int, start: int = 0):
-        for number in range(start, 3):
-            seed = 10 * epoch + number
-            yield Batch(small.images(seed).asnumpy(), small.labels(seed), (f"{epoch}/{number}", "other"))
 
 
 class Kill(BaseException):
     """What nothing catches."""
 
 
-def train(folder, kind: str, seed: int = 0, warn=print) -> dict:
-    """Train the stage (on): its final values. Another seed has other initial values, which a resumed run replaces."""
-    built = small.build(seed=seed, **({"head": DROPPING} if kind == "dropout" else {}))
-    engine.hybridize_parts(built)
-    if kind != "subnets":
-        step = engine.BaselineStep(built, losses.CrossEntropyLoss(small.CLASSES))
+def recipe(kind: str):
+    """One phase of two epochs; that of subnets starts from a network as it is."""
+    trained = {"epochs": 2, "learning_rate": 0.1, "warm_up": 2}
+    if kind == "subnets":
+        phases = [phase("base", epochs=0), phase(kind, "base", "subnets", **trained)]
     else:
-        step = engine.SubnetStep(built, [losses.CrossEntropyLoss(len(group) + 1) for group in built.groups])
-    stage = stages.Stage(kind, step, Batches(), epochs=2, learning_rate=0.1, warm_up=2)
-    stages.train(RunFolder(folder, {}), stage, built, save_every=0.0, warn=warn)
-    return small.values(built)
+        phases = [phase(kind, **trained)]
+    cells = [Cell("cell", "all" if kind == "subnets" else "0", "CE", kind)]
+    return small.recipe(phases, cells, **({"head": DROPPING} if kind == "dropout" else {}))
 
 
-def outcome(folder, kind: str):
-    """Arrays of the finished checkpoint, and the log but for the seconds."""
-    run = RunFolder(folder, {})
-    arrays, meta = checkpoint.load(run.finished(kind))
-    return arrays, meta, [{k: v for k, v in record.items() if k != "seconds"} for record in run.logged()]
+def run(folder, kind: str) -> RunFolder:
+    """Train and score (on), saving a state after every step."""
+    told = recipe(kind)
+    run = RunFolder(folder, told.config(), save_every=0.0)
+    train.run(told, small.data(), run)
+    return run
+
+
+def outcome(folder, kind: str) -> tuple:
+    """Arrays and description of the finished checkpoints, results, and the log but for the seconds."""
+    run = RunFolder(folder, recipe(kind).config())
+    finished, best = (checkpoint.load(file) for file in (run.checkpoint(kind), run.best(kind)))
+    log = [{k: v for k, v in record.items() if k != "seconds"} for record in run.logged()]
+    results = json.loads((run.path / "results.json").read_text())
+    return finished[0], best[0], finished[1], best[1], log, results
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     found = {}
     for kind in (*KINDS, "dropout"):
-        train(tmp_path_factory.mktemp(kind) / "run", kind)
-        found[kind] = outcome(tmp_path_factory.getbasetemp() / f"{kind}0" / "run", kind)
+        place = tmp_path_factory.mktemp(kind) / "run"
+        run(place, kind)
+        found[kind] = outcome(place, kind)
     return found
 
 
 def assert_same(found, wanted) -> None:
-    assert small.same_bits(found[0], wanted[0])
-    assert found[1:] == wanted[1:]
+    assert small.same_bits(found[0], wanted[0]) and small.same_bits(found[1], wanted[1])
+    assert found[2:] == wanted[2:]
 
 
 def killed_at(monkeypatch, folder, kind: str, sync: int) -> None:
@@ -137,63 +149,88 @@ def killed_at(monkeypatch, folder, kind: str, sync: int) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", counted)
         with pytest.raises(Kill):
-            train(folder, kind)
+            run(folder, kind)
 
 
-# Each file is synced before it gets its name (odd numbers), its folder after that (even ones). The files of a stage:
-# 1 config.json, 2 to 4 states, 5 log.jsonl, 6 state, 7 to 9 states, 10 log.jsonl, 11 state, 12 the result
-SYNCS = 2 * 12
+def with_other_initial_values(monkeypatch) -> None:
+    """What a resumed phase draws at first, its state replaces."""
+    own = build.runtime.seed
+    monkeypatch.setattr(build.runtime, "seed", lambda value: own(value + 5))
+
+
+# Each file is synced before it gets its name (odd numbers), its folder after that (even ones). The files of a run:
+# 1 config.json, 2 to 4 states, 5 log.jsonl, 6 state, 7 to 9 states, 10 evaluation, 11 best, 12 log.jsonl, 13 state,
+# 14 the result, 15 confusion.npz, ...; of subnets after 2 base.npz, 3 confusion.npz
+SYNCS = {"subnet0": 2 * 20, "subnets": 2 * 24}
+
+
+def count_syncs(monkeypatch, folder, kind: str) -> int:
+    own, made = os.fsync, []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: (made.append(1), own(descriptor))[1])
+        run(folder, kind)
+    return len(made)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("sync", range(3, SYNCS + 1, 3))
-def test_killed_before_or_after_a_file_gets_its_name_a_stage_ends_bit_identically(
+def test_the_moments_below_are_all_there_are(monkeypatch, tmp_path, kind):
+    assert count_syncs(monkeypatch, tmp_path / "run", kind) == SYNCS[kind]
+
+
+@pytest.mark.parametrize("kind, sync", [(kind, n) for kind in KINDS for n in range(3, SYNCS[kind] + 1, 5)])
+def test_killed_before_or_after_a_file_gets_its_name_a_phase_ends_bit_identically(
     monkeypatch, tmp_path, whole, kind, sync
 ):
     killed_at(monkeypatch, tmp_path / "run", kind, sync)
-    train(tmp_path / "run", kind, seed=0 if sync < 4 else 5)
+    if list(tmp_path.rglob(f"{kind}.progress-*")):
+        with_other_initial_values(monkeypatch)
+    run(tmp_path / "run", kind)
     assert_same(outcome(tmp_path / "run", kind), whole[kind])
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("*progress*"))
 
 
-def test_killed_again_and_again_a_stage_ends_bit_identically(monkeypatch, tmp_path, whole):
-    for sync in (7, 4, 5, 3):
+def test_killed_again_and_again_a_phase_ends_bit_identically(monkeypatch, tmp_path, whole):
+    for sync in (11, 4, 5, 3):
         killed_at(monkeypatch, tmp_path / "run", "subnets", sync)
-    train(tmp_path / "run", "subnets")
+    run(tmp_path / "run", "subnets")
     assert_same(outcome(tmp_path / "run", "subnets"), whole["subnets"])
 
 
-def test_a_resumed_stage_drops_what_it_would_have_dropped(monkeypatch, tmp_path, whole):
+def test_a_resumed_phase_drops_what_it_would_have_dropped(monkeypatch, tmp_path, whole):
     killed_at(monkeypatch, tmp_path / "run", "dropout", 7)
     mx.random.seed(99)
-    train(tmp_path / "run", "dropout")
+    run(tmp_path / "run", "dropout")
     assert_same(outcome(tmp_path / "run", "dropout"), whole["dropout"])
 
 
-def test_a_damaged_state_costs_a_step_and_no_bit(monkeypatch, tmp_path, whole):
-    killed_at(monkeypatch, tmp_path / "run", "baseline", 8)
-    latest = tmp_path / "run" / "checkpoints" / "baseline.progress.npz"
+def test_a_damaged_state_costs_a_step_and_no_bit(monkeypatch, tmp_path, whole, capsys):
+    killed_at(monkeypatch, tmp_path / "run", "subnet0", 8)
+    states = list(tmp_path.rglob("subnet0.progress-*.npz"))
+    assert len(states) == 2  # the third has taken the place of the first
+    latest = max(states, key=lambda file: file.stat().st_mtime_ns)
     content = bytearray(latest.read_bytes())
     content[len(content) // 2] ^= 1
     latest.write_bytes(content)
-    warnings = []
-    train(tmp_path / "run", "baseline", warn=warnings.append)
-    assert len(warnings) == 1 and "baseline.progress.npz" in warnings[0]
-    assert_same(outcome(tmp_path / "run", "baseline"), whole["baseline"])
+    capsys.readouterr()
+    run(tmp_path / "run", "subnet0")
+    said = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert len(said) == 1 and latest.name in said[0]
+    assert_same(outcome(tmp_path / "run", "subnet0"), whole["subnet0"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_finished_stage_is_loaded_and_not_trained(tmp_path, whole, kind):
-    first = train(tmp_path / "run", kind)
-    file = tmp_path / "run" / "checkpoints" / f"{kind}.npz"
-    before = file.read_bytes()
-    assert small.same_bits(train(tmp_path / "run", kind, seed=7), first)
-    assert file.read_bytes() == before
+def test_a_finished_phase_is_loaded_and_not_trained(monkeypatch, tmp_path, kind):
+    file = run(tmp_path / "run", kind).checkpoint(kind)
+    before = file.read_bytes(), outcome(tmp_path / "run", kind)
+    with_other_initial_values(monkeypatch)
+    run(tmp_path / "run", kind)
+    assert file.read_bytes() == before[0]
+    assert_same(outcome(tmp_path / "run", kind), before[1])
 
 
 def test_the_rate_decays_linearly_to_0_after_the_warm_up():
-    stage = stages.Stage("base", None, Batches(), epochs=4, learning_rate=0.6, warm_up=3)
-    rates = [stage.rate(step) for step in range(stage.total_steps)]
+    base = small.recipe([phase("base", epochs=4, learning_rate=0.6, warm_up=3)]).phases[0]
+    rates = [base.rate_at(step, 12) for step in range(12)]
     assert rates[3:] == pytest.approx([0.6 * (1 - step / 12) for step in range(3, 12)])
     assert rates[:3] == pytest.approx([0.6 * (1 - step / 12) * (step + 1) / 3 for step in range(3)])
-    assert stage.rate(stage.total_steps) == 0
+    assert base.rate_at(12, 12) == 0

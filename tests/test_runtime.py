@@ -27,23 +27,6 @@ def child(code: str, **environment) -> str:
     return done.stdout.strip()
 
 
-def machine(root: Path, siblings: dict[int, str], cpu_max: str | None = None) -> str:
-    """A made-up /sys and /proc: hardware threads by CPU, and a CPU quota of control groups."""
-    for cpu, text in siblings.items():
-        topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
-        topology.mkdir(parents=True)
-        (topology / "thread_siblings_list").write_text(text + "\n")
-    (root / "proc/self").mkdir(parents=True)
-    (root / "proc/self/cgroup").write_text("0::/user/job\n")
-    if cpu_max is not None:
-        (root / "sys/fs/cgroup/user/job").mkdir(parents=True)
-        (root / "sys/fs/cgroup/user/cpu.max").write_text(cpu_max + "\n")
-    return str(root)
-
-
-FOUR = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
-
-
 # --- threads
 
 
@@ -60,6 +43,21 @@ def test_an_empty_thread_count_is_no_wish_of_the_user():
 def test_the_user_s_thread_count_stays():
     code = "import os, gluon_confseg; print(os.environ['OMP_NUM_THREADS'], gluon_confseg.runtime.threads())"
     assert child(code, OMP_NUM_THREADS="7") == "7 7"
+
+
+def test_mxnet_runs_with_a_thread_count_for_each_level_of_nesting():
+    code = (
+        "import os, gluon_confseg, mxnet as mx; from gluon_confseg import losses; "
+        "loss = losses.CrossEntropyLoss(2)(mx.nd.zeros((1, 2, 3)), mx.nd.zeros((1, 3))); "
+        "print(os.environ['OMP_NUM_THREADS'], round(loss.asscalar(), 4))"
+    )
+    assert child(code, OMP_NUM_THREADS="2,1") == "2 0.6931"
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-2", "2.5", ",3"])
+def test_a_thread_count_that_is_none_is_no_wish_of_the_user(value):
+    seen = child("import os, gluon_confseg; print(os.environ['OMP_NUM_THREADS'])", OMP_NUM_THREADS=value)
+    assert seen == str(hardware.physical_cores())
 
 
 def test_places_are_never_set():
@@ -81,46 +79,22 @@ def test_importing_the_package_imports_no_mxnet():
 # --- physical cores
 
 
-def test_hyper_threads_are_one_core(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
-    assert hardware.physical_cores(machine(tmp_path, FOUR)) == 2
+def test_cores_outside_the_affinity_do_not_count():
+    code = (
+        "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+        "from gluon_confseg import hardware; print(hardware.physical_cores())"
+    )
+    assert child(code) == "1"
 
 
-def test_cores_outside_the_affinity_do_not_count(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 3}, raising=False)
-    assert hardware.physical_cores(machine(tmp_path, FOUR)) == 1
+def test_without_lscpu_there_is_a_count_and_not_a_word():
+    code = "from gluon_confseg import hardware; print(hardware.physical_cores())"
+    assert 1 <= int(child(code, PATH="/nowhere")) <= os.cpu_count()
 
 
-@pytest.mark.parametrize(
-    "cpu_max, cores",
-    [("150000 100000", 1), ("200000 100000", 2), ("50000 100000", 1), ("max 100000", 2), ("", 2)],
-)
-def test_the_quota_of_a_parent_group_limits_the_cores_never_below_one(tmp_path, monkeypatch, cpu_max, cores):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
-    assert hardware.physical_cores(machine(tmp_path, FOUR, cpu_max)) == cores
-
-
-def test_version_1_quotas_count_as_well(tmp_path):
-    root = machine(tmp_path, FOUR)
-    (tmp_path / "proc/self/cgroup").write_text("5:cpu,cpuacct:/job\n4:memory:/other\n")
-    group = tmp_path / "sys/fs/cgroup/cpu,cpuacct/job"
-    group.mkdir(parents=True)
-    (group / "cpu.cfs_quota_us").write_text("300000")
-    (group / "cpu.cfs_period_us").write_text("100000")
-    assert hardware.cpu_quota(root) == 3.0
-
-
-def test_without_topology_cpuinfo_tells_cores_from_threads(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
-    root = machine(tmp_path, {})
-    blocks = [f"processor : {cpu}\nphysical id : 0\ncore id : {cpu % 2}" for cpu in range(4)]
-    (tmp_path / "proc/cpuinfo").write_text("\n\n".join(blocks))
-    assert hardware.physical_cores(root) == 2
-
-
-def test_without_any_description_every_cpu_is_a_core(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
-    assert hardware.physical_cores(str(tmp_path)) == 3
+def test_the_file_needs_nothing_installed_before_cores_are_asked_for():
+    code = "import runpy, sys; runpy.run_path(%r); print('loky' in sys.modules)"
+    assert child(code % str(ROOT / "gluon_confseg" / "hardware.py")) == "False"
 
 
 # --- GPUs
@@ -220,6 +194,12 @@ def prepared(monkeypatch, versions: dict[str, str]) -> str | None:
     return runtime.prepare()
 
 
+@pytest.fixture
+def own(monkeypatch):
+    """As if this interpreter were of the environment that a checkout's Makefile made."""
+    monkeypatch.setattr(runtime, "in_its_environment", lambda: True)
+
+
 @pytest.mark.parametrize(
     "versions, words",
     [
@@ -228,16 +208,48 @@ def prepared(monkeypatch, versions: dict[str, str]) -> str | None:
         ({"mxnet": "1.9.1", "numpy": "2.0.1"}, "pip install numpy==1.23.5"),
     ],
 )
-def test_a_wrong_environment_is_one_sentence_with_a_remedy(monkeypatch, no_finder, versions, words):
+def test_a_wrong_environment_is_one_sentence_with_a_remedy(monkeypatch, no_finder, own, versions, words):
     sentence = prepared(monkeypatch, versions)
-    assert words in sentence and runtime.REMEDY in sentence
+    assert words in sentence and runtime.remedy() in sentence
     with pytest.raises(ConfSegError, match="make clean-venv"):
         runtime.check()
     with pytest.raises(ImportError, match="make clean-venv"):
         __import__("mxnet")
 
 
-def test_a_cuda_wheel_without_a_driver_says_how_to_get_the_cpu_wheel(monkeypatch, no_finder):
+def test_two_wheels_at_once_are_a_wrong_environment(monkeypatch, no_finder):
+    sentence = prepared(monkeypatch, {"mxnet": "1.9.1", "mxnet-cu112": "1.9.1", "numpy": "1.23.5"})
+    assert "Both MXNet wheels" in sentence and "pip uninstall --yes mxnet mxnet-cu112" in sentence
+
+
+def test_the_remedy_is_for_the_place_that_the_package_lies_in(monkeypatch, tmp_path):
+    monkeypatch.setattr(runtime, "PROJECT", tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert runtime.remedy().startswith("`pip install .` in a checkout")
+    assert "pip uninstall --yes mxnet`" in runtime.change_wheel("cuda")
+    assert "pip install mxnet==1.9.1" in runtime.change_wheel("cpu")
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "setup_env.py").touch()
+    assert runtime.remedy().startswith("`make clean-venv`")
+    assert runtime.change_wheel("cuda").startswith("with CONFSEG_MXNET=cuda set, `make clean-venv`")
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    assert runtime.remedy().startswith("`make setup`") and ".venv/bin/python" in runtime.remedy()
+    error = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+    assert runtime.remedy(error).startswith("`pip install --force-reinstall --no-deps opencv-python-headless")
+
+
+def test_the_doctor_s_advice_on_gpus_fits_the_machine(monkeypatch, own):
+    monkeypatch.setattr(hardware, "gpus", lambda: hardware.Gpus([hardware.Gpu(0, "Test", (8, 0))], None))
+    monkeypatch.setattr(runtime, "wheel", lambda: "cpu")
+    assert "CONFSEG_MXNET=cuda" in doctor.gpus().note
+    monkeypatch.setattr(hardware, "gpus", lambda: hardware.Gpus([], "there is no NVIDIA driver"))
+    assert "profile full would take months here" in doctor.gpus().note
+    assert "CONFSEG_MXNET" not in doctor.gpus().note
+    monkeypatch.setattr(runtime, "wheel", lambda: "cuda")
+    assert "CONFSEG_MXNET=cpu" in doctor.gpus().note
+
+
+def test_a_cuda_wheel_without_a_driver_says_how_to_get_the_cpu_wheel(monkeypatch, no_finder, own):
     monkeypatch.setattr(runtime, "_load", lambda library: None if "libcuda" in library else object())
     sentence = prepared(monkeypatch, {"mxnet-cu112": "1.9.1", "numpy": "1.23.5"})
     assert "libcuda.so.1" in sentence and "CONFSEG_MXNET=cpu" in sentence
@@ -299,7 +311,7 @@ def test_the_doctor_names_a_version_that_was_not_tested(monkeypatch):
 
 def test_the_doctor_reports_a_missing_package_with_the_remedy(monkeypatch):
     monkeypatch.setattr(runtime, "version_of", lambda *names: None)
-    assert doctor.version("GluonCV").line().startswith("problem: GluonCV is not installed: `make clean-venv`")
+    assert doctor.version("GluonCV").line() == f"problem: GluonCV is not installed: {runtime.remedy()}."
 
 
 def test_a_wrong_result_of_mxnet_is_a_problem(monkeypatch):

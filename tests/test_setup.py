@@ -6,12 +6,14 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import setuptools
 
 from gluon_confseg import doctor, hardware
 
@@ -299,13 +301,33 @@ def test_both_wheels_are_of_one_mxnet():
     assert lines("cuda")[0] == "mxnet-cu112==1.9.1"
 
 
-def test_the_package_s_metadata_name_both_wheels_as_extras_only():
-    command = [sys.executable, "setup.py", "--quiet", "--version"]
-    done = subprocess.run(command, cwd=str(ROOT), capture_output=True, text=True)
-    assert re.match(r"\d+\.\d+\.\d+", done.stdout.strip().splitlines()[-1])
-    text = (ROOT / "setup.py").read_text()
-    required = re.search(r"install_requires=\[(.*?)\]", text, re.S).group(1)
-    assert "mxnet" not in required and '"cpu": pins("cpu")' in text and '"cuda": pins("cuda")' in text
+def declared(monkeypatch) -> dict:
+    """What setup.py hands to setuptools."""
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **words: given.update(words))
+    runpy.run_path(str(ROOT / "setup.py"))
+    return given
+
+
+def test_one_installation_never_holds_both_wheels(monkeypatch):
+    """pip would let the files of one overwrite the other's."""
+    given = declared(monkeypatch)
+    assert "mxnet==1.9.1" in given["install_requires"]
+    assert given["extras_require"]["cuda"] == lines("cuda")[1:]
+
+
+def test_a_headless_opencv_is_installed_after_gluoncv_s_and_stays(monkeypatch):
+    """pip installs equally deep requirements from Z to A."""
+    opencv = [line for line in declared(monkeypatch)["install_requires"] if line.startswith("opencv")]
+    assert {line.split("==")[1] for line in opencv} == {"4.11.0.86"}
+    assert sorted(opencv, reverse=True)[-1].startswith("opencv-contrib-python-headless==")
+
+
+def test_a_wheel_carries_the_recipes(tmp_path):
+    command = [sys.executable, "setup.py", "--quiet", "build", "--build-base", str(tmp_path)]
+    subprocess.run(command, cwd=str(ROOT), check=True, capture_output=True)
+    built = {file.name for file in tmp_path.glob("lib/gluon_confseg/recipes/*")}
+    assert built == {file.name for file in (ROOT / "experiments").glob("*.py")}
 
 
 def test_the_state_is_readable_by_people(ready, env):

@@ -324,7 +324,7 @@ def place(tmp_path_factory):
     for kind in SERVERS:
         runtime.seed(1)
         built = network.build(
-            "resnet18", LABEL_SPACES[kind].num_classes, (), 16, head=small.HEAD, last_stage=3
+            "resnet18", LABEL_SPACES[kind].num_classes, output_stride=16, head=small.HEAD, last_stage=3
         )
         meta = {"labels": kind, "rule": "subnet0", "network": built.settings}
         checkpoint.save(folder / f"{kind}.npz", checkpoint.network_arrays(built), meta)

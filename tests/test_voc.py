@@ -6,6 +6,7 @@ import io
 import pickle
 import warnings
 import zlib
+from collections import deque
 
 import cv2
 import numpy as np
@@ -208,9 +209,27 @@ def test_a_matlab_file_of_anything_else_is_one_error(tmp_path, content):
 
 
 def test_a_file_that_would_unpack_to_more_than_it_may_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(mat, "_MOST", 1000)
-    path = write_mat(tmp_path / "a.mat", label(0, range(21), 40, 60))
-    assert "would unpack" in sentence(lambda: mat.read_label(path))
+    monkeypatch.setattr(mat, "_IDLE", deque())
+    monkeypatch.setattr(mat, "MEMORY", 450 << 20)
+    path = write_mat(tmp_path / "a.mat", np.zeros((240 << 10, 1 << 10), np.uint8))
+    assert "MATLAB" in sentence(lambda: mat.read_label(path))
+
+
+def test_a_reader_that_does_not_end_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(mat, "PATIENCE", 0.0)
+    path = write_mat(tmp_path / "a.mat", np.zeros((4 << 10, 4 << 10), np.uint8))
+    assert "does not end within" in sentence(lambda: mat.read_label(path))
+    monkeypatch.undo()
+    assert not mat.read_label(path).any()
+
+
+def test_a_file_that_crashes_scipy_is_one_error_and_the_next_is_read(tmp_path):
+    values = label(0, range(21), 20, 30)
+    path = write_mat(tmp_path / "a.mat", values)
+    mat.read_label(path)
+    mat._IDLE[-1].process.kill()
+    assert "crashes" in sentence(lambda: mat.read_label(path))
+    assert np.array_equal(mat.read_label(path), values)
 
 
 @pytest.mark.parametrize(
@@ -298,16 +317,10 @@ def test_flipped_bits_of_a_photograph_are_an_error_or_a_picture_of_its_size(tmp_
     assert errors > 0
 
 
-def test_table_5_trains_on_train_aug_and_is_scored_on_val(place, tmp_path, monkeypatch):
-    from experiments import runner, table5
+def test_table_5_trains_on_train_aug_and_is_scored_on_val(place):
+    from gluon_confseg import recipe_files
+    from gluon_confseg.cli import train
 
-    class Stop(Exception):
-        pass
-
-    def look_through(*opened):
-        raise Stop(*(dataset.split for dataset in opened))
-
-    monkeypatch.setattr(runner, "look_through", look_through)
-    with pytest.raises(Stop) as stopped, pytest.warns(RuntimeWarning, match="10582"):
-        runner.run(table5.RECIPES["full"], place, tmp_path / "run")
-    assert stopped.value.args == ("train_aug", "val")
+    with pytest.warns(RuntimeWarning, match="10582"):
+        splits = train.open_data(recipe_files.find("table5").profile("full"), place, look=False)
+    assert (splits.train.split, splits.val.split) == ("train_aug", "val")

@@ -18,6 +18,8 @@ from torch_writer import Opcodes, View, name, number, row, text
 
 from gluon_confseg import checkpoint, weights
 from gluon_confseg.errors import ConfSegError, WeightsError
+from gluon_confseg.weights import params as params_file
+from gluon_confseg.weights import safetensors_file, torch_file
 
 CONTAINERS = {
     "zip": torch_writer.write_zip,
@@ -402,6 +404,40 @@ def test_a_safetensors_header_is_not_believed(network, tmp_path, case):
     refused(network, tmp_path / "hostile.safetensors")
 
 
+# ---- more arrays than any network has
+
+
+def many_params(file):
+    file.write_bytes(params(*[record(1, (1,), 0, b"0000")] * TOO_MANY))
+
+
+def many_tensors(file):
+    places = {f"n{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(TOO_MANY)}
+    file.write_bytes(tensors(places))
+
+
+def many_records(file):
+    with zipfile.ZipFile(file, "w") as archive:
+        for i in range(TOO_MANY):
+            archive.writestr(f"archive/data/{i}", b"")
+
+
+def many_names(file):
+    torch_writer.write_legacy(file, dict.fromkeys((f"n{i}" for i in range(TOO_MANY)), ONE))
+
+
+TOO_MANY = 20_001
+
+
+@pytest.mark.parametrize("write", [many_params, many_tensors, many_records, many_names])
+def test_too_many_arrays_are_refused_before_they_are_looked_at(network, tmp_path, monkeypatch, write):
+    write(tmp_path / "many")
+    for reader in (params_file, safetensors_file, torch_file):
+        monkeypatch.setattr(reader, "Stored", lambda *_: pytest.fail("looked at an array"))
+    monkeypatch.setattr(params_file._Reader, "name", lambda _: pytest.fail("read a name"))
+    refused(network, tmp_path / "many", "holds 20001 arrays, more than any network here has; give")
+
+
 # ---- files of something else
 
 
@@ -421,6 +457,16 @@ def test_a_safetensors_header_is_not_believed(network, tmp_path, case):
 def test_other_files_are_named_for_what_they_are(network, tmp_path, content, named):
     (tmp_path / "other.pth").write_bytes(content)
     refused(network, tmp_path / "other.pth", named)
+
+
+def test_a_pickle_of_numpy_arrays_is_named_as_one(network, tmp_path):
+    (tmp_path / "zoo.pkl").write_bytes(pickle.dumps({"model": {"conv1.weight": ONE}}, 2))
+    refused(network, tmp_path / "zoo.pkl", "is a pickle of NumPy arrays, but not of torch.save's making")
+
+
+def test_the_parameters_of_an_exported_graph_are_named_as_such(network, tmp_path):
+    mx.nd.save(str(tmp_path / "net-0000.params"), {"arg:conv0_weight": mx.nd.ones((4,))})
+    refused(network, tmp_path / "net-0000.params", "exported graph.*give the checkpoint that was exported")
 
 
 def test_paths_that_are_no_file_are_refused(network, tmp_path):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+import collections
+import pickle
 import struct
-from types import SimpleNamespace
 
 import mxnet as mx
 import numpy as np
@@ -15,9 +16,10 @@ from gluoncv.model_zoo import resnetv1b
 from safetensors.numpy import save_file
 from torch_writer import BFloat16, Opcodes, View, number, text
 
-from experiments import runner, table3
-from gluon_confseg import checkpoint, encoders, weights
+from gluon_confseg import build, checkpoint, encoders, weights
 from gluon_confseg.errors import CheckpointError, WeightsError
+from gluon_confseg.recipe import phase
+from gluon_confseg.run_folder import RunFolder
 from gluon_confseg.weights import names, params, safetensors_file, torch_file, torch_names
 
 TORCH_ENDS = {"gamma": "weight", "beta": "bias"}
@@ -261,6 +263,37 @@ def test_plain_things_beside_the_tensors_are_allowed(named_by_torch, tmp_path):
     assert len(weights.load(cut(), tmp_path / "a.pth").loaded) == 75
 
 
+def test_what_a_program_keeps_beside_the_tensors_is_read_past_and_not_run(named_by_torch, tmp_path):
+    canary = tmp_path / "canary"
+    score = pickle.dumps(np.float64(0.7), 2)[2:-1]
+    settings = pickle.dumps(argparse.Namespace(lr=0.1, stages=[1, {2: 3}]), 2)[2:-1]
+    counts = pickle.dumps(collections.defaultdict(list, {"a": [1]}), 2)[2:-1]
+    bag = torch_writer.name("elsewhere", "Bag") + b")\x81(" + number(1) + b"e(" + text("a") + b"Nu}b"
+    beside = {
+        "score": Opcodes(score),
+        "settings": Opcodes(settings),
+        "counts": Opcodes(counts),
+        "bag": Opcodes(bag),
+        "sets": Opcodes(b"(" + number(1) + b"\x91\x8f(" + number(1) + b"\x90\x86"),
+        "harm": Opcodes(torch_writer.payloads(canary)["REDUCE"][0]),
+    }
+    torch_writer.write_zip(tmp_path / "a.pth", {"model": named_by_torch, **beside})
+    encoder = cut()
+    report = weights.load(encoder, tmp_path / "a.pth")
+    assert (len(report.loaded), report.left) == (75, []) and not canary.exists()
+    read = torch_file.read_zip(tmp_path / "a.pth")
+    assert read.strangers[0] == "numpy.core.multiarray.scalar" and "score" not in read
+
+
+def test_of_teacher_and_student_the_teacher_is_taken(zoo, named_by_torch, tmp_path):
+    student = {f"backbone.{name}": array * 2 for name, array in named_by_torch.items()}
+    teacher = {f"backbone.{name}": array for name, array in named_by_torch.items()}
+    torch_writer.write_zip(tmp_path / "a.pth", {"student": student, "teacher": teacher})
+    encoder = cut()
+    weights.load(encoder, tmp_path / "a.pth")
+    assert small.same_bits(small.values(encoder), part(zoo[1], small.values(encoder)))
+
+
 # ---- other namings
 
 
@@ -401,11 +434,10 @@ def test_the_counts_and_the_listing_name_everything_once():
 
 
 @pytest.mark.parametrize("listed", [False, True])
-def test_an_experiment_says_what_its_weights_filled(zoo, capsys, tmp_path, listed):
-    recipe = dataclasses.replace(table3.RECIPES["smoke"], weights=str(zoo[0]), pretrained=False)
-    data, folder = SimpleNamespace(labels=SimpleNamespace(num_classes=5)), SimpleNamespace(path=tmp_path)
-    experiment = runner.Experiment(recipe, data, data, folder, mx.cpu(), 30.0, listed)
-    experiment.build(recipe.stages[0])
+def test_a_phase_says_what_its_weights_filled(zoo, capsys, tmp_path, listed):
+    recipe = small.recipe([phase("base", epochs=1)], weights=str(zoo[0]))
+    folder = RunFolder(tmp_path, recipe.config())
+    build.build(recipe, recipe.phases[0], small.data(), folder, list_weights=listed)
     said = capsys.readouterr().err
     assert f"{zoo[0]}: " in said and "loaded" in said
     assert ("\n  encoder.conv1.weight\n" in said) is listed

@@ -73,7 +73,8 @@ def sentence(error: Exception) -> str:
     if isinstance(error, ConfSegError):
         return text
     if isinstance(error, ImportError):  # `runtime` answers `import mxnet` with a sentence of its own
-        return text if runtime.problem() else f"{text}; install what is missing, or {runtime.REMEDY}"
+        known = runtime.problem() == text
+        return text if known else f"{text}; {sys.executable} lacks something: {runtime.remedy(error)}"
     if isinstance(error, MemoryError) or _is_out_of_memory(error, text):
         return MEMORY
     if isinstance(error, OSError):
@@ -119,7 +120,11 @@ def _stopped(number: int, goes_on: bool) -> int:
 
 @contextlib.contextmanager
 def _signals_stop() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `Stopped`, as Ctrl-C does KeyboardInterrupt, unless they are ignored or handled."""
+    """SIGINT, SIGTERM and SIGHUP raise `Stopped`, unless they are ignored or already have a handler.
+
+    SIGINT too: where a KeyboardInterrupt itself passes an `exec` of text, as in the import of MXNet, `python -m` dies
+    of the signal in the end, although it was caught.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -127,16 +132,16 @@ def _signals_stop() -> Iterator[None]:
     def stop(number, _):
         raise Stopped(number)
 
-    taken = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
-    ]
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    taken = {number: handler for number, handler in handlers.items() if handler in defaults}
     for number in taken:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in taken.items():
+            signal.signal(number, handler)
 
 
 def _note(message, category, filename, lineno, file=None, line=None) -> None:

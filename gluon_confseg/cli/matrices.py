@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from gluon_confseg import files
 from gluon_confseg.errors import RunError, did_you_mean
 from gluon_confseg.labels import LABEL_SPACES, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix
+from gluon_confseg.run_folder import read_matrices
 
 _CLASSES, _DATA, _MISSES = "classes", "data", "misses"  # entries of a file beside its matrices
 _WANTED = "give the confusion.npz of a run, of `confseg evaluate --out` or of `confseg confusion --out`"
@@ -69,7 +68,7 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
     Raises RunError, one sentence, where there is no such matrix or it has not as many classes.
     """
     path = path / "confusion.npz" if path.is_dir() else path
-    stored = _read(path)
+    stored = read_matrices(path, _WANTED)
     counted = {name: array for name, array in stored.items() if _is_matrix(array)}
     if not counted:
         raise RunError(f"{path}: holds no confusion matrix, square and of whole numbers; {_WANTED}")
@@ -100,21 +99,6 @@ def _default(keys: list, train_first: bool) -> str:
     if train_first:
         return "train" if "train" in keys else keys[0]
     return next((key for key in keys if key != "train"), keys[0])
-
-
-def _read(path: Path) -> dict:
-    try:
-        if not zipfile.is_zipfile(path):
-            path.open("rb").close()
-            raise RunError(f"{path}: is no .npz file; {_WANTED}")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise RunError(f"{path}: there is no such file; {_WANTED}") from None
-    except OSError as error:
-        raise RunError(f"{path}: can't be read ({error.strerror or error}); check the file") from error
-    except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"{path}: is damaged, or holds more than arrays ({error}); {_WANTED}") from error
 
 
 def _is_matrix(array: np.ndarray) -> bool:

@@ -20,7 +20,8 @@ def worst_pairs(named: NamedMatrix, most: int, only=()) -> list:
     share is of the truth's pixels; cost the mIoU that would be gained if none of these pixels were wrong.
     """
     full = with_misses(named.matrix)
-    cost, pixels = _costs(full), full.sum(1)
+    cost = costs.pair_costs(named.matrix.counts, named.matrix.misses)
+    shares = metrics.normalize(full)
     names = [*named.classes, MISSED]
     ranked = np.argsort(-cost, axis=None, kind="stable")
     pairs = []
@@ -29,7 +30,7 @@ def worst_pairs(named: NamedMatrix, most: int, only=()) -> list:
             continue
         numbers = {
             "pixels": int(full[i, j]),
-            "share": float(full[i, j] / pixels[i]),
+            "share": float(shares[i, j]),
             "cost": float(cost[i, j]),
         }
         pairs.append({"truth": names[i], "prediction": names[j], **numbers})
@@ -65,13 +66,6 @@ def with_misses(matrix: ConfusionMatrix) -> np.ndarray:
     full = np.zeros((matrix.num_classes + 1,) * 2, np.int64)
     full[:-1, :-1], full[:-1, -1] = matrix.counts, matrix.misses
     return full
-
-
-def _costs(full: np.ndarray) -> np.ndarray:
-    """As `costs.pair_costs`, whose mean must not count the column of misses as a class."""
-    classes = int((full.sum(0) + full.sum(1) > 0)[:-1].sum())
-    counted = classes + int(full[:, -1].any())
-    return costs.pair_costs(full) * counted / max(classes, 1)
 
 
 def _cell(pixels: int, share: float) -> str:

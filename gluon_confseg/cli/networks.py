@@ -23,7 +23,15 @@ def load(path: Path, rule: str | None) -> TrainedNetwork:
     from gluon_confseg import engine, network
     from gluon_confseg.fusion import LEARNED
 
-    loaded = network.load(path, runtime.default_context())
+    try:
+        loaded = network.load(path, runtime.default_context())
+    except CheckpointError:
+        if _holds_matrices(path):
+            raise CheckpointError(
+                f"{path}: holds confusion matrices, no network; see them with `confseg confusion {path}`, or give "
+                "the checkpoint of a finished phase, RUN/checkpoints/PHASE.npz"
+            ) from None
+        raise
     if loaded.network.num_classes != loaded.labels.num_classes:
         raise CheckpointError(
             f"{path}: its network has {loaded.network.num_classes} classes, {loaded.labels.title} has "
@@ -57,6 +65,15 @@ def record(loaded: TrainedNetwork) -> dict:
     """The same for programs."""
     kept = ("encoder", "output_stride", "subnets", "groups")
     return {**{name: loaded.network.settings[name] for name in kept}, "rule": loaded.rule}
+
+
+def _holds_matrices(path: Path) -> bool:
+    from gluon_confseg.cli import matrices
+
+    try:
+        return bool(matrices.load(path, None, None))
+    except RunError:
+        return False
 
 
 def _is_a_folder(path: Path) -> CheckpointError:

@@ -26,7 +26,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="the data set's folder")
     parser.add_argument("--profile", metavar="NAME", help="smoke (seconds), quick (minutes, no GPU) or full")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-                        help="a setting of all phases, or phases.PHASE.SETTING=VALUE of one; can be repeated")  # fmt: skip
+                        help="a setting of all phases, or phases.PHASE.NAME=VALUE of one; can be repeated")  # fmt: skip
     parser.add_argument("--seed", type=int, help="of initial values, order and crops; 0 unless given")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="the run folder; an unfinished run in it goes on"
@@ -72,7 +72,17 @@ def run(arguments) -> Output:
     if arguments.dry_run:
         from gluon_confseg import dry_run
 
-        record = dry_run.run(recipe, arguments.root, arguments.out, arguments.cell, arguments.dry_batch)
+        root = arguments.root
+        if root is None and not dry_run.can_draw(recipe):
+            root = data.root_of(recipe.data, None)
+        record = dry_run.run(
+            recipe,
+            root,
+            arguments.out,
+            arguments.cell,
+            arguments.dry_batch,
+            list_weights=arguments.list_weights,
+        )
         return Output(dry_run.text(record), record)
     from gluon_confseg import report, train
     from gluon_confseg.report import tables

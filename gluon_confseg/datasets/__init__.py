@@ -1,6 +1,6 @@
 """Data sets that yield (image, mask) pairs of uint8 NumPy arrays; random transforms; prefetched batches.
 
-Needs NumPy and OpenCV, not MXNet.
+Needs NumPy, OpenCV, Pillow and SciPy, not MXNet.
 """
 
 from __future__ import annotations

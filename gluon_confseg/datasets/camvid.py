@@ -62,6 +62,6 @@ def _files(root: Path, split: str, folder: str) -> dict[str, Path]:
             f"{root}: has no CamVid split {split}, {looked}; add it, or use one of: {', '.join(others)}."
         )
     raise DatasetError(
-        f"{root}: is not the CamVid layout, {looked}; set CAMVID_ROOT to the folder that holds {_WANTED}."
+        f"{root}: is not the CamVid layout, {looked}; give the folder that holds {_WANTED}."
         f"{nearby(root, f'{split}annot')}"
     )

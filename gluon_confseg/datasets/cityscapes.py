@@ -171,7 +171,7 @@ class _Layout(NamedTuple):
         images, labels = f"{self.images}/{self.split}/CITY/*", f"{self.labels}/{self.split}/CITY/*"
         return DatasetError(
             f"{self.root}: is not the Cityscapes layout, {reason} (looked for {images}_{self.images}.png and "
-            f"{labels}{self.suffix('labelIds')} or *{self.suffix('labelTrainIds')}); set CITYSCAPES_ROOT to the "
+            f"{labels}{self.suffix('labelIds')} or *{self.suffix('labelTrainIds')}); give the "
             f"folder that holds {self.images}/ and {self.labels}/.{nearby(self.root, self.images)}"
         )
 

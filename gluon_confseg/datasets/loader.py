@@ -1,4 +1,5 @@
-"""Worker processes that prepare batches in shared memory, in order; a worker that dies is an error at once.
+"""Worker processes that prepare batches in shared memory, in order; a worker that dies is an error at once, one that
+stands still is an error after a while.
 
 A worker is a fresh interpreter with NumPy and OpenCV, which never imports MXNet nor the program's main module: it is no
 fork of a process in which MXNet's threads run, and a script needs no `if __name__ == "__main__"`.
@@ -31,6 +32,7 @@ _START = (
 )
 # one thread each: workers are what fills the cores
 _ENVIRONMENT = {WORKER: "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+PATIENCE = 120.0  # seconds without an answer of any worker
 
 
 class WorkerTraceback(Exception):
@@ -148,7 +150,7 @@ class Workers:
 
     def _result(self, worker: Worker, order: Order) -> tuple:
         while order.answer is None:
-            for connection in wait([one.connection for one in self._workers]):
+            for connection in self._answering(worker):
                 heard = next(one for one in self._workers if one.connection is connection)
                 self._guarded(heard, heard.hear)
         kind, *content = order.answer
@@ -157,6 +159,20 @@ class Workers:
             return worker.slots.lend(order.memory, layout), said
         error, text = content
         raise error from WorkerTraceback(text)
+
+    def _answering(self, wanted: Worker) -> list[Connection]:
+        """The connections that have an answer; RunError where none has for `PATIENCE` seconds."""
+        for _ in range(10):  # so that at most a tenth passes while the program itself is stopped (Ctrl-Z)
+            found = wait([one.connection for one in self._workers], PATIENCE / 10)
+            if found:
+                return found
+        process, samples = wanted.process.pid, self.task.names(wanted.orders[0].job)
+        self.close()
+        raise RunError(
+            f"No worker process has prepared a batch for {PATIENCE:.0f} seconds, and process {process} was to work on "
+            f"{_few(samples)}; see that nothing stops the processes (kill -STOP) and that the disk answers, then "
+            f"start again, with workers=0 to see it happen."
+        )
 
     @staticmethod
     def _drop(worker: Worker, order: Order) -> None:
@@ -184,17 +200,21 @@ def _stop(workers: list[Worker]) -> None:
 
 
 def _obituary(status: int | None, samples) -> str:
-    samples = list(samples)
-    named = ", ".join(samples[:5]) + (f" and {len(samples) - 5} more" if len(samples) > 5 else "")
     how = f"ended with status {status}"
     if status is not None and status < 0:
         how = f"was killed by {signal.Signals(-status).name}"
         if status == -signal.SIGKILL:
             how += " (is the machine short of memory?)"
     return (
-        f"A worker process that prepares batches {how} while it worked on {named or 'nothing yet'}; "
+        f"A worker process that prepares batches {how} while it worked on {_few(samples) or 'nothing yet'}; "
         f"start again, with fewer workers or smaller batches, or with workers=0 to see it happen."
     )
+
+
+def _few(samples) -> str:
+    """The first five names, and how many more there are."""
+    samples = list(samples)
+    return ", ".join(samples[:5]) + (f" and {len(samples) - 5} more" if len(samples) > 5 else "")
 
 
 # ---- in a worker

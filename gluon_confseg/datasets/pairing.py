@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gluon_confseg.errors import DatasetError
+from gluon_confseg.errors import DatasetError, did_you_mean
 
 _NAMED = 5
 
@@ -85,13 +85,13 @@ def _below(root: Path, path: Path) -> Path:
 def existing_root(root, variable: str, wanted: str) -> Path:
     """`root` as a Path; DatasetError where it is no folder. variable: what sets it; wanted: what it must hold."""
     if root is None or not str(root):
-        raise DatasetError(f"No data folder was given; set {variable} to the folder that holds {wanted}.")
+        raise DatasetError(f"No data folder was given; give the folder that holds {wanted}.")
     root = Path(root).expanduser()
     if not root.exists():
-        raise DatasetError(f"{root}: no such folder; set {variable} to the folder that holds {wanted}.")
+        raise DatasetError(f"{root}: no such folder; give the folder that holds {wanted}.")
     if not root.is_dir():
         raise DatasetError(
-            f"{root}: is a file, not a folder; unpack it and set {variable} to the folder that holds {wanted}."
+            f"{root}: is a file, not a folder; unpack it and give the folder that holds {wanted}."
         )
     return root
 
@@ -99,7 +99,8 @@ def existing_root(root, variable: str, wanted: str) -> Path:
 def check_choice(data_set: str, what: str, got: str, known: Sequence[str]) -> None:
     """DatasetError unless `got` is one of `known`, which it lists."""
     if got not in known:
-        raise DatasetError(f"{data_set} has no {what} {got!r}; choose one of {', '.join(known)}.")
+        near = did_you_mean(got, known)
+        raise DatasetError(f"{data_set} has no {what} {got!r}{near}; choose one of {', '.join(known)}.")
 
 
 def nearby(root: Path, marker: str) -> str:

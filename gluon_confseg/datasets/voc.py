@@ -96,7 +96,7 @@ def _home(root: Path) -> Path:
     looked = "JPEGImages/NAME.jpg, SegmentationClass/NAME.png and ImageSets/Segmentation/SPLIT.txt"
     raise DatasetError(
         f"{root}: is not the PASCAL VOC layout, there is no folder ImageSets/Segmentation (looked for {looked} in it, "
-        f"in VOC2012/ and in VOCdevkit/VOC2012/); set VOC_ROOT to the folder that holds {_WANTED}."
+        f"in VOC2012/ and in VOCdevkit/VOC2012/); give the folder that holds {_WANTED}."
     )
 
 

@@ -10,49 +10,55 @@ import cv2
 import numpy as np
 
 from gluon_confseg import scenes
+from gluon_confseg.build import Data
 from gluon_confseg.datasets import DATASETS, open_dataset
 from gluon_confseg.errors import RunError
 from gluon_confseg.labels import CITYSCAPES
 
-from .recipe import Recipe
-
 SIZES = {"cityscapes": (2048, 1024), "voc": (500, 375)}  # (width, height); VOC's is the commonest of many
 
 
-class Few(NamedTuple):
+class FirstImages(NamedTuple):
     """The first images of both splits, how many images the whole splits have, and the bytes of their files."""
 
-    train: object
-    val: object
+    splits: Data
     counts: dict
     bytes: int
     drawn: bool
 
 
-def few(recipe: Recipe, root, folder: Path, train: int, val: int = 1) -> Few:
-    """`train` and `val` images of the data set at `root`; without a root, images drawn in `folder`.
+def can_draw(recipe) -> bool:
+    """Whether images of the size and in the layout of the recipe's data can be drawn."""
+    return recipe.data in SIZES
+
+
+def first_images(recipe, root, folder: Path, train: int) -> FirstImages:
+    """`train` training images and one for validation of the data set at `root`; without a root, drawn in `folder`.
 
     Raises DatasetError for a faulty data set, RunError where nothing of its kind can be drawn.
     """
-    wanted = {"train": (recipe.train_split or "train", train), "val": ("val", val)}
     if root is not None:
-        whole = {name: open_dataset(recipe.data, root, split) for name, (split, _) in wanted.items()}
-        size = sum(_bytes(dataset) for dataset in whole.values())
-        counts = {name: len(dataset) for name, dataset in whole.items()}
-        first = {name: _first(whole[name], count) for name, (_, count) in wanted.items()}
-        return Few(first["train"], first["val"], counts, size, False)
+        whole = Data(*(open_dataset(recipe.data, root, split) for split in (recipe.train_split, "val")))
+        counts = {"train": len(whole.train), "val": len(whole.val)}
+        size = sum(_bytes(dataset) for dataset in whole)
+        return FirstImages(Data(_first(whole.train, train), _first(whole.val, 1)), counts, size, False)
+    splits = draw(recipe, folder, train)
     published = DATASETS[recipe.data].COUNTS
-    counts = {
-        name: (recipe.draw or {}).get(name) or published.get(split) for name, (split, _) in wanted.items()
-    }
-    drawn = draw(recipe, folder, train, val)
-    size = sum(counts[name] * _bytes(part) / len(part) for name, part in zip(("train", "val"), drawn))
-    return Few(*drawn, counts, round(size), True)
+    counts = {}
+    for name, split in (("train", recipe.train_split), ("val", "val")):
+        counts[name] = (recipe.draw or {}).get(name) or published.get(split)
+        if counts[name] is None:
+            raise RunError(
+                f"nobody published how many images split {split} of {recipe.data} has: give the data set's folder "
+                "with --root"
+            )
+    size = sum(counts[name] * _bytes(part) / len(part) for name, part in splits._asdict().items())
+    return FirstImages(splits, counts, round(size), True)
 
 
-def draw(recipe: Recipe, folder: Path, train: int, val: int) -> tuple:
+def draw(recipe, folder: Path, train: int, val: int = 1) -> Data:
     """Draw full-size images in the layout of the recipe's data set, and open both splits."""
-    if recipe.data not in SIZES:
+    if not can_draw(recipe):
         raise RunError(
             f"no images like those of {recipe.data} can be drawn: give the data set's folder with --root"
         )
@@ -61,7 +67,7 @@ def draw(recipe: Recipe, folder: Path, train: int, val: int) -> tuple:
         scenes.draw(folder, train, val, size, recipe.seed)
     else:
         _draw_voc(folder, {"train": train, "val": val}, size, recipe.seed)
-    return tuple(open_dataset(recipe.data, folder, split) for split in ("train", "val"))
+    return Data(*(open_dataset(recipe.data, folder, split) for split in ("train", "val")))
 
 
 def _draw_voc(folder: Path, counts: dict, size: tuple, seed: int) -> None:
@@ -83,13 +89,12 @@ def _draw_voc(folder: Path, counts: dict, size: tuple, seed: int) -> None:
 
 
 def _first(dataset, count: int):
-    """The data set with its first `count` images alone."""
-    if len(dataset) < count:
-        raise RunError(
-            f"{dataset.root}: split {dataset.split} has {len(dataset)} images, a dry run wants {count}"
-        )
-    part = copy.copy(dataset)
-    part.names = part.names[:count]
+    """The data set with its first `count` images alone; they come again where it has fewer."""
+    if not len(dataset):
+        raise RunError(f"{dataset.root}: split {dataset.split} has no images")
+    part, chosen = copy.copy(dataset), [index % len(dataset) for index in range(count)]
+    for name in ("names", "image_paths", "label_paths"):
+        setattr(part, name, [getattr(dataset, name)[index] for index in chosen])
     return part
 
 

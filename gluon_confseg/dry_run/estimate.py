@@ -2,73 +2,103 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import textwrap
 
 import numpy as np
 
-from gluon_confseg import runtime
+from gluon_confseg import runtime, train
+from gluon_confseg.build import steps_per_epoch
 from gluon_confseg.report.grid import Grid
 
-from .experiment import steps_per_epoch
-from .recipe import Recipe
-
 GIB = 2**30
+# settings of a phase that don't change how long its steps take
+APART = set(
+    "name start path depth draws matrix weights pretrained epochs learning_rate warm_up schedule power momentum "
+    "weight_decay biases penalty scheme".split()
+)
 
 
-def record(recipe: Recipe, dry, few, load: float, seconds: float) -> dict:
+def record(recipe, cells, data, folder, left_out: list, device, load: float, seconds: float) -> dict:
     """Everything measured, and what follows for the whole; bytes and seconds, for JSON.
 
     recipe    as it would run
-    dry       the finished `dry_run.DryRun`
-    few       its `dry_data.Few`
+    cells     those that were done
+    data      `data.FirstImages`
+    folder    the `folder.DryFolder` that measured
+    left_out  [{"cell": ..., "why": ...}, ...]: cells that can't be trained on these data
     load      the machine's load average when it began
     """
-    stages = [_stage(recipe, plan, dry.stages[plan.name], few) for plan in recipe.needed(dry.arms)]
-    matrices = [_matrix(recipe, name, found, few) for name, found in dry.training_matrices.items()]
-    evaluations = [_evaluation(dry, key, found, few) for key, found in dry.evaluations.items()]
-    cells = [_cell(dry, arm, stages, matrices, evaluations) for arm in dry.arms]
+    phases = [
+        _phase(
+            recipe.phase(name),
+            figures,
+            _fastest_step(folder.recipe, name, folder.phases),
+            data.counts["train"],
+        )
+        for name, figures in folder.phases.items()
+    ]
+    matrices = [_matrix(recipe, name, found, data) for name, found in folder.matrices_of.items()]
+    evaluations = [_evaluation(recipe, key, found, data) for key, found in folder.evaluations.items()]
+    trained = [cell for cell in cells if cell.phase in folder.phases]
     return {
-        "experiment": recipe.experiment,
+        "recipe": recipe.name,
         "profile": recipe.profile,
         "data": {
             "name": recipe.data,
-            "drawn": few.drawn,
-            "images": few.counts,
-            "size": list(dry.train_set[0][1].shape[::-1]),
+            "drawn": data.drawn,
+            "images": data.counts,
+            "size": list(data.splits.train[0][1].shape[::-1]),
         },
-        "training": {"crop": list(recipe.crop), "batch_size": recipe.batch_size},
         "machine": {
-            "device": str(dry.context),
+            "device": str(device),
             "threads": runtime.threads(),
             "load": round(load, 2),
-            "memory": _memory_of_machine(),
+            "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
-        "weights": recipe.weights and str(recipe.weights),
-        "peak_restarts": dry.can_restart,
-        "stages": stages,
+        "peak_restarts": folder.peak_restarts,
+        "phases": phases,
         "matrices": matrices,
         "evaluations": evaluations,
-        "cells": cells,
-        "whole": _whole(stages, matrices, evaluations, few),
+        "cells": [_cell(recipe, cell, phases, matrices, evaluations) for cell in trained],
+        "left_out": left_out,
+        "whole": _whole(phases, matrices, evaluations, data),
         "seconds": round(seconds, 1),
     }
 
 
-def _stage(recipe: Recipe, plan, found, few) -> dict:
-    """A stage's figures, and those of a full batch: every further image takes as long and as much as the first."""
-    steps = plan.epochs * steps_per_epoch(few.counts["train"], recipe.batch_size)
-    per_image = (
-        found.seconds[-1] / found.images if found.seconds else 0.0
-    )  # the first step also sets things up
+def _fastest_step(recipe, name: str, measured: dict) -> float:
+    """Seconds of the fastest step of all phases that train like this one: the first also set things up.
+
+    What else a machine does can make single steps many times as long.
+    """
+
+    def alike(phase) -> dict:
+        return {key: value for key, value in dataclasses.asdict(phase).items() if key not in APART}
+
+    wanted = alike(recipe.phase(name))
+    same = [found for other, found in measured.items() if alike(recipe.phase(other)) == wanted]
+    return min((value for found in same for value in found.seconds), default=0.0)
+
+
+def _phase(phase, found, fastest: float, train_images: int) -> dict:
+    """A phase's figures, and those of a full batch: every further image takes as long and as much as the first."""
+    steps = phase.epochs * steps_per_epoch(phase, train_images)
     features = max(0, found.steps_peak - found.base - found.momentum) / found.images
-    batch = found.base + found.momentum + features * recipe.batch_size if found.seconds else found.peak
+    batch = found.base + found.momentum + features * phase.batch_size if found.seconds else found.peak
+    from_matrix = found.groups and phase.groups.split()[0] in ("discover", "random", "whole", "one")
     return {
-        "name": plan.name,
-        "start": plan.start,
-        "trains": plan.trains,
-        "loss": plan.loss,
-        "epochs": plan.epochs,
+        "name": phase.name,
+        "start": phase.start,
+        "weights": phase.weights,
+        "trains": phase.trains,
+        "loss": phase.loss,
+        "groups": list(found.groups),
+        "groups_made_up_for": phase.matrix if from_matrix else None,
+        "epochs": phase.epochs,
+        "crop": list(phase.crop),
+        "batch_size": phase.batch_size,
         "steps": steps,
         "images_per_step": found.images,
         "seconds_per_step": [round(value, 3) for value in found.seconds],
@@ -81,21 +111,33 @@ def _stage(recipe: Recipe, plan, found, few) -> dict:
         },
         "memory_of_batch": round(max(batch, found.peak)),
         "checkpoint": found.checkpoint,
+        "best": found.best,
         "progress": found.progress,
-        "hours": steps * per_image * recipe.batch_size / 3600,
+        "hours": steps * fastest / found.images * phase.batch_size / 3600,
     }
 
 
-def _matrix(recipe: Recipe, stage: str, found, few) -> dict:
-    images = min(recipe.matrix_images or few.counts["train"], few.counts["train"])
-    return {"stage": stage, "images": images, "hours": images * found.seconds / 3600, **_image(found)}
+def _matrix(recipe, phase: str, found, data) -> dict:
+    images = min(recipe.matrix_images or data.counts["train"], data.counts["train"])
+    return {"phase": phase, "images": images, "hours": images * found.seconds / 3600, **_image(found)}
 
 
-def _evaluation(dry, key: tuple, found, few) -> dict:
-    images = few.counts["val"]
-    counts = 8 * dry.classes**2 * images * len(found.rules)
-    facts = {"stage": key[0], "test": key[1], "rules": list(found.rules), "images": images, "file": counts}
-    return {**facts, "hours": images * found.seconds / 3600, **_image(found)}
+def _evaluation(recipe, key: tuple, found, data) -> dict:
+    """A network's evaluation in one way: in all validations while it is trained, or once for the cells."""
+    (name, tta), val = key, data.counts["val"]
+    times = train.validations(recipe, recipe.phase(name)) if tta == "single" else 0
+    sample = min(train.SAMPLE, val, data.counts["train"]) if times else 0
+    images, classes = max(times, 1) * val + sample, data.splits.val.num_classes
+    return {
+        "phase": name,
+        "tta": tta,
+        "rules": list(found.rules),
+        "validations": times,
+        "images": images,
+        "file": 8 * classes**2 * val * len(found.rules),
+        "hours": images * found.seconds / 3600,
+        **_image(found),
+    }
 
 
 def _image(found) -> dict:
@@ -103,149 +145,179 @@ def _image(found) -> dict:
     return {"seconds_per_image": round(found.seconds, 2), "size": [width, height], "peak": found.peak}
 
 
-def _cell(dry, arm, stages: list, matrices: list, evaluations: list) -> dict:
+def _cell(recipe, cell, phases: list, matrices: list, evaluations: list) -> dict:
     """A cell, and the hours of all that it depends on: what `--cell` with its name alone would take."""
-    recipe, needed = dry.recipe, dry.recipe.needed([arm])
-    names = [plan.name for plan in needed]
-    read = {recipe.matrix_stage, *(plan.matrix for plan in needed)}
-    evaluation = next(e for e in evaluations if (e["stage"], e["test"]) == (dry.read_from(arm), arm.test))
-    hours = sum(stage["hours"] for stage in stages if stage["name"] in names)
-    hours += sum(matrix["hours"] for matrix in matrices if matrix["stage"] in read)
+    needed = recipe.needed([cell])
+    names, read = [phase.name for phase in needed], {recipe.matrix_phase, *recipe.measured(needed)}
+    own = next(e for e in evaluations if (e["phase"], e["tta"]) == (cell.phase, cell.tta))
+    hours = sum(phase["hours"] for phase in phases if phase["name"] in names)
+    hours += sum(matrix["hours"] for matrix in matrices if matrix["phase"] in read)
+    validated = [e for e in evaluations if e is not own and e["validations"] and e["phase"] in names]
     return {
-        "key": arm.key,
-        "stage": arm.stage,
-        "rule": recipe.rule_of(arm),
-        "test": arm.test,
-        "seconds_per_image": evaluation["seconds_per_image"],
-        "evaluation_hours": evaluation["hours"],
-        "hours": hours + evaluation["hours"],
+        "key": cell.key,
+        "phase": cell.phase,
+        "rule": recipe.rule_of(cell),
+        "tta": cell.tta,
+        "seconds_per_image": own["seconds_per_image"],
+        "evaluation_hours": own["hours"],
+        "hours": hours + own["hours"] + sum(e["hours"] for e in validated),
     }
 
 
-def _whole(stages: list, matrices: list, evaluations: list, few) -> dict:
-    """Sums over the table. The run folder is largest while its largest stage keeps two intermediate states."""
+def _whole(phases: list, matrices: list, evaluations: list, data) -> dict:
+    """Sums over the table. The run folder is largest while its largest phase keeps two intermediate states."""
     hours = {
         name: sum(part["hours"] for part in parts)
-        for name, parts in (("training", stages), ("matrices", matrices), ("evaluation", evaluations))
+        for name, parts in (("training", phases), ("matrices", matrices), ("evaluation", evaluations))
     }
-    kept = sum(stage["checkpoint"] for stage in stages) + sum(e["file"] for e in evaluations)
-    measured = [s["memory"]["peak"] for s in stages] + [e["peak"] for e in (*matrices, *evaluations)]
+    kept = sum(phase["checkpoint"] + phase["best"] for phase in phases) + sum(e["file"] for e in evaluations)
+    measured = [p["memory"]["peak"] for p in phases] + [e["peak"] for e in (*matrices, *evaluations)]
     return {
         "hours": {**hours, "all": sum(hours.values())},
         "memory_here": max(measured),
-        "memory_of_batch": max(measured + [stage["memory_of_batch"] for stage in stages]),
+        "memory_of_batch": max(measured + [phase["memory_of_batch"] for phase in phases]),
         "run_folder": kept,
-        "run_folder_at_most": kept + 2 * max(stage["progress"] for stage in stages),
-        "data": few.bytes,
+        "run_folder_at_most": kept + 2 * max(phase["progress"] for phase in phases),
+        "data": data.bytes,
     }
-
-
-def _memory_of_machine() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 # ---- text
 
 
 def text(found: dict) -> str:
-    """For people: what was measured, tables by stage and cell, the whole, and what the figures are not."""
-    head, sums, notes = (_wrapped(part(found)) for part in (_head, _sums, _notes))
-    return "\n\n".join([head, _stages(found).text(), _cells(found).text(), sums, notes])
+    """For people: what was measured, tables by phase and cell, the whole, and what the figures are not."""
+    head, sums, notes = ("\n".join(map(_wrapped, part(found))) for part in (_head, _sums, _notes))
+    return "\n\n".join([head, _phases(found).text(), _cells(found).text(), sums, notes])
 
 
-def _wrapped(lines: str) -> str:
-    return "\n".join(textwrap.fill(line, 116, subsequent_indent="  ") for line in lines.splitlines())
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(paragraph, 116, subsequent_indent="  ")
 
 
-def _head(found: dict) -> str:
-    data, machine, training = found["data"], found["machine"], found["training"]
+def _head(found: dict) -> list:
+    data, machine = found["data"], found["machine"]
     origin = "drawn images of" if data["drawn"] else "the first images of the data, of"
-    start = (
-        f"values of {found['weights']}"
-        if found["weights"]
-        else "random values (no ImageNet or released weights)"
+    weights = sorted({phase["weights"] for phase in found["phases"] if phase["weights"]})
+    start = f"the values of {', '.join(weights)}" if weights else "random values (no ImageNet weights)"
+    crops = sorted({tuple(phase["crop"]) for phase in found["phases"] if phase["epochs"]})
+    images = max(phase["images_per_step"] for phase in found["phases"])
+    images = (
+        f"{images} {'image' if images == 1 else 'images'} of {' or '.join(_by(crop[::-1]) for crop in crops)}"
     )
-    return (
-        f"Dry run of {found['experiment']}, profile {found['profile']}, on {origin} {_by(data['size'])}, from {start}: "
-        f"{found['seconds']:.0f} s.\n"
-        f"Measured on {machine['device']}, {machine['threads']} threads, load average {machine['load']} before: two "
-        f"steps of each stage, of few images of {_by(training['crop'][::-1])}; one whole image per test and network, "
-        "and networks that differ in their values alone count as one.\n"
-        f"Extrapolated from that: hours (the second step's time, by images), and memory of a batch of "
-        f"{training['batch_size']} (network, gradients and momentum once, all else by images). "
-        "Both are upper bounds: what a step does once counts for every image."
-    )
+    steps = f"two steps of each phase, of {images}; and " if crops else ""
+    where = f"{machine['device']}, {machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
+    return [
+        f"Dry run of {found['recipe']}, profile {found['profile']}, on {origin} {_by(data['size'])}, from {start}: "
+        f"{found['seconds']:.0f} s.",
+        f"Measured on {where}: {steps}one whole image for each network and way of testing, where networks that differ "
+        "in their values alone count as one.",
+        "Extrapolated from that: time (from the fastest step of phases that train alike, by images), and memory of a "
+        "full batch (network, gradients and momentum once, all else by images). Both are upper bounds: what a step "
+        "does once counts for every image.",
+    ]
 
 
-def _stages(found: dict) -> Grid:
-    head = ["stage", "trains", "loss", "images", "s, step 1", "s, step 2", "GiB here"]
-    head += [f"GiB, batch {found['training']['batch_size']}", "checkpoint, GiB", "steps", "hours"]
-    return Grid(head, [_stage_row(stage) for stage in found["stages"]], words=3)
+def _phases(found: dict) -> Grid:
+    head = ["phase", "trains", "loss", "s, step 1", "s, step 2", "memory here"]
+    head += ["batch", "memory, full batch", "checkpoint", "epochs", "steps", "time"]
+    return Grid(head, [_phase_row(phase) for phase in found["phases"]], words=3)
 
 
-def _stage_row(stage: dict) -> list:
-    seconds = [f"{value:.1f}" for value in stage["seconds_per_step"]] or ["-", "-"]
-    memory = [_gib(stage[name]) for name in ("memory_of_batch", "checkpoint")]
-    row = [stage["name"], stage["trains"], stage["loss"], str(stage["images_per_step"]), *seconds]
-    return [*row, _gib(stage["memory"]["peak"]), *memory, f"{stage['steps']:,}", _hours(stage["hours"])]
+def _phase_row(phase: dict) -> list:
+    seconds = [_seconds(value) for value in phase["seconds_per_step"]] or ["-", "-"]
+    row = [phase["name"], phase["trains"], phase["loss"], *seconds, _size(phase["memory"]["peak"])]
+    row += [str(phase["batch_size"]), _size(phase["memory_of_batch"]), _size(phase["checkpoint"])]
+    return [*row, str(phase["epochs"]), f"{phase['steps']:,}", _time(phase["hours"])]
 
 
 def _cells(found: dict) -> Grid:
-    head = [
-        "cell",
-        "network of",
-        "rule",
-        "test",
-        "s per image",
-        "hours, evaluation",
-        "hours, this cell alone",
-    ]
+    words = ["cell", "network of", "rule", "tested"]
+    head = [*words, "s per image", "validation and test", "this cell alone"]
     rows = [
         [
-            *(cell[name] for name in ("key", "stage", "rule", "test")),
-            f"{cell['seconds_per_image']:.1f}",
-            _hours(cell["evaluation_hours"]),
-            _hours(cell["hours"]),
+            *(cell[name] for name in ("key", "phase", "rule", "tta")),
+            _seconds(cell["seconds_per_image"]),
+            _time(cell["evaluation_hours"]),
+            _time(cell["hours"]),
         ]
         for cell in found["cells"]
     ]
-    return Grid(head, rows, words=4)
+    return Grid(head, rows, words=len(words))
 
 
-def _sums(found: dict) -> str:
+def _sums(found: dict) -> list:
     whole, data = found["whole"], found["data"]
     hours = whole["hours"]
+    days = f" ({hours['all'] / 24:,.0f} days)" if hours["all"] >= 48 else ""
     images = " and ".join(f"{count:,} {split}" for split, count in data["images"].items())
-    return (
-        f"All of it on this machine: {_hours(hours['all'])} hours - training {_hours(hours['training'])}, training "
-        f"matrices {_hours(hours['matrices'])}, evaluation {_hours(hours['evaluation'])}; cells share stages.\n"
-        f"Memory: {_gib(whole['memory_here'])} GiB at most here; {_gib(whole['memory_of_batch'])} GiB with full "
-        f"batches (this machine has {_gib(found['machine']['memory'])}).\n"
-        f"Disk: the run folder ends with {_gib(whole['run_folder'])} GiB and has {_gib(whole['run_folder_at_most'])} "
-        f"at most; {images} images take {_gib(whole['data'])} GiB"
-        + (", if files were like those drawn." if data["drawn"] else ".")
-    )
-
-
-def _notes(found: dict) -> str:
-    notes = [
-        "The steps' learning rate is a millionth of the recipe's, since random values may not stand more."
+    return [
+        f"All of it on this machine: {_time(hours['all'])}{days}: training {_time(hours['training'])}, training "
+        f"matrices {_time(hours['matrices'])}, validation and test {_time(hours['evaluation'])}. Cells share phases.",
+        f"Memory: {_size(whole['memory_here'])} at most here; {_size(whole['memory_of_batch'])} with full batches. "
+        f"This machine has {_size(found['machine']['memory'])}.",
+        f"Disk: the run folder ends with {_size(whole['run_folder'])} and has {_size(whole['run_folder_at_most'])} "
+        f"at most; {images} images take {_size(whole['data'])}"
+        + (", if files were like those drawn." if data["drawn"] else "."),
     ]
-    notes.append("Not measured: the report's panels, reading and checking the data.")
+
+
+def _notes(found: dict) -> list:
+    notes = []
+    for why in dict.fromkeys(left["why"] for left in found["left_out"]):
+        cells = [left["cell"] for left in found["left_out"] if left["why"] == why]
+        notes.append(f"Left out, as training would: {', '.join(cells)}: {why}.")
+    made_up = [phase for phase in found["phases"] if phase["groups_made_up_for"]]
+    if made_up:
+        sizes, matrix = made_up[0]["groups"], made_up[0]["groups_made_up_for"]
+        notes.append(
+            f"The groups are made up: {_groups(sizes)}, neighbours in the list of classes. Training finds its own in "
+            f"the training matrix of phase {matrix}, which two steps can't give; time and memory of "
+            f"{', '.join(phase['name'] for phase in made_up)} will be those of as many subnets as it finds."
+        )
+    for phase in found["phases"]:
+        if not (phase["epochs"] or phase["start"] or phase["weights"]):
+            notes.append(
+                f"Phase {phase['name']} has no epochs: here it has random values; training wants its weights, given "
+                "with --weights."
+            )
+    notes.append(
+        "The learning rate of these steps is a millionth of the recipe's, since random values may not stand more."
+    )
+    notes.append("Not measured: reading and checking the data, and the report's pictures.")
+    machine = found["machine"]
+    if machine["load"] > machine["threads"] / 2:
+        notes.append(
+            f"The machine was busy with other work (load average {machine['load']}), so times "
+            "are too long, perhaps several times."
+        )
     if not found["peak_restarts"]:
         notes.append("This system does not reset a process's peak, so each peak is the highest so far.")
-    if found["machine"]["device"].startswith("gpu"):
+    if machine["device"].startswith("gpu"):
         notes.append("Memory is the host's; the GPU's was not measured.")
-    return " ".join(notes)
+    return notes
 
 
-def _by(size: list) -> str:
+def _groups(sizes: list) -> str:
+    classes = f"{sizes[0]}" if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
+    return f"{len(sizes)} of {classes} classes" if len(sizes) > 1 else f"one of {classes} classes"
+
+
+def _by(size) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _gib(count: int) -> str:
-    return f"{count / GIB:.2f}"
+def _size(count: int) -> str:
+    return f"{count / GIB:.2f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
 
 
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def _time(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{3600 * hours:.0f} s" if hours == 0 or hours >= 1 / 3600 else "< 1 s"
+    if hours < 1:
+        return f"{60 * hours:.0f} min"
+    return f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"

@@ -58,10 +58,10 @@ class Fusion(gluon.HybridBlock):
         """The fusion of a network's subnets by a rule, with the network's own parameters where it has any."""
         return cls(network.groups, network.num_classes, rule, network.learned_fusion, **kwargs)
 
-    def hybrid_forward(self, F, first, *others):
+    def hybrid_forward(self, F, subnet0_logits, *subnet_logits):
         """Fuse; see the class."""
-        if self.rule == "subnet0" or not others:
-            return F.log_softmax(first, axis=1)
+        if self.rule == "subnet0" or not subnet_logits:
+            return F.log_softmax(subnet0_logits, axis=1)
         if self.learned is not None:
-            return self.learned(first, *others)
-        return _CLASSICAL[self.rule](F, first, others, self._spaces)
+            return self.learned(subnet0_logits, *subnet_logits)
+        return _CLASSICAL[self.rule](F, subnet0_logits, subnet_logits, self._spaces)

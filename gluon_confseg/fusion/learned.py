@@ -25,11 +25,11 @@ class LearnedFusion(gluon.HybridBlock):
         with self.name_scope():
             self.correction = nn.Conv2D(num_classes, 1, in_channels=read, weight_initializer="zeros")
 
-    def hybrid_forward(self, F, first, *others):
+    def hybrid_forward(self, F, subnet0_logits, *subnet_logits):
         """Log-scores of the K classes."""
-        changes = rules.corrections(F, first, others, self._spaces)
-        read = F.concat(F.log_softmax(first, axis=1), *changes, dim=1)
-        product = rules.corrected(first, changes, self._spaces)
+        changes = rules.corrections(F, subnet0_logits, subnet_logits, self._spaces)
+        read = F.concat(F.log_softmax(subnet0_logits, axis=1), *changes, dim=1)
+        product = rules.corrected(subnet0_logits, changes, self._spaces)
         # besides, MXNet can't build the gradient of so many slices: "control dep not found in graph"
         learned = self.correction(F.BlockGrad(read))
         return F.log_softmax(F.BlockGrad(product) + learned, axis=1)

@@ -11,46 +11,48 @@ from .mapping import gather, log_mean_exp, spread, view
 _LEAST = 1.2e-38  # the least normal float: a score of exactly 0 stays the smallest, and finite
 
 
-def mean(F, first, others, spaces):
+def mean(F, subnet0_logits, subnet_logits, spaces):
     """Mean of the subnets' probabilities, "others" copied to every class outside: Kittler's sum rule."""
-    total = F.softmax(first, axis=1)
-    for logits, space in zip(others, spaces):
+    total = F.softmax(subnet0_logits, axis=1)
+    for logits, space in zip(subnet_logits, spaces):
         total = total + _spread(F.softmax(logits, axis=1), space)
-    return F.log(F.maximum(total / (len(others) + 1), F.ones_like(total) * _LEAST))
+    return F.log(F.maximum(total / (len(subnet_logits) + 1), F.ones_like(total) * _LEAST))
 
 
-def product(F, first, others, spaces):
+def product(F, subnet0_logits, subnet_logits, spaces):
     """Product of the same: Kittler's product rule."""
-    total = F.log_softmax(first, axis=1)
-    for logits, space in zip(others, spaces):
+    total = F.log_softmax(subnet0_logits, axis=1)
+    for logits, space in zip(subnet_logits, spaces):
         total = total + _spread(F.log_softmax(logits, axis=1), space)
     return F.log_softmax(total, axis=1)
 
 
-def residual_product(F, first, others, spaces):
+def residual_product(F, subnet0_logits, subnet_logits, spaces):
     """Subnet 0's probabilities times what each subnet changes of them in its own space."""
-    return F.log_softmax(corrected(first, corrections(F, first, others, spaces), spaces), axis=1)
+    changes = corrections(F, subnet0_logits, subnet_logits, spaces)
+    return F.log_softmax(corrected(subnet0_logits, changes, spaces), axis=1)
 
 
-def corrections(F, first, others, spaces) -> list:
+def corrections(F, subnet0_logits, subnet_logits, spaces) -> list:
     """What each subnet changes of subnet 0, (N, |g| + 1, h, w): its log-probabilities less those of subnet 0's view.
 
     They are 0 where a subnet says what subnet 0 says.
     """
     return [
-        F.log_softmax(logits, axis=1) - F.log_softmax(view(first, s.group, s.num_classes), axis=1)
-        for logits, s in zip(others, spaces)
+        F.log_softmax(logits, axis=1) - F.log_softmax(view(subnet0_logits, s.group, s.num_classes), axis=1)
+        for logits, s in zip(subnet_logits, spaces)
     ]
 
 
-def corrected(first, changes, spaces):
+def corrected(subnet0_logits, changes, spaces):
     """Subnet 0's logits plus all corrections: the residual product's log-scores, not normalised."""
+    total = subnet0_logits
     for change, space in zip(changes, spaces):
-        first = first + _spread(change, space)
-    return first
+        total = total + _spread(change, space)
+    return total
 
 
-def conditional(F, first, others, spaces):
+def conditional(F, subnet0_logits, subnet_logits, spaces):
     """Subnet 0 says how much of a pixel belongs to a group, the group's subnet how that is shared inside.
 
     P(k) = P_0(group) P_m(k | group): "others" is left out of a subnet's softmax. Of several groups with the class the
@@ -59,12 +61,12 @@ def conditional(F, first, others, spaces):
     # log P_0(group) + log P_m(k | group), written as a change of subnet 0's logit: 0 where the two agree
     shares = [
         F.log_softmax(gather(logits, range(int(s.has_others), s.channels)), axis=1)
-        - F.log_softmax(gather(first, s.group), axis=1)
-        for logits, s in zip(others, spaces)
+        - F.log_softmax(gather(subnet0_logits, s.group), axis=1)
+        for logits, s in zip(subnet_logits, spaces)
     ]
-    nothing = F.zeros_like(gather(first, [0]))
+    nothing = F.zeros_like(gather(subnet0_logits, [0]))
     changes = [_mean_change(F, klass, shares, spaces, nothing) for klass in range(spaces[0].num_classes)]
-    return F.log_softmax(first + F.concat(*changes, dim=1), axis=1)
+    return F.log_softmax(subnet0_logits + F.concat(*changes, dim=1), axis=1)
 
 
 def _mean_change(F, klass: int, shares, spaces, nothing):

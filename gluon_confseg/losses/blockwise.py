@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from .. import runtime
+
 BLOCK = 8192  # pixels; 19 classes of float32 are 0.6 MB, two such arrays stay in a second-level cache
 _LARGEST = np.finfo(np.float32).max  # a difference beyond it would be infinite, and 0 times that not a number
 
@@ -41,7 +43,7 @@ def value_and_gradient(logits, labels, weights, ignore_label: int, divisors, wan
         scale = np.float32(1.0 / divisors[n])
         return _block(logits[n][:, part], labels[n, part], diagonal, off_diagonal, ignore_label, scale, out)
 
-    threads = _threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1), os.getpid())
+    threads = _threads(runtime.threads() or os.cpu_count() or 1, os.getpid())
     totals = np.zeros(samples, np.float64)
     for (n, _), total in zip(
         jobs, threads.map(run, jobs)

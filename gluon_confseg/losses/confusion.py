@@ -29,8 +29,9 @@ class ConfusionCELoss(gluon.loss.Loss):
     average : "image", each sample's mean over its labelled pixels; or "batch", as the code of ResNet-38's authors
         divides: all labelled pixels of the batch count alike, and the mean of the N values is the mean over them
 
-    Value and gradient are finite and exact for any finite logits. Don't put it inside a hybridized block: a custom
-    Function there crashes MXNet 1.9.1 in backward.
+    Value and gradient are finite and exact for any finite logits; both are computed in float32, and the gradient of
+    float16 logits is rounded after the loss's own scaling, if it has any. Don't put it inside a hybridized block: a
+    custom Function there crashes MXNet 1.9.1 in backward.
     Raises ValueError for weights that are not (K, K), for negative or infinite ones, and for an unknown average.
     """
 
@@ -113,15 +114,20 @@ class _WithGradient(Function):
         self._evaluate = evaluate
 
     def value(self, logits):
+        self._dtype = logits.dtype
         loss, self._gradient = self._evaluate(logits, want_gradient=True)
         return loss
 
     def gradients(self, upstream):
-        factors = upstream.asnumpy()
-        if (factors == 1).all():
-            return [self._gradient]
-        factors = factors.reshape((-1,) + (1,) * (self._gradient.ndim - 1))
-        return [self._gradient * mx.nd.array(factors, ctx=self._gradient.context, dtype=self._gradient.dtype)]
+        factors, gradient = upstream.asnumpy(), self._gradient
+        if (factors != 1).any():
+            factors = factors.reshape((-1,) + (1,) * (gradient.ndim - 1))
+            gradient = gradient * mx.nd.array(factors, ctx=gradient.context)
+        # cast last: of half a million pixels each has a gradient that float16 holds only once the loss is scaled
+        return [gradient.astype(self._dtype, copy=False)]
+
+
+# Both -> (N,) float32 loss, its gradient in the logits' shape, in float32 whatever their type
 
 
 def _on_cpu(
@@ -132,7 +138,7 @@ def _on_cpu(
         flat.astype(np.float32, copy=False), labels, weights, ignore_label, divisors, want_gradient
     )
     if gradient is not None:
-        gradient = mx.nd.from_numpy(gradient.reshape(logits.shape)).astype(logits.dtype, copy=False)
+        gradient = mx.nd.from_numpy(gradient.reshape(logits.shape))
     return mx.nd.array(loss, ctx=logits.context), gradient
 
 
@@ -149,7 +155,7 @@ def _on_device(logits, labels, weights: np.ndarray, ignore_label: int, divisors,
         ignore_label,
         classes,
     )
-    return loss, gradient.reshape(logits.shape).astype(logits.dtype, copy=False)
+    return loss, gradient.reshape(logits.shape)
 
 
 def _as_nd(labels, context):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..groups import checked_shares
+from ..metrics import normalize
 
 
 def _as_measured(off_diagonal: np.ndarray) -> np.ndarray:
@@ -17,11 +18,6 @@ def _as_measured(off_diagonal: np.ndarray) -> np.ndarray:
 def _by_largest(off_diagonal: np.ndarray) -> np.ndarray:
     largest = off_diagonal.max(initial=0.0)
     return off_diagonal / largest if largest > 0 else off_diagonal
-
-
-def _by_row(off_diagonal: np.ndarray) -> np.ndarray:
-    rows = off_diagonal.sum(1, keepdims=True)
-    return np.divide(off_diagonal, rows, out=np.zeros_like(off_diagonal), where=rows > 0)
 
 
 def _uniform(off_diagonal: np.ndarray) -> np.ndarray:
@@ -35,7 +31,7 @@ def _none(off_diagonal: np.ndarray) -> np.ndarray:
 SCHEMES = {
     "confusion": _as_measured,  # c_ij = A_ij
     "confusion_max": _by_largest,  # c_ij = A_ij / largest off-diagonal A
-    "confusion_row": _by_row,  # each row's c_ij sum to 1
+    "confusion_row": normalize,  # each row's c_ij sum to 1
     "uniform": _uniform,  # c_ij = 1: eq. 2
     "none": _none,  # c_ij = 0: plain cross-entropy
     "literal": _as_measured,  # C = A, its diagonal too: a class that was never found is not asked for

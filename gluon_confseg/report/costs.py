@@ -9,28 +9,30 @@ import numpy as np
 from gluon_confseg import metrics
 
 
-def mean_iou(counts: np.ndarray) -> float:
-    """mIoU of a (K, K) matrix of counts, rows truth; classes that occur nowhere are left out."""
-    return metrics.mean_of_defined(metrics.iou(counts))
+def pair_costs(counts: np.ndarray, misses: np.ndarray | None = None) -> np.ndarray:
+    """mIoU that would be gained if no pixel of class i were taken for class j: (K, K), 0 on the diagonal.
 
+    counts    (K, K), rows truth
+    misses    (K,) pixels of each class that were taken for none: the result is then (K, K + 1), with them last
 
-def pair_costs(counts: np.ndarray) -> np.ndarray:
-    """(K, K): mIoU that would be gained if no pixel of class i were taken for class j; 0 on the diagonal.
-
-    Those pixels become hits of i, whose union already holds them, and leave the union of j.
+    Those pixels become hits of i, whose union already holds them, and leave the union of j. Where j is in no truth and
+    was predicted for i alone, it is then in no prediction either, and leaves the mean.
     """
     counts = np.asarray(counts, np.float64)
-    hits = np.diag(counts)
-    union = counts.sum(0) + counts.sum(1) - hits
-    safe = np.where(union > 0, union, 1)
-    for_truth = counts / safe[:, None]
-    left = union[None, :] - counts
-    for_prediction = (
-        np.where(left > 0, hits[None, :] / np.where(left > 0, left, 1), 0) - (hits / safe)[None, :]
-    )
-    costs = (for_truth + for_prediction) / max(int((union > 0).sum()), 1)
-    np.fill_diagonal(costs, 0)
-    return costs
+    missed = np.zeros(len(counts)) if misses is None else np.asarray(misses, np.float64)
+    hits, iou = np.diag(counts), metrics.iou(counts, missed)
+    union = counts.sum(0) + counts.sum(1) + missed - hits
+    total, classes = np.nansum(iou), np.count_nonzero(union)
+    confused = np.where(np.eye(len(counts)), 0, counts)
+    left = union - confused
+    for_prediction = np.divide(hits, left, out=np.zeros_like(counts), where=left > 0) - np.nan_to_num(iou)
+    leaves = (confused > 0) & (left == 0)
+    if misses is not None:
+        confused = np.column_stack([confused, missed])
+        for_prediction, leaves = (np.pad(part, ((0, 0), (0, 1))) for part in (for_prediction, leaves))
+    for_truth = confused / np.maximum(union, 1)[:, None]
+    gained = (total + for_truth + for_prediction) / np.maximum(classes - leaves, 1) - total / max(classes, 1)
+    return np.where(confused > 0, gained, 0)
 
 
 def without_confusion_inside(counts: np.ndarray, group: Sequence[int]) -> np.ndarray:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from gluon_confseg import metrics
 from gluon_confseg.errors import RunError
+from gluon_confseg.run_folder import AGAIN, read_json, read_log, read_matrices
 
-AGAIN = "run the experiment again into this folder: what is finished is not repeated"
 NEEDED = ("schema", "title", "first_line", "data", "classes", "colors", "groups", "cells")
 NEEDED_OF_CELL = ("key", "subnets", "loss", "mean_iou", "iou")
 SCHEMA = 2
@@ -69,26 +67,15 @@ def read(folder) -> Run:
         results=results,
         counts={cell["key"]: matrices[cell["key"]] for cell in results["cells"]},
         train=matrices.get("train"),
-        found=_json(folder / "groups.json"),
+        found=read_json(folder / "groups.json"),
         panels=_panels(folder / "panels", results),
-        epochs=_log(folder / "log.jsonl"),
-        timing=_json(folder / "timing.json") if (folder / "timing.json").exists() else {},
+        epochs=read_log(folder / "log.jsonl"),
+        timing=read_json(folder / "timing.json") if (folder / "timing.json").exists() else {},
     )
 
 
-def _json(path: Path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(
-            f"{path}: there is no such file, so the run did not end or this is no run folder; {AGAIN}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: can't be read as JSON ({error}); delete it and {AGAIN}") from None
-
-
 def _results(path: Path) -> dict:
-    results = _json(path)
+    results = read_json(path)
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         got = results.get("schema") if isinstance(results, dict) else type(results).__name__
         raise RunError(f"{path}: expected results of schema {SCHEMA}, got {got}; {AGAIN} with this version")
@@ -110,15 +97,7 @@ def _results(path: Path) -> dict:
 
 
 def _matrices(path: Path, results: dict) -> dict:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            matrices = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise RunError(f"{path}: there is no such file, so the run did not end; {AGAIN}") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.zlib.error) as error:
-        raise RunError(
-            f"{path}: can't be read as confusion matrices ({error}); delete it and {AGAIN}"
-        ) from None
+    matrices = read_matrices(path)
     size = len(results["classes"])
     for name in [cell["key"] for cell in results["cells"]]:
         if name not in matrices:
@@ -135,7 +114,7 @@ def _matrices(path: Path, results: dict) -> dict:
 
 def _check_same_run(path: Path, results: dict, matrices: dict) -> None:
     for cell in results["cells"]:
-        computed = metrics.mean_of_defined(metrics.iou(matrices[cell["key"]], cell.get("misses", 0)))
+        computed = metrics.mean_iou(matrices[cell["key"]], cell.get("misses", 0))
         if abs(computed - cell["mean_iou"]) > 1e-6:
             raise RunError(
                 f"{path}: the matrix of cell {cell['key']} gives an mIoU of {100 * computed:.2f}, results.json "
@@ -146,7 +125,7 @@ def _check_same_run(path: Path, results: dict, matrices: dict) -> None:
 def _panels(folder: Path, results: dict) -> list:
     if not (folder / "panels.json").exists():
         return []
-    panels = _json(folder / "panels.json")
+    panels = read_json(folder / "panels.json")
     wanted = ["image", "truth"] + [cell["key"] for cell in results["cells"]]
     for panel in panels:
         for name in wanted:
@@ -154,15 +133,3 @@ def _panels(folder: Path, results: dict) -> list:
             if not path.is_file():
                 raise RunError(f"{path}: there is no such picture, though panels.json lists it; {AGAIN}")
     return panels
-
-
-def _log(path: Path) -> list:
-    if not path.exists():
-        return []
-    epochs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            epochs.append(json.loads(line))
-        except ValueError:
-            raise RunError(f"{path}: line {number} is no JSON object; delete that line and {AGAIN}") from None
-    return epochs

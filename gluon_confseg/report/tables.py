@@ -155,7 +155,7 @@ def _inside(counts, group: Sequence) -> list:
     if counts is None:
         return ["", ""]
     confusion = inside(metrics.normalize(counts), group)
-    gain = costs.mean_iou(costs.without_confusion_inside(counts, group)) - costs.mean_iou(counts)
+    gain = metrics.mean_iou(costs.without_confusion_inside(counts, group)) - metrics.mean_iou(counts)
     return [percent(confusion), percent(gain, sign=True)]
 
 

@@ -16,9 +16,10 @@ class Head(gluon.HybridBlock):
 
     reads_subnet0 = False
 
-    def forward(self, first, *others):
+    def forward(self, *inputs):
         """As any HybridBlock; RunError where it would train on one image and can't (see `ImagePooling`)."""
         # only a head that is called with arrays can see a size: inside a traced network there is none
-        if isinstance(first, mx.nd.NDArray) and first.shape[0] == 1 and autograd.is_training():
+        alone = isinstance(inputs[0], mx.nd.NDArray) and inputs[0].shape[0] == 1
+        if alone and autograd.is_training():
             self.apply(ImagePooling.refuse_one_image)
-        return super().forward(first, *others)
+        return super().forward(*inputs)

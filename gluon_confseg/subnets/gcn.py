@@ -88,7 +88,7 @@ class GCNHead(Head):
 
     def hybrid_forward(self, F, *features):
         """Logits on the last stage's grid."""
-        first, *finer = [score(gather(*features)) for gather, score in zip(self.gathers, self.scores)]
+        summed, *finer = [score(gather(*features)) for gather, score in zip(self.gathers, self.scores)]
         for scores, refine in zip(finer, self.refinements):
-            first = refine(first + scores)
-        return first
+            summed = refine(summed + scores)
+        return summed

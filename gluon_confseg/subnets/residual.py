@@ -43,7 +43,7 @@ class ResidualHead(Head):
             outputs = SubnetSpace(group, num_classes).channels
             self.output = conv(width, outputs, kernel=1, weight_initializer="zeros")
 
-    def hybrid_forward(self, F, subnet0, *features):
+    def hybrid_forward(self, F, subnet0_logits, *features):
         """Logits on the last stage's grid."""
         delta = self.output(self.body(self.context(self.standardise(self.gather(*features)))))
-        return view(subnet0, self._group, self._num_classes) + delta
+        return view(subnet0_logits, self._group, self._num_classes) + delta

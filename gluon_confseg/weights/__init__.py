@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import WeightsError
 from . import fitting, formats, names
-from .stored import plain
+from .stored import plain, telling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +63,14 @@ def load(network, file) -> Loaded:
     parameters = network._collect_params_with_prefix()
     own_names = names.in_one_form(parameters)
     stored = formats.read(file)
-    match = names.match(stored, own_names, file)
-    shapes = {place: parameters[own].shape for place, own in own_names.items()}
-    fitting.check(match, shapes, stored, file)
-    values = {
-        own_names[place]: _value(stored[name], name, parameters[own_names[place]].dtype, file)
-        for place, name in match.places.items()
-    }
+    with telling(stored.strangers):
+        match = names.match(stored, own_names, file)
+        shapes = {place: parameters[own].shape for place, own in own_names.items()}
+        fitting.check(match, shapes, stored, file)
+        values = {
+            own_names[place]: _value(stored[name], name, parameters[own_names[place]].dtype, file)
+            for place, name in match.places.items()
+        }
     loaded = sorted(values)
     for name in loaded:
         _set(parameters[name], values.pop(name))

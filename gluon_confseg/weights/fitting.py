@@ -24,6 +24,11 @@ def check(match: Match, shapes: dict, stored: dict, file) -> None:
     """
     if not match.places:
         held = plain(next(iter(stored), "no arrays"))
+        if held.startswith(("arg:", "aux:")):
+            raise WeightsError(
+                f"{file}: holds the parameters of an exported graph, which have other names (it has {held}, ...); "
+                "give the checkpoint that was exported"
+            )
         raise WeightsError(
             f"{file}: holds nothing of this network (it has {held}, ...){_looks(shapes, stored)}"
         )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import stat
-import struct
-import zipfile
 from pathlib import Path
 
 from .. import checkpoint
 from ..errors import WeightsError
-from . import params, safetensors_file, torch_file, zip_records
-from .stored import Held
+from . import params, safetensors_file, torch_file, zip_archive
+from .stored import Arrays, Held
 
 _OWN = "parameter:"
 _PICKLE = re.compile(
@@ -27,8 +25,8 @@ _MISTAKEN = {
 }
 
 
-def read(file) -> dict:
-    """name -> Stored (or Held, the same in memory), by the file's own names.
+def read(file) -> Arrays:
+    """The file's arrays, which are not read yet; those of a checkpoint of ours are in memory.
 
     Raises WeightsError, or CheckpointError for a damaged checkpoint of ours.
     """
@@ -54,7 +52,7 @@ def _reader(file, start: bytes):
     if safetensors_file.looks_like(start):
         return safetensors_file.read
     if start.startswith(b"PK"):
-        return _own if _is_own(file) else torch_file.read_zip
+        return _read_archive
     if start.startswith(params.MAGIC):
         return params.read
     if _PICKLE.match(start):
@@ -68,16 +66,10 @@ def _reader(file, start: bytes):
     )
 
 
-def _is_own(file) -> bool:
-    try:
-        return checkpoint.is_checkpoint(file)
-    except (ValueError, IndexError, NotImplementedError, struct.error, zipfile.BadZipFile):
-        return False
-
-
-def _own(file) -> dict:
-    zip_records.refuse_packed(
-        file, zip_records.read(file)
-    )  # no archive that unpacks to more than the file reaches NumPy
+def _read_archive(file) -> Arrays:
+    with zip_archive.opened(file) as archive:
+        if not checkpoint.is_checkpoint(file):
+            return torch_file.read_zip(file)
+        zip_archive.refuse_packed(archive, file)  # nothing that unpacks to more than the file reaches NumPy
     arrays, _ = checkpoint.load(file)
-    return {name[len(_OWN) :]: Held(array) for name, array in arrays.items() if name.startswith(_OWN)}
+    return Arrays((k[len(_OWN) :], Held(array)) for k, array in arrays.items() if k.startswith(_OWN))

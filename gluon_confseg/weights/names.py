@@ -16,7 +16,7 @@ from .stored import plain
 
 _NO_WEIGHT = "num_batches_tracked"  # PyTorch's counter beside each batch norm's statistics
 _DEEPEST = 12
-_MOST_NAMES = 20_000
+_AVERAGED = ("ema", "teacher")  # in the names of copies whose weights are an average over training
 _SAME = {"weight": "gamma", "bias": "beta", "moving_mean": "running_mean", "moving_var": "running_var"}
 
 
@@ -46,8 +46,6 @@ def match(names, known, file) -> Match:
     Raises WeightsError where two names mean the same parameter.
     """
     names = [name for name in names if name.rpartition(".")[2] != _NO_WEIGHT]
-    if len(names) > _MOST_NAMES:
-        raise WeightsError(f"{file}: holds {len(names)} arrays, more than any network here has")
     namings = [naming(names) for naming in _NAMINGS]
     votes = Counter()
     for order, ours in enumerate(namings):
@@ -56,7 +54,9 @@ def match(names, known, file) -> Match:
     if not votes:
         return Match({}, dict.fromkeys(names))
     # of copies that fit equally, averaged weights are the better ones; then the naming that comes first
-    prefix, order = max(votes, key=lambda at: (votes[at], "ema" in at[0], -len(at[0]), -at[1]))
+    prefix, order = max(
+        votes, key=lambda at: (votes[at], any(word in at[0] for word in _AVERAGED), -len(at[0]), -at[1])
+    )
     return _placed(names, namings[order], prefix, known, file)
 
 

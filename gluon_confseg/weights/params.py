@@ -13,7 +13,7 @@ import os
 import struct
 
 from ..errors import WeightsError
-from .stored import BFLOAT16, Stored, checked_name, checked_shape, item_size, plain, span
+from .stored import BFLOAT16, Arrays, Stored, check_count, checked_name, checked_shape, item_size, plain, span
 
 MAGIC = struct.pack("<Q", 0x112)
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -21,7 +21,7 @@ _DENSE = 0
 _TYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "|u1", 4: "<i4", 5: "|i1", 6: "<i8", 7: "|b1", 12: BFLOAT16}
 
 
-def read(file) -> dict:
+def read(file) -> Arrays:
     """name -> Stored, in the file's order. Raises WeightsError for anything but a whole, dense, named list."""
     with open(file, "rb") as stream:
         reader = _Reader(stream, file)
@@ -40,10 +40,14 @@ class _Reader:
         self.stream, self.file = stream, str(file)
         self.left = os.fstat(stream.fileno()).st_size
 
-    def arrays_by_name(self) -> dict:
+    def arrays_by_name(self) -> Arrays:
         self.skip(16)
-        arrays = [self.array() for _ in range(self.count(at_least=4))]
-        names = [self.name() for _ in range(self.count(at_least=8))]
+        count = self.count(at_least=4)
+        check_count(count, self.file)
+        arrays = [self.array() for _ in range(count)]
+        count = self.count(at_least=8)
+        check_count(count, self.file)
+        names = [self.name() for _ in range(count)]
         if self.left:
             raise ValueError(f"{self.left} bytes follow its end")
         if arrays and not names:
@@ -52,7 +56,7 @@ class _Reader:
             )
         if len(arrays) != len(names) or len(set(names)) != len(names):
             raise ValueError(f"{len(arrays)} arrays have {len(set(names))} different names")
-        return {name: array for name, array in zip(names, arrays) if array is not None}
+        return Arrays((name, array) for name, array in zip(names, arrays) if array is not None)
 
     def array(self):
         """One array; None for one without a shape, which MXNet writes for an array that was never filled."""

@@ -6,10 +6,9 @@ The library hands out NumPy arrays, but none for bfloat16, so elements are read 
 from __future__ import annotations
 
 import json
-import os
 
 from ..errors import WeightsError
-from .stored import BFLOAT16, Stored, checked_name, checked_shape, item_size, plain, span
+from .stored import BFLOAT16, Arrays, Stored, check_count, checked_name, checked_shape, plain
 
 _TYPES = {
     "F16": "<f2",
@@ -33,29 +32,26 @@ def looks_like(start: bytes) -> bool:
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32
 
 
-def read(file) -> dict:
+def read(file) -> Arrays:
     """name -> Stored, in the order of their names. Raises WeightsError for a damaged file."""
     from safetensors import SafetensorError, safe_open
 
+    found = Arrays()
     try:
         with safe_open(str(file), framework="numpy") as archive:
             names = sorted(archive.keys())
+        check_count(len(names), file)
         with open(file, "rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(length))
-            end = os.fstat(stream.fileno()).st_size
-        return {checked_name(name): _stored(file, header[name], 8 + length, end) for name in names}
+        for name in names:
+            entry = header[name]
+            if entry["dtype"] not in _TYPES:
+                raise ValueError(f"numbers of type {plain(entry['dtype'])} can't be read here")
+            start, shape = 8 + length + entry["data_offsets"][0], checked_shape(entry["shape"], "a tensor")
+            found[checked_name(name)] = Stored(str(file), start, _TYPES[entry["dtype"]], shape)
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise WeightsError(
             f"{file}: is a damaged .safetensors file ({plain(error)}); get another copy of it"
         ) from error
-
-
-def _stored(file, entry: dict, start: int, end: int) -> Stored:
-    if entry["dtype"] not in _TYPES:
-        raise ValueError(f"numbers of type {plain(entry['dtype'])} can't be read here")
-    dtype, shape = _TYPES[entry["dtype"]], checked_shape(entry["shape"], "a tensor")
-    first, last = entry["data_offsets"]
-    if last - first != span(shape) * item_size(dtype) or first < 0 or start + last > end:
-        raise ValueError("a tensor lies beyond its end")
-    return Stored(str(file), start + first, dtype, shape)
+    return found

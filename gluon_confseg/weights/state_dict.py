@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import WeightsError
-from .stored import checked_name
+from .stored import check_count, checked_name
 from .torch_pickle import Mapping, Tensor
 
 _DEEPEST = 32
@@ -26,6 +26,7 @@ def tensors(root, file) -> dict:
         ) from error
     if not found:
         raise WeightsError(f"{file}: holds no tensors; save the model's state_dict() with torch.save")
+    check_count(len(found), file)
     return found
 
 
@@ -35,19 +36,19 @@ def _collect(value, path: str, found: dict, seen: set, depth: int) -> None:
             raise ValueError("two tensors have one name")
         found[path] = value
         return
-    # not a tuple of numbers, such as a Storage
+    # by type: a Storage is a tuple too
     if type(value) not in (Mapping, list, tuple) or id(value) in seen or _is_optimizer(value):
         return
     if depth > _DEEPEST:
         raise ValueError("its containers are nested too deep")
     seen.add(id(value))
-    for key, item in value if isinstance(value, Mapping) else enumerate(value):
-        if isinstance(item, (list, tuple)) and isinstance(key, (str, int)):
+    for key, item in value.pairs if isinstance(value, Mapping) else enumerate(value):
+        if isinstance(item, (Mapping, list, tuple)) and isinstance(key, (str, int)):
             inner = checked_name(str(key))
             _collect(item, f"{path}.{inner}" if path else inner, found, seen, depth + 1)
 
 
 def _is_optimizer(value) -> bool:
-    if not isinstance(value, Mapping) or len(value) > 8:
+    if not isinstance(value, Mapping) or len(value.pairs) > 8:
         return False
-    return {"state", "param_groups"} <= {key for key, _ in value if isinstance(key, str)}
+    return {"state", "param_groups"} <= {key for key, _ in value.pairs if isinstance(key, str)}

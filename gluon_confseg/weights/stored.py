@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..errors import WeightsError
 
 BFLOAT16 = "bfloat16"  # NumPy has none: the upper half of a float32
+MOST_ARRAYS = 20_000  # of a file; no network here has a tenth of them
 _LONGEST_NAME = 512
 _MOST_AXES = 32  # of a NumPy array
 
@@ -74,6 +76,36 @@ class Held(NamedTuple):
 
     def read(self) -> np.ndarray:
         return self.array
+
+
+class Arrays(dict):
+    """name -> Stored or Held, by the file's own names.
+
+    strangers   names of classes and functions that the file holds besides, and for which nothing was made
+    """
+
+    strangers = ()
+
+
+@contextlib.contextmanager
+def telling(strangers):
+    """Where loading fails, have the error name what the file holds besides tensors: that may be why."""
+    try:
+        yield
+    except WeightsError as error:
+        if not strangers:
+            raise
+        raise WeightsError(
+            f"{error} (it also names {plain(', '.join(strangers))}, which is no tensor: nothing of it was run)"
+        ) from error
+
+
+def check_count(count: int, file) -> None:
+    """Raise WeightsError for more arrays than any network has, before time is spent on each of them."""
+    if count > MOST_ARRAYS:
+        raise WeightsError(
+            f"{file}: holds {count} arrays, more than any network here has; give the weights of one network"
+        )
 
 
 def span(shape: tuple, strides: tuple | None = None) -> int:

@@ -1,7 +1,7 @@
 """Packs: a split as one file of uint8 pixels and train ids, of which a random crop reads only its own rows.
 
-`pack(dataset, folder)` makes, mends or opens one, `load(folder)` only opens. In the folder: samples.bin, the pixels,
-each sample on pages of its own; index.json, what lies where, with checksums; and while it is made, journal.jsonl.
+`pack(dataset, folder)` makes or opens one, `load(folder)` only opens. In the folder: samples.bin, the pixels, each
+sample on pages of its own; index.json, what lies where, with checksums, written when all else is there.
 """
 
 from __future__ import annotations

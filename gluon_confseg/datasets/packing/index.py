@@ -76,10 +76,6 @@ class Index:
         """Those of the samples."""
         return [entry.checksum for entry in self.entries]
 
-    def same_content(self, other: Index) -> bool:
-        """Whether the same bytes lie at the same places."""
-        return self.checksums() == other.checksums() and self.fingerprints() == other.fingerprints()
-
     def label_space(self) -> LabelSpace:
         """The classes, as they were when packed."""
         stored = self.about["labels"]
@@ -113,14 +109,6 @@ def plan(dataset: SegmentationDataset) -> Index:
         "reading": [type(dataset).__name__, _digest(dataset.labels.table(dataset.raw).tolist())],
     }
     return Index(about, tuple(entries))
-
-
-def unchanged(entry: Entry) -> bool:
-    """Whether the files that a sample was made from are as they were."""
-    try:
-        return all(_stamp(path) == (path, size, time) for path, size, time in entry.sources)
-    except DatasetError:
-        return False
 
 
 def save(folder: Path, index: Index) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from gluon_confseg.datasets.base import SegmentationDataset
-from gluon_confseg.datasets.packing import index as indices
 from gluon_confseg.datasets.packing.index import DATA, Entry, Index
 from gluon_confseg.datasets.pairing import Pair, Pairing, listed
 from gluon_confseg.errors import DatasetError
@@ -22,15 +20,13 @@ class Packed(SegmentationDataset):
     """The data set that was packed, with the same interface; and `view`, `crop` and `shape`, which decode nothing.
 
     A sample's checksum is verified when it is first touched, once in each process; where the file has changed since,
-    again. A damaged sample is read from its source files and written anew, with a warning; where these have changed
-    or are gone, it is a DatasetError. So no pixel of a damaged sample ever gets out.
+    again. A damaged sample is a DatasetError, so that no pixel of it ever gets out.
     A sample is mapped while somebody looks at it, no longer: memory does not grow with the size of the pack.
 
     folder      of index.json and samples.bin
-    source      the data set it was packed from, to mend damage; None: damage is an error
     """
 
-    def __init__(self, folder: Path, index: Index, source: SegmentationDataset | None = None):
+    def __init__(self, folder: Path, index: Index):
         paths = [[Path(path) for path, _, _ in entry.sources] + [None] for entry in index.entries]
         pairs = [Pair(entry.name, image, label) for entry, (image, label, *_) in zip(index.entries, paths)]
         super().__init__(
@@ -40,7 +36,7 @@ class Packed(SegmentationDataset):
             Pairing(pairs, []),
             raw=False,
         )
-        self.folder, self.index, self.source = Path(folder), index, source
+        self.folder, self.index = Path(folder), index
         self.drawn = index.about["drawn"]
         self._descriptor, self._status = None, None
         self._verified = np.zeros(len(index.entries), bool)
@@ -81,7 +77,10 @@ class Packed(SegmentationDataset):
         entry = self.index.entries[index]
         content = self._content(entry)
         if content is None or not (self._verified[index] or zlib.crc32(content) == entry.checksum):
-            return self._mended(index)
+            raise DatasetError(
+                f"{self.folder / DATA}: sample {entry.name} is damaged, or was changed since it was packed; delete "
+                f"this folder, and pack the data set again."
+            )
         self._verified[index] = True
         split = 3 * entry.height * entry.width
         image = content[:split].reshape(entry.height, entry.width, 3)
@@ -97,9 +96,7 @@ class Packed(SegmentationDataset):
             if progress:
                 progress(number + 1)
         if faults:
-            raise DatasetError(
-                f"{self.folder / DATA}: {listed(faults)}; pack the data set again to mend that."
-            )
+            raise DatasetError(f"{self.folder / DATA}: {listed(faults)}; pack the data set again.")
 
     def _content(self, entry: Entry) -> np.ndarray | None:
         """(size,) bytes of a sample in the file, unverified; None where the file ends before it."""
@@ -127,32 +124,6 @@ class Packed(SegmentationDataset):
         if status != self._status:
             self._status = status
             self._verified[:] = False
-
-    def _mended(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sample `index` from its source, which the file gets anew."""
-        entry, path = self.index.entries[index], self.folder / DATA
-        image_path = entry.sources[0][0]
-        rebuilt = not indices.load(self.folder).same_content(self.index)
-        if self.source is None or rebuilt or not indices.unchanged(entry):
-            raise DatasetError(
-                f"{path}: sample {entry.name} is not what was packed, and can't be made again from {image_path} and "
-                f"its label as they were; pack the data set again."
-            )
-        image, mask = self.source[index]
-        if checksum(image, mask) != entry.checksum:
-            raise DatasetError(
-                f"{path}: sample {entry.name} is damaged, and {image_path} gives other pixels than when it "
-                f"was packed; delete {self.folder} and pack the data set again."
-            )
-        said = f"{path}: sample {entry.name} was damaged; it is read from its source and packed again."
-        warnings.warn(said, stacklevel=3)
-        try:
-            with open(path, "r+b") as file:
-                write(file.fileno(), entry, image, mask)
-                os.fsync(file.fileno())
-        except OSError as error:
-            warnings.warn(f"{path}: can't be mended ({error.strerror}).", stacklevel=3)
-        return image, mask
 
 
 def checksum(image: np.ndarray, mask: np.ndarray) -> int:
