@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 
@@ -42,20 +43,13 @@ def matrices(images: int, seed: int, hit: float) -> np.ndarray:
 # ---- controls
 
 
-class Matrix:
-    """Of a run folder, the training matrix."""
-
-    def training_matrix(self, phase: str) -> np.ndarray:
-        return CONFUSED
-
-
 LABELS = LabelSpace("custom", "six classes", tuple("abcdef"), np.zeros((6, 3), np.uint8))
 
 
 def groups(choice: str) -> list:
     """The groups of a phase with this choice of them."""
     study = recipe.PROFILES["smoke"].override([f"phases.subnets_ce.groups={choice}"])
-    return build.groups_of(study, study.phase("subnets_ce"), LABELS, Matrix())
+    return build.groups_of(study.phase("subnets_ce"), LABELS, CONFUSED)
 
 
 def test_random_groups_have_the_sizes_of_the_discovered_ones_and_are_others():
@@ -80,10 +74,10 @@ def test_whole_groups_are_as_many_as_the_discovered_ones():
 def test_one_group_is_as_wide_as_all_the_discovered_ones():
     study = recipe.PROFILES["full"]
     one, subnets = study.phase("one_ce"), study.phase("subnets_ce")
-    found = build.groups_of(study, one, LABELS, Matrix())
-    (head,) = build.subnet_heads(one, found, build._width(one, Matrix()))
-    assert found == [tuple(range(6))]
-    assert head.channels == len(groups("discover")) * subnets.subnet_head.channels
+    network = build.construct(dataclasses.replace(one, pretrained=False), LABELS, CONFUSED, seed=0)
+    assert network.groups == [tuple(range(6))]
+    (head,) = network.settings["subnet_heads"]
+    assert head["channels"] == len(groups("discover")) * subnets.subnet_head.channels
 
 
 def test_unknown_groups_are_refused_by_name():

@@ -90,10 +90,11 @@ def _train(arguments, chosen, root: Path, out: Path, cells: list) -> None:
         train.score(chosen, chosen.choose(cells), splits, folder, runtime.default_context())
     about = path / "about.json"
     images = read_json(about)["images"] if about.exists() else {}
-    count = len(splits.train)
+    count, subnets = len(splits.train), chosen.phase("subnets_ce")
+    groups = build.discovered(subnets, folder.training_matrix(subnets.matrix))
     folder.write(about.name, {
         "classes": list(splits.val.classes),
         "images": {**images, "train": count, splits.val.split: len(splits.val)},
         "updates": {phase.name: build.updates(chosen, phase, count) for phase in chosen.phases},
-        "groups": [list(group) for group in build.discovered(chosen.phase("subnets_ce"), folder)],
+        "groups": [list(group) for group in groups],
     })  # fmt: skip

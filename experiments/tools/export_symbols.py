@@ -60,9 +60,7 @@ def write_table(recipe) -> list:
 def construct(recipe, cell):
     """The network of a cell's phase, every subnet by the phase's settings, with initial values."""
     phase = dataclasses.replace(recipe.phase(cell.phase), pretrained=False)
-    return build.construct(
-        recipe, phase, LABEL_SPACES[recipe.data], folder=None
-    )  # the paper's groups need none
+    return build.construct(phase, LABEL_SPACES[recipe.data], seed=recipe.seed)
 
 
 if __name__ == "__main__":
