@@ -96,7 +96,11 @@ def run(arguments) -> Output:
     folder = RunFolder(out, {**recipe.config(), "images": fingerprint(splits)}, arguments.save_every)
     train.run(recipe, splits, folder, cells=arguments.cell, list_weights=arguments.list_weights)
     page, results = report.write(folder.path), read_json(folder.path / "results.json")
-    text = [tables.terminal(results), f"report: {page}", *_next_steps(recipe, root, folder.path, results["cells"])]
+    text = [
+        tables.terminal(results),
+        f"report: {page}",
+        *_next_steps(recipe, root, folder.path, results["cells"]),
+    ]
     return Output("\n".join(text), {"run": str(folder.path), "report": str(page), "results": results})
 
 
