@@ -279,20 +279,15 @@ class RunFolder:
 
     def evaluation(self, phase: str, tta: str = "single", split: str = "val") -> dict:
         """rule -> (images, K, K) int64 counts of a phase's network; {} where there are none yet, or none are whole."""
-        file = self._evaluation(phase, tta, split)
         try:
-            return checkpoint.load(file)[0] if file.exists() else {}
+            return read_evaluation(self.path, phase, tta, split)
         except CheckpointError as error:
             say(f"{error}; it is evaluated again")
             return {}
 
     def save_evaluation(self, phase: str, counts: dict, tta: str = "single", split: str = "val") -> None:
         """Keep the per-image counts of a phase's network."""
-        checkpoint.save(self._evaluation(phase, tta, split), counts, {"phase": phase})
-
-    def _evaluation(self, phase: str, tta: str, split: str) -> Path:
-        parts = [phase, *([] if tta == "single" else [tta]), *([] if split == "val" else [split])]
-        return self.path / "checkpoints" / ".".join([*parts, "evaluation", "npz"])
+        checkpoint.save(_evaluation(self.path, phase, tta, split), counts, {"phase": phase})
 
     # ---- what a finished run says
 
@@ -363,6 +358,20 @@ def read_matrices(path, remedy: str = AGAIN) -> dict:
         raise RunError(f"{path}: can't be read ({error.strerror or error}); check the file") from error
     except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path}: is damaged, or holds more than arrays ({error}); {remedy}") from error
+
+
+def read_evaluation(path, phase: str, tta: str = "single", split: str = "val") -> dict:
+    """rule -> (images, K, K) int64 counts of a phase's network in a run folder; {} where it was not evaluated.
+
+    Raises CheckpointError where the file is damaged.
+    """
+    file = _evaluation(Path(path), phase, tta, split)
+    return checkpoint.load(file)[0] if file.exists() else {}
+
+
+def _evaluation(path: Path, phase: str, tta: str, split: str) -> Path:
+    parts = [phase, *([] if tta == "single" else [tta]), *([] if split == "val" else [split])]
+    return path / "checkpoints" / ".".join([*parts, "evaluation", "npz"])
 
 
 def _locked(folder: Path):

@@ -162,11 +162,15 @@ def _root(recipe, given: Path | None) -> tuple:
     """The recipe and the folder of its data: that given, that of the variable, or where drawn scenes go."""
     if given is None and recipe.draw is not None:
         draw = {"seed": recipe.seed, **recipe.draw}
-        recipe = recipe.with_data(draw=draw)
-        width, height = draw["size"]
-        name = f"{width}x{height}-train{draw['train']}-val{draw['val']}-seed{draw['seed']}"
-        return recipe, Path("data") / "drawn-scenes" / name
+        return recipe.with_data(draw=draw), drawn_root(draw)
     return recipe, data.root_of(recipe.data, given)
+
+
+def drawn_root(draw: dict) -> Path:
+    """Where scenes go that are drawn with these settings: `train`, `val`, `size` and `seed` of `scenes.draw`."""
+    width, height = draw["size"]
+    name = f"{width}x{height}-train{draw['train']}-val{draw['val']}-seed{draw['seed']}"
+    return Path("data") / "drawn-scenes" / name
 
 
 def _check_start(recipe, cells) -> None:
