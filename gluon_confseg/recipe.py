@@ -51,7 +51,7 @@ class Phase:
     average        "image": the loss of an image is the mean over its labelled pixels; "batch": over the batch's
     schedule       "linear": to 0 in a straight line, the paper's; "poly": (1 - t)^power
     warm_up        steps in which the learning rate rises to its full value
-    biases         "same", or "twice": twice the rate and no decay for biases, gamma and beta, as ResNet-38's authors do
+    biases         "same", or "twice": twice the rate and no decay for biases and beta, as ResNet-38's authors do
     pretrained     ImageNet weights for the encoder
     weights        a file that it starts from instead
     norm           what the encoder's batch norms do in training, of `encoders.norms.NAMES`

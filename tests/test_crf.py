@@ -26,7 +26,7 @@ OFF = crf.DenseCRF(appearance_weight=0, smoothness_weight=0)
 
 @pytest.fixture
 def library():
-    pytest.importorskip("pydensecrf", reason="pydensecrf2 is an extra: pip install 'gluon-confseg[crf]'")
+    pytest.importorskip("pydensecrf", reason="pydensecrf2 is not installed: pip install pydensecrf2")
 
 
 def halves() -> tuple:
