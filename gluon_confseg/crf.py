@@ -1,6 +1,6 @@
 """Dense CRF, one of Table 2's techniques: probabilities refined by the image's edges (Kraehenbuehl & Koltun, 2011).
 
-Mean-field inference comes from pydensecrf2, an extra: pip install "gluon-confseg[crf]".
+Mean-field inference comes from a package of its own: `pip install pydensecrf2`, in a checkout `make setup-crf`.
 """
 
 from __future__ import annotations
@@ -81,6 +81,6 @@ def library():
     except ImportError as error:
         raise RunError(
             "the dense CRF needs pydensecrf2, which is not installed: "
-            'pip install "gluon-confseg[crf]", or leave the CRF out'
+            "pip install pydensecrf2 (in a checkout: make setup-crf), or leave the CRF out"
         ) from error
     return pydensecrf.densecrf

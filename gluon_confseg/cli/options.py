@@ -67,7 +67,7 @@ def _instead(word: str, names) -> str:
 def add_checkpoint(verb: Parser, **kwargs) -> None:
     """CHECKPOINT, and --rule."""
     verb.add_argument(
-        "checkpoint", type=Path, help="a finished stage's network, RUN/checkpoints/STAGE.npz", **kwargs
+        "checkpoint", type=Path, help="a finished phase's network, RUN/checkpoints/PHASE.npz", **kwargs
     )
     verb.add_argument(
         "--rule",
