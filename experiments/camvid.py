@@ -2,7 +2,7 @@
 
 Run:   confseg train camvid --root CAMVID_ROOT                     or: make reproduce-camvid CAMVID_ROOT=FOLDER
        confseg train camvid --root CAMVID_ROOT --profile full
-Cost:  quick: some eight minutes on two cores; full: about an hour (experiments/README.md)
+Cost:  quick: about a quarter of an hour on a CPU; full: about three times as long (experiments/README.md)
 Gives: what subnets and the improved cross-entropy change on a small network. The paper has no CamVid numbers.
 """
 

