@@ -121,7 +121,7 @@ class Recipe:
 
 # a phase goes on with those settings of its start that make its network, and with those of its subnets if it has any
 NETWORK = ("encoder", "output_stride", "last_stage", "norm", "head")
-OF_SUBNETS = ("groups", "max_groups", "subnets", "subnet_head", "subnet_heads")
+OF_SUBNETS = ("groups", "max_groups", "matrix", "subnets", "subnet_head", "subnet_heads")
 DEFAULTS = {
     "loss": "ce",
     "scheme": "confusion",

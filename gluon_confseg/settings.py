@@ -168,7 +168,7 @@ def _max_groups(phase) -> str:
 
 
 def _matrix(phase) -> str:
-    if phase.loss == "confusion_ce" or (phase.part.trains_subnets and phase.groups.split()[0] in GROUPS[1:]):
+    if phase.loss == "confusion_ce" or (phase.part.has_groups and phase.groups.split()[0] in GROUPS[1:]):
         return ""
     return "neither its loss nor its groups come from a training matrix"
 
