@@ -14,6 +14,8 @@ from experiments.study import command, page, recipe, results, seeds
 from gluon_confseg import build, checkpoint, files, losses, metrics
 from gluon_confseg.errors import ConfSegError, RunError, Stopped
 from gluon_confseg.labels import LabelSpace
+from gluon_confseg.recipe import Cell, declare, phase
+from gluon_confseg.subnets import HeadSettings
 
 CONFUSED = np.array(
     [
@@ -203,10 +205,10 @@ def test_a_difference_counts_only_seeds_that_have_both_cells():
 def test_results_and_page_are_computed_from_the_run_folders(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / f"seed{seed}"
-        for n, phase in enumerate(("ce", "confusion_ce")):
+        for n, name in enumerate(("ce", "confusion_ce")):
             counted = {"subnet0": matrices(6, 10 * seed + n, 0.6 + 0.2 * n)}
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            checkpoint.save(folder / "checkpoints" / f"{phase}.evaluation.npz", counted, {})
+            checkpoint.save(folder / "checkpoints" / f"{name}.evaluation.npz", counted, {})
         about = {
             "classes": list("abcd"),
             "groups": [[0, 1]],
@@ -289,6 +291,66 @@ def test_an_error_of_the_command_is_one_sentence(capsys):
 def test_cells_are_those_asked_for_or_the_profiles_own(given, first, count):
     chosen = command._cells(command._parser().parse_args(given))
     assert chosen[0] == first and len(chosen) == count
+
+
+TINY = recipe.PROFILES["drawn"].with_data(
+    encoder="resnet18",
+    pretrained=False,
+    output_stride=16,
+    head=HeadSettings(channels=8, depth=2, dilation=1, stages=(3,)),
+    subnet_head=HeadSettings(channels=8, depth=2, dilation=1, stages=(2, 3)),
+    crop=(32, 32),
+    draw={"train": 4, "val": 3, "size": (128, 64), "seed": 0},
+    matrix_images=2,
+)
+
+
+def test_the_command_trains_scores_and_tells_what_it_found(tmp_path, monkeypatch, capsys):
+    """Two seeds, one after the other and in this process; and the validation scores of what was trained."""
+
+    def run_each(commands: dict, processes: int) -> None:
+        for name, arguments in commands.items():
+            assert arguments[1:3] == ["-m", "experiments.study"] and command.main(arguments[3:]) == 0, name
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(recipe.PROFILES, "drawn", TINY.override(["epochs=1", "learning_rate=0.02"]))
+    monkeypatch.setattr(seeds, "run_each", run_each)
+    cells = ["ce", "one_ce", "subnets_confusion_ce_sum", "subnets_confusion_ce_learned"]
+    given = [
+        "--profile",
+        "drawn",
+        "--seeds",
+        "0",
+        "1",
+        "--cell",
+        *cells,
+        "--out",
+        "out",
+        "--keep",
+        "kept.json",
+    ]
+    assert command.main(given) == 0
+    record = page.read_json("kept.json")
+    assert set(cells) <= {cell["key"] for cell in record["cells"]}  # and what else is known of their networks
+    assert record["groups"]["0"] and record["images"] == {"train": 4, "val": 3}
+    pairs = [(d["cell"], d["reference"]) for d in record["differences"]]
+    assert ("subnets_confusion_ce_learned", "subnets_confusion_ce_sum") in pairs
+    assert results.table(record) in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.npz")}
+    assert command.main([*given, "--split", "train"]) == 0
+    assert page.read_json("out/study-train.json")["images"] == {"train": 4, "val": 3}
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_learned_fusion_is_of_the_groups_that_its_subnets_have():
+    own = {"loss": "confusion_ce", "matrix": "confusion_ce"}
+    phases = (phase("base"), phase("confusion_ce", "base", loss="confusion_ce"))
+    phases += (phase("iterated", "confusion_ce", "subnets", **own), phase("learned", "iterated", "fusion"))
+    cells = [Cell("learned", "all", "CE", "learned")]
+    found = declare(
+        name="x", title="x", data="camvid", groups="discover", matrix_phase="base", phases=phases, cells=cells
+    )
+    assert found.phase("learned").reads_matrix and found.phase("learned").matrix == "confusion_ce"
 
 
 # ---- processes
