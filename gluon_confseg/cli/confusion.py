@@ -113,7 +113,7 @@ def _text(named: NamedMatrix, pairs: list) -> str:
         scores.rows(named),
         "",
     ]
-    listing = (
-        ["Worst pairs, by what they cost:", scores.pairs_table(pairs)] if pairs else ["No pairs to list."]
-    )
+    listing = ["No pairs to list."]
+    if pairs:
+        listing = ["Worst pairs, by what they cost:", scores.pairs_table(pairs)]
     return "\n".join([*lines, *listing, "", scores.means(matrix), scores.rule(matrix, named.classes)])

@@ -24,10 +24,8 @@ def measure(loaded, dataset, inference: Inference, instances: InstanceIoU | None
         for index, (_, predictions, counted) in enumerate(evaluated):
             total.counts += counted[loaded.rule].counts
             if instances is not None:
-                raw, found = (
-                    dataset.labels.to_stored(predictions[loaded.rule][0]),
-                    dataset.read_instances(index),
-                )
+                raw = dataset.labels.to_stored(predictions[loaded.rule][0])
+                found = dataset.read_instances(index)
                 if found.shape != raw.shape:
                     raise DatasetError(
                         f"{dataset.instance_path(index)}: is {found.shape[1]} x {found.shape[0]} pixels, its label "

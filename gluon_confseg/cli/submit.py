@@ -98,9 +98,9 @@ def _check(arguments) -> Output:
     from gluon_confseg.labels import LABEL_SPACES
     from gluon_confseg.progress import Progress
 
-    server = submission.server_of(LABEL_SPACES[arguments.data]) if arguments.data in LABEL_SPACES else None
-    if server is None:
+    if arguments.data not in LABEL_SPACES:
         raise DatasetError("your own data have no test server, so there is no archive of them to check")
+    server = submission.server_of(LABEL_SPACES[arguments.data])
     drawn = False
     if arguments.names:
         expected = submission.of_list(arguments.names, server)
