@@ -47,15 +47,18 @@ def refine(probabilities, image, settings: DenseCRF = DenseCRF()) -> np.ndarray:
     returns         (K, H, W) float32, each pixel's sum to 1
     Raises RunError where pydensecrf2 is not installed, ValueError for shapes or types that don't fit.
     """
-    unary = _unary(probabilities)
-    classes, height, width = np.shape(probabilities)
+    scores = np.asarray(probabilities, np.float32)
+    if scores.ndim != 3 or not np.isfinite(scores).all() or scores.min(initial=0) < 0:
+        raise ValueError(f"scores to refine are finite probabilities (K, H, W), got shape {scores.shape}")
+    classes, height, width = scores.shape
     if np.shape(image) != (height, width, 3) or image.dtype != np.uint8:
         raise ValueError(
             f"an image for scores {(classes, height, width)} is ({height}, {width}, 3) uint8, "
             f"got {np.shape(image)} {image.dtype}"
         )
     field = library().DenseCRF2D(width, height, classes)
-    field.setUnaryEnergy(unary)
+    unary = -np.log(np.maximum(scores, np.finfo(np.float32).tiny))
+    field.setUnaryEnergy(np.ascontiguousarray(unary.reshape(classes, -1)))
     field.addPairwiseGaussian(sxy=settings.smoothness_xy, compat=settings.smoothness_weight)
     field.addPairwiseBilateral(
         sxy=settings.appearance_xy,
@@ -64,14 +67,6 @@ def refine(probabilities, image, settings: DenseCRF = DenseCRF()) -> np.ndarray:
         compat=settings.appearance_weight,
     )
     return np.array(field.inference(settings.iterations), np.float32).reshape(classes, height, width)
-
-
-def _unary(probabilities) -> np.ndarray:
-    scores = np.asarray(probabilities, np.float32)
-    if scores.ndim != 3 or not np.isfinite(scores).all() or scores.min(initial=0) < 0:
-        raise ValueError(f"scores to refine are finite probabilities (K, H, W), got shape {scores.shape}")
-    least = np.finfo(np.float32).tiny
-    return np.ascontiguousarray(-np.log(np.maximum(scores, least)).reshape(len(scores), -1))
 
 
 def library():

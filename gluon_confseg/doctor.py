@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import platform
 import shutil
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -49,25 +49,28 @@ def examine(folder: Path | None = None) -> list[Finding]:
 
     folder  where runs would be written: the current folder unless given
     """
-    findings = [
-        python(),
-        *(version(name) for name in PINS),
-        wheel(),
-        threads(),
-        gpus(),
-        disk(folder or Path()),
-    ]
-    sentence = runtime.problem()
-    if sentence is not None:
-        return [*findings, Finding("MXNet runs", "no", problem=sentence)]
-    return [*findings, *(imports(name) for name in MODULES), *computations()]
-
-
-def python() -> Finding:
-    """The interpreter, and where the package that it runs lies."""
+    folder = folder or Path()
     kind = "in a checkout" if runtime.in_checkout() else "installed"
-    found = f"{platform.python_version()} at {sys.executable}; gluon-confseg {kind} in {runtime.PROJECT}"
-    return Finding("Python", found)
+    python = f"{platform.python_version()} at {sys.executable}; gluon-confseg {kind} in {runtime.PROJECT}"
+    wheel = {"cuda": "CUDA", "cpu": "CPU"}.get(runtime.wheel() or "", "none")
+    cores, asked = hardware.physical_cores(), runtime.threads()
+    other = f"OMP_NUM_THREADS asks for {asked}" if asked not in (None, cores) else None
+    free = shutil.disk_usage(folder).free / 1e9
+    little = f"a run wants about {LITTLE_DISK:.0f} GB" if free < LITTLE_DISK else None
+    findings = [
+        Finding("Python", python),
+        *(version(name) for name in PINS),
+        Finding("MXNet wheel", wheel),
+        Finding("threads", f"{asked} on {cores} physical cores", note=other),
+        gpus(),
+        Finding("free disk", f"{free:.1f} GB in {folder.resolve()}", note=little),
+    ]
+    if runtime.problem() is not None:
+        return [*findings, Finding("MXNet runs", "no", problem=runtime.problem())]
+    # OpenCV's wheel with windows needs libGL, which servers seldom have
+    for name, module in MODULES.items():
+        findings.append(attempt(f"{name} imports", lambda m=module: f"module {import_module(m).__name__}"))
+    return [*findings, *computations()]
 
 
 def version(name: str) -> Finding:
@@ -77,18 +80,6 @@ def version(name: str) -> Finding:
         return Finding(name, "missing", problem=f"{name} is not installed: {runtime.remedy()}.")
     same = found == pinned or found.startswith(f"{pinned}.")
     return Finding(name, found, note=None if same else f"tested with {pinned}")
-
-
-def wheel() -> Finding:
-    """Which MXNet wheel."""
-    return Finding("MXNet wheel", {"cuda": "CUDA", "cpu": "CPU"}.get(runtime.wheel() or "", "none"))
-
-
-def threads() -> Finding:
-    """OpenMP threads and physical cores."""
-    cores, asked = hardware.physical_cores(), runtime.threads()
-    note = f"OMP_NUM_THREADS asks for {asked}" if asked not in (None, cores) else None
-    return Finding("threads", f"{asked} on {cores} physical cores", note=note)
 
 
 def gpus() -> Finding:
@@ -103,18 +94,6 @@ def gpus() -> Finding:
         if runtime.wheel() == "cuda" and runtime.problem() is None:
             note += f"; the CUDA wheel is installed: {runtime.change_wheel('cpu')}"
     return Finding("GPUs", "; ".join(described) or f"none ({answer.problem})", note=note)
-
-
-def disk(folder: Path) -> Finding:
-    """Room for runs."""
-    free = shutil.disk_usage(folder).free / 1e9
-    note = f"a run wants about {LITTLE_DISK:.0f} GB" if free < LITTLE_DISK else None
-    return Finding("free disk", f"{free:.1f} GB in {folder.resolve()}", note=note)
-
-
-def imports(name: str) -> Finding:
-    """Whether a package imports: OpenCV's wheel with windows needs libGL, which servers seldom have."""
-    return attempt(f"{name} imports", lambda: f"module {importlib.import_module(MODULES[name]).__name__}")
 
 
 def computations() -> list[Finding]:
@@ -135,11 +114,8 @@ def convolve(device) -> str:
     with mx.autograd.record():
         total = mx.nd.Convolution(images, weights, kernel=(3, 3), num_filter=1, no_bias=True).sum()
     total.backward()
-    seen = (
-        float(total.asscalar()),
-        float(weights.grad.min().asscalar()),
-        float(weights.grad.max().asscalar()),
-    )
+    results = (total, weights.grad.min(), weights.grad.max())
+    seen = tuple(float(result.asscalar()) for result in results)
     if seen != (144.0, 16.0, 16.0):
         raise ArithmeticError(f"a convolution gave {seen} instead of (144.0, 16.0, 16.0)")
     return "a convolution and its gradient are right"

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import glob
 import io
-import os
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -62,21 +60,14 @@ def gpus() -> Gpus:
     except OSError:
         return Gpus([], "there is no NVIDIA driver (libcuda.so.1)")
     try:
-        return _ask(driver)
+        status, count = driver.cuInit(0), ctypes.c_int(0)
+        if status != 0:
+            return Gpus([], f"the NVIDIA driver finds no GPU (cuInit gives error {status})")
+        if driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value < 1:
+            return Gpus([], "the NVIDIA driver finds no GPU")
+        found = [gpu for gpu in (_device(driver, index) for index in range(count.value)) if gpu is not None]
     except (AttributeError, OSError) as error:
         return Gpus([], f"the NVIDIA driver does not answer ({error})")
-
-
-def _ask(driver: ctypes.CDLL) -> Gpus:
-    """The devices of an opened driver library, or the step that failed."""
-    status = driver.cuInit(0)
-    if status != 0:
-        return Gpus([], f"the NVIDIA driver finds no GPU (cuInit gives error {status})")
-    count = ctypes.c_int(0)
-    status = driver.cuDeviceGetCount(ctypes.byref(count))
-    if status != 0 or count.value < 1:
-        return Gpus([], "the NVIDIA driver finds no GPU")
-    found = [gpu for gpu in (_device(driver, index) for index in range(count.value)) if gpu is not None]
     return Gpus(found, None if found else "the NVIDIA driver does not describe its GPUs")
 
 
@@ -109,20 +100,14 @@ def physical_cores() -> int:
         return loky.cpu_count(only_physical_cores=True)
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except (OSError, ValueError):
-        return None
-
-
 def fingerprint() -> str:
     """A text that changes when the driver or the GPUs do; wakes no GPU, as cuInit does for seconds."""
     try:
         ctypes.CDLL("libcuda.so.1")
-        driver = "libcuda"
     except OSError:
         return "no driver"
-    version = (_text(Path("/proc/driver/nvidia/version")) or "").splitlines()[:1]
-    boards = sorted(os.path.basename(board) for board in glob.glob("/proc/driver/nvidia/gpus/*"))
-    return " | ".join([driver, *version, *boards])
+    version, driver = [], Path("/proc/driver/nvidia")
+    with contextlib.suppress(OSError, ValueError):
+        version = (driver / "version").read_text().strip().splitlines()[:1]
+    boards = sorted(board.name for board in driver.glob("gpus/*"))
+    return " | ".join(["libcuda", *version, *boards])

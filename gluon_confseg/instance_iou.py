@@ -57,7 +57,11 @@ class InstanceIoU:
                 f"instances of shape {instance_ids.shape} for predictions of {predictions.shape}"
             )
         ids, predicted = instance_ids.ravel(), predictions.ravel()
-        self._count_strays(ids, predicted)
+        stray = (self._category[predicted] >= 0) & (self._train_id[predicted] == IGNORE)
+        if stray.any():
+            truth, found = np.where(ids < _FIRST, ids, ids // 1000)[stray], self._category[predicted[stray]]
+            wrong = (self._train_id[truth] != IGNORE) & (self._category[truth] != found)
+            self.strays += np.bincount(found[wrong], minlength=len(self.strays))
         inside = ids >= _FIRST
         ids, predicted = ids[inside], predicted[inside]
         truth = ids // 1000
@@ -65,7 +69,14 @@ class InstanceIoU:
         hits = np.bincount(ids[predicted == truth], minlength=len(sizes))
         near = np.bincount(ids[self._category[predicted] == self._category[truth]], minlength=len(sizes))
         for instance in np.flatnonzero(sizes):
-            self._add(instance // 1000, int(sizes[instance]), int(hits[instance]), int(near[instance]))
+            raw_id = instance // 1000
+            train_id = self._train_id[raw_id]
+            if train_id not in self._average:  # a caravan or trailer, which no class is scored by
+                continue
+            size, hit, close = int(sizes[instance]), int(hits[instance]), int(near[instance])
+            weight = self._average[train_id] / size
+            self.of_classes[train_id] += hit * weight, (size - hit) * weight
+            self.of_categories[self._category[raw_id]] += close * weight, (size - close) * weight
 
     def classes(self, matrix: ConfusionMatrix) -> np.ndarray:
         """(K,) iIoU; NaN for a class without instances, and for one that is neither there nor predicted."""
@@ -83,22 +94,6 @@ class InstanceIoU:
         scores = _ratios(self.of_categories, false)
         scores[[name not in CATEGORIES for name in CITYSCAPES.categories]] = np.nan
         return scores
-
-    def _add(self, raw_id: int, size: int, hits: int, near: int) -> None:
-        train_id = self._train_id[raw_id]
-        if train_id not in self._average:  # a caravan or trailer, which no class is scored by
-            return
-        weight = self._average[train_id] / size
-        self.of_classes[train_id] += hits * weight, (size - hits) * weight
-        self.of_categories[self._category[raw_id]] += near * weight, (size - near) * weight
-
-    def _count_strays(self, ids: np.ndarray, predicted: np.ndarray) -> None:
-        stray = (self._category[predicted] >= 0) & (self._train_id[predicted] == IGNORE)
-        if not stray.any():
-            return
-        truth, found = np.where(ids < _FIRST, ids, ids // 1000)[stray], self._category[predicted[stray]]
-        wrong = (self._train_id[truth] != IGNORE) & (self._category[truth] != found)
-        self.strays += np.bincount(found[wrong], minlength=len(self.strays))
 
 
 def _ratios(weighted: np.ndarray, false: np.ndarray) -> np.ndarray:

@@ -193,19 +193,16 @@ def voc_color(label: int) -> tuple[int, int, int]:
     return color[0], color[1], color[2]
 
 
-def _cityscapes_raw_ids() -> Mapping[int, int]:
-    """Raw ids -1 (licence plate) to 33: those without a train id are ignored, as by the official scorer."""
-    raw_ids = {raw_id: IGNORE for raw_id in range(-1, 34)}
-    raw_ids.update({raw_id: train_id for train_id, (_, raw_id, _) in enumerate(_CITYSCAPES)})
-    return raw_ids
-
-
 CITYSCAPES = LabelSpace(
     name="cityscapes",
     title="Cityscapes",
     classes=tuple(name for name, _, _ in _CITYSCAPES),
     colors=_colors([color for _, _, color in _CITYSCAPES]),
-    raw_ids=_cityscapes_raw_ids(),
+    # -1 (licence plate) to 33: those without a train id are ignored, as by the official scorer
+    raw_ids={
+        **dict.fromkeys(range(-1, 34), IGNORE),
+        **{raw_id: train_id for train_id, (_, raw_id, _) in enumerate(_CITYSCAPES)},
+    },
     categories=_CITYSCAPES_CATEGORIES,
 )
 
@@ -235,27 +232,18 @@ def restored(record: str | dict) -> LabelSpace:
     if isinstance(record, str) and record in LABEL_SPACES:
         return LABEL_SPACES[record]
     try:
-        space = _from_record(record)
+        classes = tuple(map(str, record["classes"]))
+        colors = np.array(record["colors"], np.int64)
+        raw_ids = None if record["raw_ids"] is None else {int(k): int(v) for k, v in record["raw_ids"]}
+        fits = 0 < len(classes) < UNKNOWN and colors.shape == (len(classes), 3)
+        if not fits or not 0 <= colors.min() <= colors.max() <= 255:
+            raise ValueError("classes and colours do not go together")
+        known = {*range(len(classes)), IGNORE}
+        if raw_ids and not (set(raw_ids) <= set(range(-1, 256)) and set(raw_ids.values()) <= known):
+            raise ValueError("the ids of the label files are out of range")
+        name, title = str(record["name"]), str(record["title"])
+        return LabelSpace(name, title, classes, _colors(colors), raw_ids=raw_ids)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        what = repr(record)[:60]
         raise DatasetError(
-            f"{what} is no label space: neither one of {', '.join(LABEL_SPACES)} nor a record."
+            f"{repr(record)[:60]} is no label space: neither one of {', '.join(LABEL_SPACES)} nor a record."
         ) from error
-    return space
-
-
-def _from_record(record: dict) -> LabelSpace:
-    classes = tuple(map(str, record["classes"]))
-    colors = np.array(record["colors"], np.int64)
-    raw_ids = None if record["raw_ids"] is None else {int(k): int(v) for k, v in record["raw_ids"]}
-    known = {*range(len(classes)), IGNORE}
-    if (
-        not 0 < len(classes) < UNKNOWN
-        or colors.shape != (len(classes), 3)
-        or colors.min() < 0
-        or colors.max() > 255
-    ):
-        raise ValueError("classes and colours do not go together")
-    if raw_ids is not None and not (set(raw_ids) <= set(range(-1, 256)) and set(raw_ids.values()) <= known):
-        raise ValueError("the ids of the label files are out of range")
-    return LabelSpace(str(record["name"]), str(record["title"]), classes, _colors(colors), raw_ids=raw_ids)

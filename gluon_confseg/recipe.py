@@ -11,132 +11,9 @@ import dataclasses
 from .errors import RunError, did_you_mean
 from .inference import PLAIN as WHOLE_IMAGES
 from .inference import TTA, Inference
+from .phases import PARTS, Cell, Phase
 from .settings import SETTINGS, find, value_of
 from .subnets import PLAIN, RESIDUAL, HeadSettings
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The part of a network that a phase trains, the rest being frozen: Section 3.
-
-    words    for people
-    draws    sets its order and crops apart from those of the other parts
-    rule     the fusion rule of its networks; "": as the phase says
-    """
-
-    words: str
-    draws: int
-    rule: str = ""
-    has_groups: bool = True
-    trains_subnets: bool = False
-    has_learned_fusion: bool = False
-
-
-PARTS = {
-    "subnet0": Part("encoder and subnet 0", 1, rule="subnet0", has_groups=False),
-    "subnets": Part("subnets on the frozen encoder", 2, trains_subnets=True),
-    "fusion": Part("the learned fusion", 3, rule="learned", has_learned_fusion=True),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """One phase of training, complete: nothing in it is left to be looked up elsewhere.
-
-    start          the phase whose result it starts from; None: the initial values
-    trains         a name of `PARTS`
-    loss           a name of `losses.NAMES`
-    matrix         the phase whose network gives the training matrix for its weights C and its groups
-    scheme         how C comes from that matrix: a name of `losses.SCHEMES`, or "shuffled" (a control)
-    average        "image": the loss of an image is the mean over its labelled pixels; "batch": over the batch's
-    schedule       "linear": to 0 in a straight line, the paper's; "poly": (1 - t)^power
-    warm_up        steps in which the learning rate rises to its full value
-    biases         "same", or "twice": twice the rate and no decay for biases and beta, as ResNet-38's authors do
-    pretrained     ImageNet weights for the encoder
-    weights        a file that it starts from instead
-    norm           what the encoder's batch norms do in training, of `encoders.norms.NAMES`
-    groups         "paper" (Table 1, Section 4.2), "discover", a control (`build.groups_of`), or classes: "car,bus;..."
-    subnet_head    of every further subnet; subnet_heads: ((number of the group, its own), ...)
-    crop, scale    (height, width) in pixels, and the range of the random scale
-    max_share      largest share that one class may have of a crop, where that can be had: see `Augment`
-    draws          with seed and epoch it decides order and crops: phases that are compared draw the same ones
-    depth          how many phases its declared start has behind it
-    path           the phases from the initial values to this one
-    """
-
-    name: str
-    start: str | None
-    trains: str
-    loss: str
-    scheme: str
-    penalty: float
-    average: str
-    matrix: str
-    epochs: int
-    learning_rate: float
-    warm_up: int
-    schedule: str
-    power: float
-    momentum: float
-    weight_decay: float
-    biases: str
-    encoder: str
-    output_stride: int
-    last_stage: int
-    norm: str
-    pretrained: bool
-    weights: str | None
-    head: HeadSettings
-    groups: str
-    max_groups: int | None
-    subnets: str
-    subnet_head: HeadSettings
-    subnet_heads: tuple
-    rule: str
-    crop: tuple
-    scale: tuple
-    max_share: float
-    jitter: bool
-    batch_size: int
-    draws: int
-    depth: int
-    path: tuple
-
-    @property
-    def part(self) -> Part:
-        """What it trains."""
-        return PARTS[self.trains]
-
-    @property
-    def reads_matrix(self) -> bool:
-        """Whether its loss or its groups come from a training matrix."""
-        return not SETTINGS["matrix"].idle(self)
-
-    def rate_at(self, step: int, steps: int) -> float:
-        """Learning rate of a step of `steps`: linear decay to 0 (Section 4), or poly; linear warm-up before it."""
-        left = 1 - step / steps
-        rate = self.learning_rate * (left if self.schedule == "linear" else left**self.power)
-        return rate * min(1.0, (step + 1) / self.warm_up) if self.warm_up else rate
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One cell of a table: which phase's network, and how it is read.
-
-    subnets  "0": subnet 0 alone; else which ones are fused, in words
-    loss     in words
-    paper    the cell's mIoU in the paper, in %
-    rule     the fusion rule; None: its phase's
-    tta      how its images are tested: "single" (as the recipe's `evaluation` says), or a name of `inference.TTA`
-    """
-
-    key: str
-    subnets: str
-    loss: str
-    phase: str
-    paper: float | None = None
-    rule: str | None = None
-    tta: str = "single"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,20 +119,9 @@ class Recipe:
 # ---- declaring
 
 
-NETWORK = (
-    "encoder",
-    "output_stride",
-    "last_stage",
-    "norm",
-    "head",
-)  # a phase goes on with those of its start
-OF_SUBNETS = (
-    "groups",
-    "max_groups",
-    "subnets",
-    "subnet_head",
-    "subnet_heads",
-)  # and with these, where it has subnets
+# a phase goes on with those settings of its start that make its network, and with those of its subnets if it has any
+NETWORK = ("encoder", "output_stride", "last_stage", "norm", "head")
+OF_SUBNETS = ("groups", "max_groups", "subnets", "subnet_head", "subnet_heads")
 DEFAULTS = {
     "loss": "ce",
     "scheme": "confusion",
@@ -367,81 +233,72 @@ class Declared:
 
     def resolve(self) -> Recipe:
         """The complete recipe. Raises RunError for what doesn't fit together."""
-        phases, sources = {}, {}
+        phases = {}
         for declared in self.phases:
-            values, origin = self._phase(declared, phases)
-            try:
-                phases[declared["name"]] = Phase(**values)
-            except (TypeError, ValueError) as error:
-                raise RunError(f"{self.fixed['name']}, phase {declared['name']}: {error}") from error
-            sources[declared["name"]] = origin
+            phases[declared["name"]] = self._phase(declared, phases)[0]
         _check_names(self, phases)
         return Recipe(
-            **self.fixed,
-            **self._of_recipe(),
-            phases=tuple(phases.values()),
-            cells=self.cells,
-            declared=dataclasses.replace(self, settings=dict(self.settings)),
+            **self.fixed, **self._of_recipe(), phases=tuple(phases.values()), cells=self.cells, declared=self
         )
 
     def sources(self) -> dict:
         """phase -> setting -> where its value comes from, in words."""
         phases, sources = {}, {}
         for declared in self.phases:
-            values, sources[declared["name"]] = self._phase(declared, phases)
-            phases[declared["name"]] = Phase(**values)
+            phases[declared["name"]], sources[declared["name"]] = self._phase(declared, phases)
         return sources
 
     def _phase(self, declared: dict, earlier: dict) -> tuple:
-        """(values of a Phase, setting -> where it comes from); later sources take the place of earlier ones."""
-        name, own = declared["name"], declared["own"]
+        """(a complete Phase, setting -> where it comes from); of several sources of a value the last one counts."""
+        name, part = declared["name"], PARTS[declared["trains"]]
         start = earlier.get(declared["start"])
         if declared["start"] is not None and start is None:
             raise RunError(f"phase {name} starts from {declared['start']}, which is no earlier phase")
-        levels = [("default", {**DEFAULTS, "matrix": self.fixed["matrix_phase"]}), ("recipe", self.settings)]
+        levels = [
+            ("default", {**DEFAULTS, "epochs": 0, "matrix": self.fixed["matrix_phase"]}),
+            ("recipe", {key: value for key, value in self.settings.items() if key in DEFAULTS}),
+        ]
         if start is not None:
             inherited = (*NETWORK, *(OF_SUBNETS if start.part.has_groups else ()))
             levels.append((f"phase {start.name}", {key: getattr(start, key) for key in inherited}))
-        levels.append(("phase", own))
-        values, level_of, source = {"epochs": 0}, {}, {}
+        levels.append(("phase", declared["own"]))
+        values, level_of, source = {}, {}, {}
         for level, (words, settings) in enumerate(levels):
-            for key in (k for k in settings if k in DEFAULTS or k == "epochs"):
-                values[key], level_of[key], source[key] = settings[key], level, words
-        heads = {"head": [], "subnet_head": []}
-        for of_phase, key, group, value, typed in self.changes:
+            values.update(settings)
+            level_of.update(dict.fromkeys(settings, level))
+            source.update(dict.fromkeys(settings, words))
+        of_heads = {"head": [], "subnet_head": []}
+        for of_phase, key, group, value, typed in sorted(
+            self.changes, key=lambda change: change[0] is not None
+        ):
             base, _, field = key.partition(".")
-            if of_phase not in (None, name) or (of_phase is None and start and base in NETWORK):
+            if SETTINGS[key].of != "phase" or of_phase not in (None, name):
                 continue
-            level = GIVEN + 1 if of_phase else GIVEN
-            if base in heads and SETTINGS[key].of == "phase":
-                heads[base].append((group, field, value))
-                source[key if group is None else f"subnet_head.{group}.{field}"] = typed
-            elif SETTINGS[key].of == "phase":
-                values[key], level_of[key], source[key] = value, level, typed
-        _fit_heads(values, level_of, source)
-        values["head"] = _with_fields(values["head"], heads["head"], None)
-        numbers = sorted({group for group, _, _ in heads["subnet_head"] if group is not None})
-        values["subnet_head"] = _with_fields(values["subnet_head"], heads["subnet_head"], None)
-        apart = dict(values["subnet_heads"])
-        apart.update(
-            {n: _with_fields(apart.get(n, values["subnet_head"]), heads["subnet_head"], n) for n in numbers}
-        )
-        values["subnet_heads"] = tuple(sorted(apart.items()))
-        part = PARTS[declared["trains"]]
+            if of_phase is None and start is not None and base in NETWORK:
+                continue  # it has that of its start
+            if field:
+                of_heads[base].append((group, field, value))
+                source[key if group is None else f"{base}.{group}.{field}"] = typed
+            else:
+                level_of[key] = GIVEN if of_phase is None else GIVEN + 1
+                values[key], source[key] = value, typed
+        _resolve_heads(values, level_of, source, of_heads)
+        if start is not None and level_of["weights"] in (1, GIVEN):
+            values["weights"] = None  # a file for all phases is for those that begin
+        follows = start is not None and values["weights"] is None
+        values["pretrained"] = values["pretrained"] and not follows and values["weights"] is None
         values["rule"] = part.rule or values["rule"]
-        from_start = start is not None and values["weights"] is None
-        if start is not None and level_of.get("weights", 0) in (
-            1,
-            GIVEN,
-        ):  # a file for all: for those that begin
-            values["weights"], from_start = None, True
-        if values["weights"] is not None or from_start:
-            values["pretrained"] = False
         depth = start.depth + 1 if start else 0
-        values.update(name=name, start=declared["start"] if from_start else None, trains=declared["trains"])
-        values.update(path=(*(start.path if from_start else ()), name), depth=depth)
-        values["draws"] = part.draws + 10 * depth
-        return values, source
+        found = Phase(
+            **values,
+            name=name,
+            start=declared["start"] if follows else None,
+            trains=declared["trains"],
+            path=(*(start.path if follows else ()), name),
+            depth=depth,
+            draws=part.draws + 10 * depth,
+        )
+        return found, source
 
     def _of_recipe(self) -> dict:
         """The settings of the recipe's own level."""
@@ -460,21 +317,27 @@ class Declared:
         return values
 
 
-def _fit_heads(values: dict, level_of: dict, source: dict) -> None:
-    """Heads that were not given beside a new kind of subnets, or a new last stage, are those that fit it.
+def _resolve_heads(values: dict, level_of: dict, source: dict, changes: dict) -> None:
+    """Settings of subnet 0's head, of the subnets', and of single groups' subnets.
 
-    Settings of another kind of subnet would be built all the same, and be something that nobody asked for.
+    A head that was not given beside a new last stage, or a new kind of subnets, is the one that fits it: settings of
+    another kind would be built all the same, and be something that nobody asked for. Plain subnets are as subnet 0.
     """
     last = values["last_stage"]
     if values["head"].stages[-1] != last and (level_of["last_stage"] >= GIVEN or not level_of["head"]):
         values["head"] = dataclasses.replace(values["head"], stages=(last,))
         source["head"] = "follows last_stage"
+    values["head"] = _with_fields(values["head"], changes["head"], None)
     misfit = values["subnet_head"].stages[-1] != last and level_of["last_stage"] >= GIVEN
-    of_another_kind = level_of["subnets"] > level_of["subnet_head"] or not level_of["subnet_head"]
-    if misfit or of_another_kind:
+    if misfit or level_of["subnets"] > level_of["subnet_head"] or not level_of["subnet_head"]:
         residual = dataclasses.replace(RESIDUAL, stages=(last - 2, last - 1, last))
         values["subnet_head"] = values["head"] if values["subnets"] == "plain" else residual
         source["subnet_head"] = "follows subnets"
+    values["subnet_head"] = _with_fields(values["subnet_head"], changes["subnet_head"], None)
+    heads = dict(values["subnet_heads"])
+    for group in sorted({group for group, _, _ in changes["subnet_head"] if group is not None}):
+        heads[group] = _with_fields(heads.get(group, values["subnet_head"]), changes["subnet_head"], group)
+    values["subnet_heads"] = tuple(sorted(heads.items()))
 
 
 def _with_fields(head: HeadSettings, changes: list, group: int | None) -> HeadSettings:

@@ -91,10 +91,14 @@ class RunFolder:
         self.path, self.save_every, self._saved = Path(path), save_every, time.monotonic()
         self._matrix_names = {config.get("matrix_phase"): "train"}
         self._known = {}  # training matrices and statistics that were read
+        config = json.loads(json.dumps(config))
+        before = self._checked(config)
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.path)
-            self._freeze(config)
+            before = before or self._checked(config)  # another process may have been first
+            if before != config:
+                files.write_json(self.path / "config.json", _with_lost(config, before or {}))
         except OSError as error:
             raise RunError(
                 f"{error.filename or path}: can't be made or written to ({error.strerror}); choose another folder "
@@ -102,12 +106,11 @@ class RunFolder:
             ) from error
         self._remove_unfinished()
 
-    def _freeze(self, config: dict) -> None:
+    def _checked(self, config: dict) -> dict | None:
+        """The configuration that the folder holds, None where it holds none; RunError where it is another run's."""
         file = self.path / "config.json"
-        config = json.loads(json.dumps(config))
         if not file.exists():
-            files.write_json(file, config)
-            return
+            return None
         before = read_json(file)
         try:
             differing = _differences(_by_name(before), _by_name(config))
@@ -120,8 +123,7 @@ class RunFolder:
                 f"{self.path} holds a run with other settings ({'; '.join(differing[:3])}): "
                 "choose another folder with --out, or delete that one"
             )
-        if before != config:
-            files.write_json(file, _with_lost(config, before))
+        return before
 
     def _remove_unfinished(self) -> None:
         """A kill while a file was being written leaves its beginning: ours are removed, nobody else's."""
@@ -277,20 +279,15 @@ class RunFolder:
 
     def evaluation(self, phase: str, tta: str = "single", split: str = "val") -> dict:
         """rule -> (images, K, K) int64 counts of a phase's network; {} where there are none yet, or none are whole."""
-        file = self._evaluation(phase, tta, split)
         try:
-            return checkpoint.load(file)[0] if file.exists() else {}
+            return read_evaluation(self.path, phase, tta, split)
         except CheckpointError as error:
             say(f"{error}; it is evaluated again")
             return {}
 
     def save_evaluation(self, phase: str, counts: dict, tta: str = "single", split: str = "val") -> None:
         """Keep the per-image counts of a phase's network."""
-        checkpoint.save(self._evaluation(phase, tta, split), counts, {"phase": phase})
-
-    def _evaluation(self, phase: str, tta: str, split: str) -> Path:
-        parts = [phase, *([] if tta == "single" else [tta]), *([] if split == "val" else [split])]
-        return self.path / "checkpoints" / ".".join([*parts, "evaluation", "npz"])
+        checkpoint.save(_evaluation(self.path, phase, tta, split), counts, {"phase": phase})
 
     # ---- what a finished run says
 
@@ -363,9 +360,23 @@ def read_matrices(path, remedy: str = AGAIN) -> dict:
         raise RunError(f"{path}: is damaged, or holds more than arrays ({error}); {remedy}") from error
 
 
+def read_evaluation(path, phase: str, tta: str = "single", split: str = "val") -> dict:
+    """rule -> (images, K, K) int64 counts of a phase's network in a run folder; {} where it was not evaluated.
+
+    Raises CheckpointError where the file is damaged.
+    """
+    file = _evaluation(Path(path), phase, tta, split)
+    return checkpoint.load(file)[0] if file.exists() else {}
+
+
+def _evaluation(path: Path, phase: str, tta: str, split: str) -> Path:
+    parts = [phase, *([] if tta == "single" else [tta]), *([] if split == "val" else [split])]
+    return path / "checkpoints" / ".".join([*parts, "evaluation", "npz"])
+
+
 def _locked(folder: Path):
     """A lock that ends with this process, however it ends; RunError where another process has it."""
-    file = open(folder / ".lock", "a")  # noqa: SIM115: it is open for as long as the folder is
+    file = open(folder / ".lock", "a")  # open for as long as the folder is
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which forked readers would keep
     except OSError as error:

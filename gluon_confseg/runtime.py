@@ -6,6 +6,7 @@ is wrong becomes the message of `check`, and of every later `import mxnet`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.abc
 import importlib.util
@@ -96,11 +97,20 @@ def prepare() -> str | None:
     if os.environ.get(WORKER):
         return None
     if "mxnet" in sys.modules:
-        _warn_of_late_call()
+        if not os.environ.get("OMP_NUM_THREADS", "").strip():
+            warnings.warn(
+                "MXNet was imported before gluon_confseg and takes half of the cores: "
+                "import gluon_confseg first, or set "
+                f"OMP_NUM_THREADS={hardware.physical_cores()}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         return None
     if problem() is not None:
         return problem()
-    _set_threads()
+    # MXNet takes half of the processors unless told, and ends the process where it is told anything but one number;
+    # OMP_PLACES stays untouched (apache/mxnet#14087)
+    os.environ["OMP_NUM_THREADS"] = str(threads() or hardware.physical_cores())
     _quieten()
     found = _wrong_versions() or _missing_libraries()
     if found is not None:
@@ -115,9 +125,8 @@ def problem() -> str | None:
 
 def check() -> None:
     """Raise RunError with the sentence of `problem`, if there is one."""
-    sentence = problem()
-    if sentence is not None:
-        raise RunError(sentence)
+    if problem() is not None:
+        raise RunError(problem())
 
 
 def threads() -> int | None:
@@ -127,23 +136,6 @@ def threads() -> int | None:
     """
     value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(value) or None if value.isdecimal() else None
-
-
-def _set_threads() -> None:
-    # MXNet takes half of the processors unless told, and ends the process where it is told anything but one number;
-    # OMP_PLACES stays untouched (apache/mxnet#14087)
-    os.environ["OMP_NUM_THREADS"] = str(threads() or hardware.physical_cores())
-
-
-def _warn_of_late_call() -> None:
-    if not os.environ.get("OMP_NUM_THREADS", "").strip():
-        warnings.warn(
-            "MXNet was imported before gluon_confseg and takes half of the cores: "
-            "import gluon_confseg first, or set "
-            f"OMP_NUM_THREADS={hardware.physical_cores()}.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
 
 
 def _quieten() -> None:
@@ -160,10 +152,8 @@ def _quieten() -> None:
 def version_of(*packages: str) -> str | None:
     """Version of the first of these packages that is installed, without importing it; None where none is."""
     for package in packages:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return None
 
 
@@ -176,9 +166,8 @@ def wheel() -> str | None:
 
 def _wrong_versions() -> str | None:
     """A Python, a NumPy or an MXNet with which nothing can work."""
-    python = sys.version_info[:2]
-    if not (3, 8) <= python <= (3, 11):
-        found = f"{python[0]}.{python[1]}"
+    if not (3, 8) <= sys.version_info[:2] <= (3, 11):
+        found = "{}.{}".format(*sys.version_info)
         return f"This is Python {found}, and NumPy 1.23, which MXNet needs, is for 3.8 to 3.11: {remedy()}."
     if wheel() is None:
         return f"MXNet is not installed: `pip install mxnet==1.9.1`, or {remedy()}."
@@ -205,29 +194,15 @@ def _missing_libraries() -> str | None:
         return None
     if _load("libcuda.so.1") is None:
         return f"{CUDA_WHEEL}, but there is no NVIDIA driver (libcuda.so.1): install it, or, {change_wheel('cpu')}."
-    return _preload_cuda()
-
-
-def _preload_cuda() -> str | None:
-    """Load the libraries of the nvidia-*-cu11 packages, or the system's own, for all to see."""
-    for package, folder, library in CUDA_LIBRARIES:
-        candidates = [str(Path(root, folder, "lib", library)) for root in _nvidia_folders()]
-        if all(_load(candidate) is None for candidate in [*candidates, library]):
-            return f"{CUDA_WHEEL}, but {library} of {package} can't be loaded: {_bring(package)}."
-    return None
-
-
-def _bring(package: str) -> str:
-    return (
-        remedy()
-        if in_its_environment()
-        else f"`pip install {package}`, or `pip install '.[cuda]'` in a checkout"
-    )
-
-
-def _nvidia_folders() -> list[str]:
     spec = importlib.util.find_spec("nvidia")
-    return list(spec.submodule_search_locations or []) if spec is not None else []
+    roots = (spec.submodule_search_locations or []) if spec is not None else []
+    for package, folder, library in CUDA_LIBRARIES:  # of the packages, or the system's own
+        candidates = [str(Path(root, folder, "lib", library)) for root in roots]
+        if all(_load(candidate) is None for candidate in [*candidates, library]):
+            install = f"`pip install {package}`, or `pip install '.[cuda]'` in a checkout"
+            bring = remedy() if in_its_environment() else install
+            return f"{CUDA_WHEEL}, but {library} of {package} can't be loaded: {bring}."
+    return None
 
 
 def _load(library: str) -> ctypes.CDLL | None:
@@ -246,16 +221,12 @@ def devices() -> list[mx.Context]:
         return [mx.cpu()]
     answer = hardware.gpus()
     if not answer.usable:
-        told = f"{no_gpu(answer)}: computing on the CPU; {change_wheel('cpu')}."
+        reason = f"{CUDA_WHEEL}, but {answer.problem}"
+        if answer.found:
+            reason = f"MXNet 1.9.1 has no code for {' and '.join(map(str, answer.found))}"
+        told = f"{reason}: computing on the CPU; {change_wheel('cpu')}."
         warnings.warn(told, RuntimeWarning, stacklevel=2)
     return [mx.gpu(gpu.index) for gpu in answer.usable] or [mx.cpu()]
-
-
-def no_gpu(answer: hardware.Gpus) -> str:
-    """Why none of these GPUs is usable, without the full stop."""
-    if not answer.found:
-        return f"{CUDA_WHEEL}, but {answer.problem}"
-    return f"MXNet 1.9.1 has no code for {' and '.join(str(gpu) for gpu in answer.found)}"
 
 
 def default_context() -> mx.Context:

@@ -232,7 +232,7 @@ def _phase_settings() -> list:
         Setting("momentum", "a number from 0 to below 1", number(0, 0.999999), "of SGD", **trained),
         Setting("weight_decay", "a number from 0", number(0), "of SGD", **trained),
         Setting("biases", "same, or twice (the rate, and no decay)", one_of(*BIASES),
-                "how biases and the batch norms' beta are trained", **trained),
+                "how biases, and the norms' beta, are trained", **trained),
         Setting("crop", "height,width in pixels from 1", several(whole(1), 2), "of training images", **trained),
         Setting("scale", "two numbers above 0, the smaller first", scale_range, "random scale", **trained),
         Setting("max_share", "a number above 0 to 1", number(0, 1, above=True),

@@ -130,10 +130,13 @@ def test_a_cell_alone_takes_what_its_phases_take(found):
     assert cell["hours"] == pytest.approx(sum(parts) + sum(matrix["hours"] for matrix in record["matrices"]))
 
 
-def test_a_full_batch_is_extrapolated_from_the_second_step_and_by_images():
+def test_a_full_batch_is_extrapolated_from_the_fastest_step_and_by_images():
     figures = folder.PhaseFigures(2, seconds=[9.0, 4.0], base=1000, steps_peak=1500, peak=1600, momentum=100)
     full = table3.PROFILES["full"].phase("ce")
-    found = estimate._phase(full, figures, 2975)
+    alike = folder.PhaseFigures(2, seconds=[5.0, 3.0])
+    assert estimate._fastest_step(SMOKE, "ce", {"base": alike, "ce": figures, "confusion_ce": alike}) == 3.0
+    assert estimate._fastest_step(SMOKE, "ce", {"ce": figures, "confusion_ce": alike}) == 4.0
+    found = estimate._phase(full, figures, 4.0, 2975)
     assert found["steps"] == 100 * 185  # the rest of an epoch is left out
     assert found["hours"] == pytest.approx(18500 * 4.0 / 2 * 16 / 3600)
     assert found["memory_of_batch"] == 1000 + 100 + 16 * 200
@@ -145,6 +148,7 @@ def test_asked_for_its_run_folder_is_kept_and_not_taken_for_another_run(tmp_path
     assert json.loads((out / "config.json").read_text())["dry_run"] is True
     assert (out / "checkpoints" / "subnets_ce.npz").stat().st_size == record["phases"][-1]["checkpoint"]
     assert [phase["images_per_step"] for phase in record["phases"]] == [2, 2, 2]
+    assert not (out / "results.json").exists()  # its matrices are made up
     with pytest.raises(RunError, match="kept: is there already"):
         dry_run.run(TINY, out=out)
 

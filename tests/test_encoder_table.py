@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gluon_confseg  # noqa: F401  before MXNet
-
-# isort: split
 import pytest
 
-from experiments import encoder_table
+from experiments.tools import encoder_table
 from gluon_confseg import encoders
 from gluon_confseg.errors import RunError
 

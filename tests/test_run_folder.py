@@ -93,7 +93,7 @@ def test_processes_that_a_run_forked_do_not_keep_its_folder(tmp_path):
         "import os, time\nfrom gluon_confseg.run_folder import RunFolder\n"
         f"run = RunFolder({str(tmp_path)!r}, {CONFIG!r})\n"
         "child = os.fork()\n"
-        "if not child: os.close(1), time.sleep(60)\n"
+        "if not child: os.close(1), os.close(2), time.sleep(60)\n"
         "else: print(child, flush=True)\n"
     )
     done = subprocess.run(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import threading
 
+import mxnet as mx
 import numpy as np
 import pytest
 
-from experiments import criteria, evaluation, grouping, seeds, study, study_command, study_page, study_results
-from gluon_confseg import checkpoint, files, losses, metrics
-from gluon_confseg.errors import ConfSegError, RunError
+from experiments.study import command, page, recipe, results, seeds
+from gluon_confseg import build, checkpoint, files, losses, metrics
+from gluon_confseg.errors import ConfSegError, RunError, Stopped
+from gluon_confseg.labels import LabelSpace
 
 CONFUSED = np.array(
     [
@@ -39,58 +43,74 @@ def matrices(images: int, seed: int, hit: float) -> np.ndarray:
 # ---- controls
 
 
+LABELS = LabelSpace("custom", "six classes", tuple("abcdef"), np.zeros((6, 3), np.uint8))
+
+
+def groups(choice: str) -> list:
+    """The groups of a phase with this choice of them."""
+    study = recipe.PROFILES["smoke"].override([f"phases.subnets_ce.groups={choice}"])
+    return build.groups_of(study.phase("subnets_ce"), LABELS, CONFUSED)
+
+
 def test_random_groups_have_the_sizes_of_the_discovered_ones_and_are_others():
-    found = grouping.choose("discover", "custom", NORMALIZED)
+    found = groups("discover")
     for seed in range(20):
-        drawn = grouping.choose(f"random {seed}", "custom", NORMALIZED)
+        drawn = groups(f"random {seed}")
         assert [len(g) for g in drawn] == [len(g) for g in found]
         assert len({k for g in drawn for k in g}) == len({k for g in found for k in g})
         assert not {frozenset(g) for g in drawn} & {frozenset(g) for g in found}
 
 
 def test_random_groups_depend_on_their_seed_alone():
-    first = [grouping.choose(f"random {seed}", "custom", NORMALIZED) for seed in range(10)]
-    assert first == [grouping.choose(f"random {seed}", "custom", NORMALIZED) for seed in range(10)]
-    assert len({tuple(groups) for groups in first}) > 1
+    first = [groups(f"random {seed}") for seed in range(10)]
+    assert first == [groups(f"random {seed}") for seed in range(10)]
+    assert len({tuple(found) for found in first}) > 1
 
 
 def test_whole_groups_are_as_many_as_the_discovered_ones():
-    whole = grouping.choose("whole", "custom", NORMALIZED)
-    assert whole == [tuple(range(6))] * len(grouping.choose("discover", "custom", NORMALIZED))
+    assert groups("whole") == [tuple(range(6))] * len(groups("discover"))
+
+
+def test_one_group_is_as_wide_as_all_the_discovered_ones():
+    study = recipe.PROFILES["full"]
+    one, subnets = study.phase("one_ce"), study.phase("subnets_ce")
+    network = build.construct(dataclasses.replace(one, pretrained=False), LABELS, CONFUSED, seed=0)
+    assert network.groups == [tuple(range(6))]
+    (head,) = network.settings["subnet_heads"]
+    assert head["channels"] == len(groups("discover")) * subnets.subnet_head.channels
 
 
 def test_unknown_groups_are_refused_by_name():
-    with pytest.raises(ValueError, match="paper, discover, random, whole"):
-        grouping.choose("largest", "custom", NORMALIZED)
+    with pytest.raises(RunError, match="paper, discover, random, whole"):
+        groups("largest")
 
 
 def test_shuffled_weights_keep_diagonal_and_rows_but_not_their_places():
     weights = losses.confusion_weights(NORMALIZED)
-    other = criteria.shuffled(weights, 1)
+    other = build.shuffled(weights, 1)
     np.testing.assert_array_equal(np.diag(other), np.diag(weights))
     np.testing.assert_array_equal(np.sort(other, axis=1), np.sort(weights, axis=1))
     assert (other != weights).any()
 
 
-def test_new_ce_of_every_scheme_reaches_the_gradient():
-    import mxnet as mx
-
+def test_confusion_ce_of_every_scheme_reaches_the_gradient():
     logits = mx.nd.array(np.random.default_rng(0).normal(size=(1, 6, 3, 3)))
     labels = np.random.default_rng(1).integers(0, 6, (1, 3, 3)).astype(np.uint8)
     logits.attach_grad()
 
-    def gradient(*loss):
-        criterion = criteria.build(*loss)
+    def gradient(name: str, **settings):
+        loss = losses.build(name, 6, **settings)
         with mx.autograd.record():
-            value = criterion(logits, labels)
+            value = loss(logits, labels)
         value.backward()
         return logits.grad.asnumpy()
 
     schemes = [*losses.SCHEMES, "shuffled", "shuffled 3"]
-    found = {scheme: gradient("new CE", 6, lambda: CONFUSED, None, scheme) for scheme in schemes}
-    plain = gradient("CE", 6, None, None)
+    weights = {scheme: build.confusion_weights(NORMALIZED, scheme) for scheme in schemes}
+    found = {scheme: gradient("confusion_ce", weights=each) for scheme, each in weights.items()}
+    plain = gradient("ce")
     np.testing.assert_array_equal(found.pop("none"), plain)
-    found["CE"] = plain
+    found["ce"] = plain
     for (one, first), (other, second) in itertools.combinations(found.items(), 2):
         assert np.abs(first - second).max() > 1e-4, (one, other)
 
@@ -98,43 +118,51 @@ def test_new_ce_of_every_scheme_reaches_the_gradient():
 # ---- cells
 
 
-@pytest.mark.parametrize("profile", list(study.RECIPES))
-def test_every_cell_of_every_family_has_its_stages(profile):
-    recipe = study.RECIPES[profile]
-    for family in study.FAMILIES.values():
-        for arm in recipe.cells(family):
-            needed = [plan.name for plan in recipe.needed([arm])]
-            assert needed[0] == "base" and arm.stage in needed
+@pytest.mark.parametrize("profile", list(recipe.PROFILES))
+def test_every_cell_of_every_family_has_its_phases(profile):
+    study = recipe.PROFILES[profile]
+    for family in recipe.FAMILIES.values():
+        for cell in study.choose(family):
+            needed = [phase.name for phase in study.needed([cell])]
+            assert needed[0] == "base" and cell.phase in needed
+
+
+def test_every_profile_does_cells_that_are_there():
+    for profile, keys in recipe.CELLS.items():
+        assert [cell.key for cell in recipe.PROFILES[profile].choose(keys)] == list(keys)
 
 
 # what subnets, or the learned rule, add to a network is also shown beside that network as it was
-ADDED = {("ce", "ce_subnets"), ("ce", "new_subnets"), ("ce", "ce_plain"), ("new_ce", "new_subnets")} | {
-    ("new_continued", "long_subnets"),
-    ("new_sum", "new_learned"),
-    ("new_subnets", "new_learned"),
+ADDED = {
+    ("ce", "subnets_ce"),
+    ("ce", "subnets_confusion_ce"),
+    ("ce", "plain_ce"),
+    ("confusion_ce", "subnets_confusion_ce"),
+    ("confusion_ce_continued", "subnets_confusion_ce_long"),
+    ("subnets_confusion_ce_sum", "subnets_confusion_ce_learned"),
+    ("subnets_confusion_ce", "subnets_confusion_ce_learned"),
 }
 
 
-def test_arms_that_are_compared_have_as_many_updates():
-    recipe = study.RECIPES["full"]
-    for cell, reference in study_results.DIFFERENCES:
-        ours, theirs = (
-            sum(plan.epochs for plan in recipe.ancestry(recipe.cells([key])[0].stage))
-            for key in (cell, reference)
-        )
-        assert ours == theirs or (reference, cell) in ADDED, (cell, reference)
+def test_cells_that_are_compared_have_as_many_updates():
+    study = recipe.PROFILES["full"]
+    for pair in results.DIFFERENCES:
+        phases = [study.phase(study.choose([key])[0].phase) for key in pair]
+        ours, theirs = (sum(study.phase(name).epochs for name in phase.path) for phase in phases)
+        assert ours == theirs or pair[::-1] in ADDED, pair
 
 
 def test_each_loss_is_set_beside_cross_entropy_and_nothing_else_is():
-    recipe = study.RECIPES["full"]
-    others = {arm.key for arm in recipe.arms if study_results._is_another_loss(recipe, arm.key)}
-    assert others == {key for name in ("peers", "slow_peers", "search") for key in study.FAMILIES[name]}
-    assert all(recipe.rule_of(arm) == "subnet0" for arm in recipe.cells(sorted(others)))
+    study = recipe.PROFILES["full"]
+    others = [cell for cell in study.cells if results.is_another_loss(study, cell)]
+    families = ("losses", "slow_losses", "search")
+    assert {cell.key for cell in others} == {key for name in families for key in recipe.FAMILIES[name]}
+    assert all(study.rule_of(cell) == "subnet0" for cell in others)
 
 
 def test_an_unknown_cell_is_one_sentence_that_names_the_cells():
-    with pytest.raises(ConfSegError, match="no cell 'new'.*new_subnets"):
-        study.RECIPES["quick"].cells(["new"])
+    with pytest.raises(ConfSegError, match="no cell 'new'.*subnets_confusion_ce"):
+        recipe.PROFILES["quick"].choose(["new"])
 
 
 # ---- statistics
@@ -144,71 +172,75 @@ def test_mean_iou_of_many_matrices_is_the_metric_of_each():
     counts = matrices(5, 0, 0.6)
     counts[0, 3] = counts[0, :, 3] = 0  # a class that does not occur
     expected = [metrics.mean_of_defined(metrics.iou(c)) for c in counts]
-    np.testing.assert_allclose(study_results._mean_iou(counts), expected)
+    np.testing.assert_allclose(results._mean_iou(counts), expected)
 
 
 def test_a_cell_gains_nothing_over_itself():
     counts = matrices(10, 0, 0.6)
-    found = study_results.difference("a", "b", {0: {"a": counts, "b": counts}})
+    found = results.difference("a", "b", {0: {"a": counts, "b": counts}})
     assert found["mean"] == 0 and found["interval"] == [0, 0]
 
 
 def test_the_interval_of_a_clear_gain_is_above_zero_and_holds_the_mean():
     counted = {s: {"a": matrices(40, s, 0.8), "b": matrices(40, 100 + s, 0.6)} for s in range(3)}
-    found = study_results.difference("a", "b", counted)
+    found = results.difference("a", "b", counted)
     assert 0 < found["interval"][0] < found["mean"] < found["interval"][1]
     assert found["spread"] == pytest.approx(np.std(list(found["seeds"].values()), ddof=1))
 
 
 def test_the_interval_of_two_equally_good_cells_holds_zero():
     counted = {0: {"a": matrices(40, 5, 0.7), "b": matrices(40, 6, 0.7)}}
-    low, high = study_results.difference("a", "b", counted)["interval"]
+    low, high = results.difference("a", "b", counted)["interval"]
     assert low < 0 < high
 
 
 def test_a_difference_counts_only_seeds_that_have_both_cells():
     counted = {0: {"a": matrices(5, 0, 0.7), "b": matrices(5, 1, 0.7)}, 1: {"a": matrices(5, 2, 0.7)}}
-    assert list(study_results.difference("a", "b", counted)["seeds"]) == ["0"]
-    assert study_results.difference("b", "c", counted) is None
+    assert list(results.difference("a", "b", counted)["seeds"]) == ["0"]
+    assert results.difference("b", "c", counted) is None
 
 
 def test_results_and_page_are_computed_from_the_run_folders(tmp_path):
-    recipe = study.RECIPES["quick"]
     for seed in (0, 1):
         folder = tmp_path / f"seed{seed}"
-        for n, stage in enumerate(("ce", "new_ce")):
+        for n, phase in enumerate(("ce", "confusion_ce")):
             counted = {"subnet0": matrices(6, 10 * seed + n, 0.6 + 0.2 * n)}
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            checkpoint.save(folder / "checkpoints" / evaluation.file_name(stage), counted, {})
-        about = {"classes": list("abcd"), "groups": [[0, 1]], "updates": {"ce": 3, "new_ce": 3}, "images": {}}
+            checkpoint.save(folder / "checkpoints" / f"{phase}.evaluation.npz", counted, {})
+        about = {
+            "classes": list("abcd"),
+            "groups": [[0, 1]],
+            "updates": {"ce": 3, "confusion_ce": 3},
+            "images": {},
+        }
         files.write_json(folder / "about.json", about)
-    record = study_results.collect(recipe, tmp_path)
-    assert [cell["key"] for cell in record["cells"]] == ["ce", "new_ce"]
+    record = results.collect(recipe.PROFILES["quick"], tmp_path)
+    assert [cell["key"] for cell in record["cells"]] == ["ce", "confusion_ce"]
     gain = record["differences"][0]
     cells = {cell["key"]: cell["mean_iou"] for cell in record["cells"]}
-    assert gain["mean"] == pytest.approx(cells["new_ce"] - cells["ce"])
-    assert f"{100 * gain['mean']:+.2f}" in study_results.table(record)
-    assert study_page.picture(record["differences"]).startswith(b"\x89PNG")
-    assert "{a, b}" in study_page.groups(record)
+    assert gain["mean"] == pytest.approx(cells["confusion_ce"] - cells["ce"])
+    assert f"{100 * gain['mean']:+.2f}" in results.table(record)
+    assert page.picture(record["differences"]).startswith(b"\x89PNG")
+    assert "{a, b}" in page.groups(record)
 
 
 def test_the_page_takes_tables_and_picture_of_each_study(tmp_path, monkeypatch):
-    counted = {0: {"new_ce": matrices(6, 1, 0.8), "ce": matrices(6, 2, 0.6)}}
+    counted = {0: {"confusion_ce": matrices(6, 1, 0.8), "ce": matrices(6, 2, 0.6)}}
     record = {
         "data": "drawn scenes",
         "classes": list("abcd"),
         "groups": {"0": [[2, 3]]},
         "cells": [],
-        "differences": [study_results.difference("new_ce", "ce", counted)],
+        "differences": [results.difference("confusion_ce", "ce", counted)],
     }
-    monkeypatch.setattr(study_page, "PROJECT", tmp_path)
-    monkeypatch.setattr(study_page, "PAGE", tmp_path / "study.md")
-    marks = study_page.MARKS["drawn"]
+    monkeypatch.setattr(page, "PROJECT", tmp_path)
+    monkeypatch.setattr(page, "PAGE", tmp_path / "study.md")
+    marks = page.MARKS["drawn"]
     (tmp_path / "study.md").write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
-    study_page.write("drawn", record)
-    page = (tmp_path / "study.md").read_text()
-    assert page.startswith("before\n") and page.endswith("\nafter\n") and "old" not in page
-    assert "{c, d}" in page and f"{100 * record['differences'][0]['mean']:+.2f}" in page
+    page.write("drawn", record)
+    text = (tmp_path / "study.md").read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert "{c, d}" in text and f"{100 * record['differences'][0]['mean']:+.2f}" in text
     assert (tmp_path / "docs" / "images" / "study_drawn.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -216,20 +248,47 @@ def test_scores_on_drawn_scenes_are_not_called_cityscapes(tmp_path):
     folder = tmp_path / "seed0"
     (folder / "checkpoints").mkdir(parents=True)
     files.write_json(folder / "about.json", {"classes": [], "groups": [], "updates": {}, "images": {}})
-    record = study_results.collect(study.RECIPES["drawn"], tmp_path)
+    record = results.collect(recipe.PROFILES["drawn"], tmp_path)
     assert record["data"] == "drawn scenes (not Cityscapes), val"
+
+
+def test_the_committed_page_holds_the_tables_of_the_committed_results():
+    text = page.PAGE.read_text(encoding="utf-8")
+    for name in page.MARKS:
+        assert results.table(page.read_json(page.kept(name))) in text
 
 
 # ---- command
 
 
-def test_photographs_are_asked_for_where_none_are_drawn(tmp_path):
-    with pytest.raises(ConfSegError, match="profile full needs CamVid: give its folder with --root"):
-        study_command._root(study.RECIPES["full"], None)
+def test_photographs_are_asked_for_where_none_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.delenv("CAMVID_ROOT", raising=False)
+    full, drawn = recipe.PROFILES["full"], recipe.PROFILES["drawn"]
+    with pytest.raises(ConfSegError, match="no folder of camvid was given; name it with --root"):
+        command._root(full, None)
     with pytest.raises(ConfSegError, match="profile drawn draws its own scenes"):
-        study_command._root(study.RECIPES["drawn"], tmp_path)
-    assert study_command._root(study.RECIPES["full"], tmp_path) == tmp_path
-    assert study_command._root(study.RECIPES["drawn"], None).name == "512x256-train240-val60-seed0"
+        command._root(drawn, tmp_path)
+    assert command._root(full, tmp_path) == tmp_path
+    assert command._root(drawn, None).name == "512x256-train240-val60-seed0"
+
+
+def test_an_error_of_the_command_is_one_sentence(capsys):
+    assert command.main(["--profile", "drawn", "--cell", "new_ce"]) == 1
+    assert capsys.readouterr().err.startswith("confseg: study has no cell 'new_ce'")
+
+
+@pytest.mark.parametrize(
+    "given, first, count",
+    [
+        (["--profile", "quick"], "ce", 6),
+        (["--profile", "quick", "--families", "fusion"], "subnets_confusion_ce_sum", 6),
+        (["--cell", "one_ce", "ohem"], "one_ce", 2),
+        ([], "ce", 38),
+    ],
+)
+def test_cells_are_those_asked_for_or_the_profiles_own(given, first, count):
+    chosen = command._cells(command._parser().parse_args(given))
+    assert chosen[0] == first and len(chosen) == count
 
 
 # ---- processes
@@ -242,6 +301,19 @@ def test_a_seed_that_fails_is_named_and_stops_those_that_wait(capfd):
     with pytest.raises(RunError, match="s0 stopped"):
         seeds.run_each(commands, 1)
     assert capfd.readouterr().err == "s0: s0 speaks\n"
+
+
+def test_a_signal_that_ends_the_study_ends_the_seeds(monkeypatch, capfd):
+    def stopped(self, *_: object):
+        raise Stopped(15)
+
+    joined, before = threading.Thread.join, set(threading.enumerate())
+    monkeypatch.setattr(threading.Thread, "join", stopped)
+    with pytest.raises(Stopped):
+        seeds.run_each({"s0": ["sleep", "60"], "s1": ["sleep", "60"]}, 1)
+    for thread in set(threading.enumerate()) - before:
+        joined(thread, 30)
+        assert not thread.is_alive()
 
 
 def test_seeds_run_with_one_thread_each(capfd):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import PROJECT
+from experiments.tools import export_symbols
 from gluon_confseg import build, cli, encoders, losses, metrics, recipe_files, train
 from gluon_confseg.cli.train import open_data
 from gluon_confseg.encoders import norms
@@ -164,3 +165,11 @@ def test_more_cells_than_stand_side_by_side_are_rows():
     assert len(wide.head) == tables.WIDEST + 1 and wide.head[0] == "subnets"
     assert long.head[:3] == ["subnets", "loss", "mIoU, %"] and len(long.rows) == tables.WIDEST + 1
     assert long.rows[2][:4] == ["0", "loss 2", "52.00", "+2.00"]
+
+
+def test_exported_subnets_have_the_settings_of_their_phase_not_those_of_subnet_0():
+    (cell,) = TINY.choose(["gcn_ours"])
+    settings = export_symbols.construct(TINY, cell).settings
+    assert settings["head"]["kind"] == "gcn"
+    assert {head["kind"] for head in settings["subnet_heads"]} == {"plain"}
+    assert len(settings["groups"]) == len(settings["subnet_heads"]) == 3

@@ -18,6 +18,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 import small
+from mxnet import gluon
 from test_own import CLASSES, COLORS, draw
 from test_recipe import SETTINGS
 
@@ -97,6 +98,25 @@ def test_a_phase_does_not_train_on_from_a_network_with_nan(tmp_path):
 
 
 # ---- what is said of training
+
+
+def test_every_step_has_the_rate_of_its_number_in_the_phase_also_when_the_run_goes_on(tmp_path, monkeypatch):
+    told, rates = small.recipe([phase("base", epochs=2)], [ALONE]), []
+    own = gluon.Trainer.set_learning_rate
+
+    def noted(trainer, rate):
+        rates.append(rate)
+        if len(rates) == 5:  # the fifth step is not made, and made when the run goes on
+            raise Stopped(signal.SIGTERM)
+        own(trainer, rate)
+
+    monkeypatch.setattr(gluon.Trainer, "set_learning_rate", noted)
+    with pytest.raises(Stopped):
+        run(told, tmp_path)
+    folder = run(told, tmp_path)
+    wanted = [told.phases[0].rate_at(step, 6) for step in range(6)]
+    assert rates == [*wanted[:5], *wanted[4:]] and len(set(wanted)) == 6
+    assert [record["learning_rate"] for record in folder.logged()] == [wanted[2], wanted[5]]
 
 
 def test_a_loss_that_grows_and_stays_finite_is_said_and_logged(tmp_path, monkeypatch, capsys):

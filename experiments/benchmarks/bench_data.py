@@ -14,17 +14,16 @@ import json
 import statistics
 import sys
 
-import gluon_confseg  # noqa: F401  first of all: it readies threads before MXNet is imported
-
-# isort: split
 import cv2
 
-from experiments.benchmarks import data_memory, data_sides
-from experiments.command import PROJECT
 from gluon_confseg import files, scenes
+from gluon_confseg.cli import frame
+from gluon_confseg.cli.train import drawn_root
 from gluon_confseg.datasets import Cityscapes, pack
 from gluon_confseg.progress import Progress
 
+from .. import PROJECT, argument_parser
+from . import data_memory, data_sides
 from .data_sides import Setting
 
 FULL = Setting(
@@ -36,27 +35,26 @@ QUICK = Setting(
 SAVED = PROJECT / "experiments" / "benchmarks" / "bench_data.json"
 
 
-def main() -> None:
-    """Draw, pack, time all sides in turn, look at the memory, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: list | None = None) -> int:
+    """Draw, pack, time all sides in turn, look at the memory, print; the exit status."""
+    parser = argument_parser("benchmarks.bench_data", __doc__)
     parser.add_argument("--quick", action="store_true", help="8 scenes of 512 x 256, a round, 3 epochs")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--save", action="store_true", help=f"write it to {SAVED.relative_to(PROJECT)}")
     parser.add_argument("--memory-of", nargs=2, metavar=("SIDE", "INDEXED"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(arguments))
+
+
+def _run(arguments) -> None:
     cv2.setNumThreads(1)
     setting = QUICK if arguments.quick else FULL
     dataset = Cityscapes(drawn(setting), "train")
     packed = packed_beside(dataset)
     if arguments.memory_of:
         side, indexed = arguments.memory_of
-        print(
-            json.dumps(
-                data_memory.measure({"unpacked": dataset, "packed": packed}[side], setting, int(indexed))
-            )
-        )
+        found = data_memory.measure({"unpacked": dataset, "packed": packed}[side], setting, int(indexed))
+        print(json.dumps(found))
         return
     result = summary(setting, data_sides.measure(setting, dataset, packed))
     result["memory"] = memory(setting, arguments.quick)
@@ -67,15 +65,10 @@ def main() -> None:
 
 def drawn(setting: Setting):
     """The folder of the scenes, drawn unless they are there."""
-    width, height = setting.size
-    root = PROJECT / "data" / "drawn-scenes" / f"{width}x{height}-train{setting.images}-val0-seed0"
-    if (
-        not (root / "drawn_scenes.json").exists()
-        or not json.loads((root / "drawn_scenes.json").read_text())["complete"]
-    ):
-        with Progress("drawing street scenes", setting.images, "image") as bar:
-            scenes.draw(root, setting.images, 0, setting.size, 0, lambda done, _: bar.update(done - bar.done))
-    return root
+    draw = {"train": setting.images, "val": 0, "size": setting.size, "seed": 0}
+    root = PROJECT / drawn_root(draw)
+    with Progress("drawing street scenes", setting.images, "image") as bar:
+        return scenes.draw(root, progress=lambda done, _: bar.update(done - bar.done), **draw)
 
 
 def packed_beside(dataset):
@@ -149,4 +142,4 @@ def text(result: dict) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,35 +6,37 @@ Gives: a ratio below 1, the same features either way; what was measured: experim
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
+import sys
 import time
 
-import gluon_confseg  # noqa: F401  first of all: it readies threads before MXNet is imported
-
-# isort: split
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
 from gluon_confseg import runtime
+from gluon_confseg.cli import frame
 from gluon_confseg.encoders import norms
 from gluon_confseg.encoders.efficientnet import EfficientNetLite0Encoder
+
+from .. import argument_parser
 
 SIDES = {"space-to-batch": True, "dilated": False}
 
 
-def main() -> None:
-    """Time both sides in turn and print the medians and the median of the ratios."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: list | None = None) -> int:
+    """Time both sides in turn and print the medians and the median of the ratios; the exit status."""
+    parser = argument_parser("benchmarks.bench_dilated", __doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--last-stage", type=int, choices=(3, 4), default=4)
     parser.add_argument("--quick", action="store_true", help="3 rounds of one image of 96 x 128")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(arguments))
+
+
+def _run(arguments) -> None:
     shape = (1, 3, 96, 128) if arguments.quick else (4, 3, 180, 240)
     rounds = 3 if arguments.quick else arguments.rounds
     result = summary(shape, arguments.last_stage, *measure(shape, arguments.last_stage, rounds))
@@ -115,4 +117,4 @@ def text(result: dict) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,42 +1,44 @@
 """Forward and backward of the improved cross-entropy against MXNet's own softmax cross-entropy, in one run.
 
 Run:   make bench-loss
-       make bench-loss ARGS=--peers     the peer losses of docs/peers.md against our plain cross-entropy
+       make bench-loss ARGS=--other-losses     those of docs/peers.md against our plain cross-entropy
 Gives: a ratio of at most 1 at 4 x 19 x 512 x 512; what was measured: experiments/README.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
+import sys
 import time
 
-import gluon_confseg  # noqa: F401  first of all: it readies threads before MXNet is imported
-
-# isort: split
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
 from gluon_confseg import losses
+from gluon_confseg.cli import frame
+
+from .. import argument_parser
 
 CLASSES = 19
 
 
-def main() -> None:
-    """Time both sides in turn and print the medians and the median of the ratios."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: list | None = None) -> int:
+    """Time both sides in turn and print the medians and the median of the ratios; the exit status."""
+    parser = argument_parser("benchmarks.bench_loss", __doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="3 rounds at 1 x 19 x 256 x 256")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--peers", action="store_true", help="the peer losses, at 4 x 11 x 160 x 224")
-    arguments = parser.parse_args()
-    if arguments.peers:
-        result = peer_ratios(arguments.rounds)
-        print(json.dumps(result) if arguments.json else peer_text(result))
+    parser.add_argument("--other-losses", action="store_true", help="the other losses, at 4 x 11 x 160 x 224")
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(arguments))
+
+
+def _run(arguments) -> None:
+    if arguments.other_losses:
+        result = other_ratios(arguments.rounds)
+        print(json.dumps(result) if arguments.json else other_text(result))
         return
     shape = (1, CLASSES, 256, 256) if arguments.quick else (4, CLASSES, 512, 512)
     times = measure(shape, 3 if arguments.quick else arguments.rounds)
@@ -66,8 +68,8 @@ def measure(shape: tuple, rounds: int) -> dict:
     return times
 
 
-def peer_ratios(rounds: int, shape: tuple = (4, 11, 160, 224)) -> dict:
-    """Each peer loss's median time as a multiple of our plain cross-entropy's, turn by turn in one run."""
+def other_ratios(rounds: int, shape: tuple = (4, 11, 160, 224)) -> dict:
+    """Each other loss's median time as a multiple of our plain cross-entropy's, turn by turn in one run."""
     draws = np.random.RandomState(0)
     logits = mx.nd.array(draws.normal(size=shape) * 3)
     labels = draws.randint(0, shape[1], (shape[0], *shape[2:])).astype(np.uint8)
@@ -88,8 +90,8 @@ def peer_ratios(rounds: int, shape: tuple = (4, 11, 160, 224)) -> dict:
     }
 
 
-def peer_text(result: dict) -> str:
-    """The peers' ratios for a person."""
+def other_text(result: dict) -> str:
+    """The other losses' ratios for a person."""
     lines = [f"forward and backward at {' x '.join(map(str, result['shape']))}, times plain cross-entropy's"]
     for name, ratio in sorted(result["ratios"].items(), key=lambda item: item[1]):
         low, high = result["ranges"][name]
@@ -152,4 +154,4 @@ def text(result: dict) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

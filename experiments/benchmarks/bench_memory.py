@@ -22,18 +22,16 @@ import sys
 import time
 from pathlib import Path
 
-import gluon_confseg  # noqa: F401  first of all: it readies threads before MXNet is imported
-
-# isort: split
 import mxnet as mx
 import numpy as np
 
 from gluon_confseg import encoders, files, runtime
+from gluon_confseg.cli import frame
 from gluon_confseg.encoders import norms
-from gluon_confseg.errors import ConfSegError, RunError
+from gluon_confseg.errors import RunError
 
-from ..command import PROJECT
-from ..export_symbols import replace_between
+from .. import PROJECT, argument_parser
+from ..tools.marked_text import replace_between
 
 KEPT = PROJECT / "experiments" / "benchmarks" / "memory.json"
 PAGE = PROJECT / "docs" / "memory.md"
@@ -68,27 +66,29 @@ VARIANTS = (  # all others are compared with the first
 )
 
 
-def main() -> None:
-    """Measure every variant of every encoder, print the table, and keep it unless quick."""
-    arguments = _parser().parse_args()
-    try:
-        if arguments.one:
-            encoder, number, shape = json.loads(arguments.one)
-            print(json.dumps(measure(encoder, VARIANTS[number], tuple(shape))))
-            return
-        shapes = QUICK if arguments.quick else SHAPES
-        result = {
-            "conditions": conditions(),
-            "shapes": shapes,
-            "encoders": {n: _all(n, s) for n, s in shapes.items()},
-        }
-        text = table(result)
-        if not arguments.quick:
-            files.write_json(KEPT, result)
-            replace_between(PAGE, MARKS, text)
-        print(json.dumps(result) if arguments.json else text)
-    except ConfSegError as error:
-        sys.exit(f"confseg: {error}")
+def main(argv: list | None = None) -> int:
+    """Measure every variant of every encoder, print the table, and keep it unless quick; the exit status."""
+    parser = argument_parser("benchmarks.bench_memory", __doc__)
+    parser.add_argument("--quick", action="store_true", help="a small encoder; keep nothing")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # what a process of its own runs
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(arguments))
+
+
+def _run(arguments) -> None:
+    if arguments.one:
+        encoder, number, shape = json.loads(arguments.one)
+        print(json.dumps(measure(encoder, VARIANTS[number], tuple(shape))))
+        return
+    shapes = QUICK if arguments.quick else SHAPES
+    found = {name: _all(name, shape) for name, shape in shapes.items()}
+    result = {"conditions": conditions(), "shapes": shapes, "encoders": found}
+    text = table(result)
+    if not arguments.quick:
+        files.write_json(KEPT, result)
+        replace_between(PAGE, MARKS, text)
+    print(json.dumps(result) if arguments.json else text)
 
 
 def conditions() -> dict:
@@ -202,15 +202,5 @@ def _one(name: str, shape, first: dict) -> str:
     return f"{first['megabytes']} MB and {first['seconds']:.1f} s for {name} on {count} images of {height} x {width}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--quick", action="store_true", help="a small encoder; keep nothing")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # what a process of its own runs
-    return parser
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

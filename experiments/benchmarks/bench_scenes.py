@@ -6,23 +6,30 @@ the classes in them.
 
 from __future__ import annotations
 
-import argparse
+import sys
 import tempfile
 import time
 
 import numpy as np
 
 from gluon_confseg import scenes
+from gluon_confseg.cli import frame
 from gluon_confseg.datasets import Cityscapes
+
+from .. import argument_parser
 
 SIZE = (512, 256)
 
 
-def main(arguments=None) -> None:
-    """Draw, count, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(argv: list | None = None) -> int:
+    """Draw, count, print; the exit status."""
+    parser = argument_parser("benchmarks.bench_scenes", __doc__)
     parser.add_argument("--quick", action="store_true", help="16 scenes instead of 128")
-    count = 16 if parser.parse_args(arguments).quick else 128
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(16 if arguments.quick else 128))
+
+
+def _run(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         scenes.draw(folder, train=count, val=1, size=SIZE)
@@ -36,4 +43,4 @@ def main(arguments=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,43 +1,43 @@
 """Writes the study's tables and picture into docs/study.md, from the kept results.
 
-Run:   .venv/bin/python -m experiments.study_page
+Run:   .venv/bin/python -m experiments.study.page
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 from pathlib import Path
 
 from gluon_confseg import files
-from gluon_confseg.errors import ConfSegError
+from gluon_confseg.cli import frame
 from gluon_confseg.run_folder import read_json
 
-from . import study_results
-from .command import PROJECT
-from .export_symbols import replace_between
+from .. import PROJECT, argument_parser
+from ..tools.marked_text import replace_between
+from . import results
 
 RESULTS = PROJECT / "experiments" / "results" / "study"
 PAGE = PROJECT / "docs" / "study.md"
 # result file -> the marks in PAGE that its tables stand between
 MARKS = {
-    name: (f"<!-- {name}: python -m experiments.study_page -->", f"<!-- end of {name} -->")
+    name: (f"<!-- {name}: python -m experiments.study.page -->", f"<!-- end of {name} -->")
     for name in ("camvid", "quick", "drawn")
 }
+# the cells whose IoU is shown by class
+BY_CLASS = ("ce", "confusion_ce", "subnets_ce", "subnets_confusion_ce", "one_confusion_ce")
 GAIN, LOSS, OPEN = "#1b7837", "#b2182b", "#666666"
 
 
-def main() -> None:
-    """Read, draw, write, for every study."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-    try:
-        for name in MARKS:
-            write(name, read_json(kept(name)))
-    except ConfSegError as error:
-        sys.exit(f"confseg: {error}")
+def main(argv: list | None = None) -> int:
+    """Read, draw, write, for every study; the exit status."""
+    argument_parser("study.page", __doc__).parse_args(argv)
+    return frame.run(_run)
+
+
+def _run() -> None:
+    for name in MARKS:
+        write(name, read_json(kept(name)))
 
 
 def kept(name: str) -> Path:
@@ -49,7 +49,7 @@ def write(name: str, record: dict) -> None:
     """One study's picture and its part of the page."""
     image = PROJECT / "docs" / "images" / f"study_{name}.png"
     files.write_bytes(image, picture(record["differences"]))
-    text = study_results.table(record)
+    text = results.table(record)
     replace_between(PAGE, MARKS[name], f"{groups(record)}\n\n{text}\n\n{classes(record)}")
     print(f"{name}: {record['data']}\n\n{text}\n")
 
@@ -64,7 +64,7 @@ def groups(record: dict) -> str:
     return "\n".join(["Groups that the base network's training matrix gave:", "", *lines])
 
 
-def classes(record: dict, cells=("ce", "new_ce", "ce_subnets", "new_subnets", "new_one")) -> str:
+def classes(record: dict, cells=BY_CLASS) -> str:
     """IoU by class, mean over the seeds, of some cells."""
     shown = [cell for cell in record["cells"] if cell["key"] in cells]
     lines = [
@@ -116,4 +116,4 @@ def picture(differences: list) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,142 +7,104 @@ the standard deviation over the seeds.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg import checkpoint, files, metrics
-from gluon_confseg.run_folder import read_json
+from gluon_confseg import metrics
+from gluon_confseg.results import scores
+from gluon_confseg.run_folder import read_evaluation, read_json
 
-from . import evaluation
-from .results import scores
-
+SCHEMA = 2
 DRAWS = 2000
 # what each cell is to be set beside: (cell, reference)
 DIFFERENCES = (
-    ("new_ce", "ce"),
-    ("new_ce", "new_ce_shuffled"),
-    ("new_ce_shuffled", "ce"),
-    ("ce_subnets", "ce"),
-    ("ce_subnets", "ce_continued"),
-    ("ce_subnets", "ce_one"),
-    ("ce_subnets", "ce_whole"),
-    ("ce_subnets", "ce_random"),
-    ("new_subnets", "ce"),
-    ("new_subnets", "ce_continued"),
-    ("new_subnets", "new_ce"),
-    ("new_subnets", "new_continued"),
-    ("new_subnets", "new_one"),
-    ("new_subnets_slow", "new_one_slow"),
-    ("new_subnets_fast", "new_one_fast"),
-    ("new_subnets", "new_whole"),
-    ("new_subnets", "new_whole_mean"),
-    ("new_subnets", "new_random"),
-    ("new_continued", "ce_continued"),
-    ("long_subnets", "new_continued"),
-    ("long_subnets", "ce_longer"),
-    ("long_subnets", "new_longer"),
-    ("long_subnets", "long_one"),
-    ("new_longer", "ce_longer"),
-    ("new_conditional", "new_sum"),
-    ("new_learned", "new_sum"),
-    ("new_subnets", "new_sum"),
-    ("new_learned", "new_subnets"),
-    ("new_iterated", "new_subnets"),
-    ("ce_plain", "ce"),
+    ("confusion_ce", "ce"),
+    ("confusion_ce", "confusion_ce_shuffled"),
+    ("confusion_ce_shuffled", "ce"),
+    ("subnets_ce", "ce"),
+    ("subnets_ce", "ce_continued"),
+    ("subnets_ce", "one_ce"),
+    ("subnets_ce", "whole_ce"),
+    ("subnets_ce", "random_ce"),
+    ("subnets_confusion_ce", "ce"),
+    ("subnets_confusion_ce", "ce_continued"),
+    ("subnets_confusion_ce", "confusion_ce"),
+    ("subnets_confusion_ce", "confusion_ce_continued"),
+    ("subnets_confusion_ce", "one_confusion_ce"),
+    ("subnets_confusion_ce_slow", "one_confusion_ce_slow"),
+    ("subnets_confusion_ce_fast", "one_confusion_ce_fast"),
+    ("subnets_confusion_ce", "whole_confusion_ce"),
+    ("subnets_confusion_ce", "whole_confusion_ce_mean"),
+    ("subnets_confusion_ce", "random_confusion_ce"),
+    ("confusion_ce_continued", "ce_continued"),
+    ("subnets_confusion_ce_long", "confusion_ce_continued"),
+    ("subnets_confusion_ce_long", "ce_longer"),
+    ("subnets_confusion_ce_long", "confusion_ce_longer"),
+    ("subnets_confusion_ce_long", "one_confusion_ce_long"),
+    ("confusion_ce_longer", "ce_longer"),
+    ("subnets_confusion_ce_conditional", "subnets_confusion_ce_sum"),
+    ("subnets_confusion_ce_learned", "subnets_confusion_ce_sum"),
+    ("subnets_confusion_ce", "subnets_confusion_ce_sum"),
+    ("subnets_confusion_ce_learned", "subnets_confusion_ce"),
+    ("subnets_confusion_ce_iterated", "subnets_confusion_ce"),
+    ("plain_ce", "ce"),
 )
 
 
 def collect(recipe, out: Path, split: str = "val") -> dict:
     """Everything the page shows, from the run folders OUT/seed*; cells that no seed has finished are left out."""
-    counted = {seed: _counted(recipe, folder, split) for seed, folder in _folders(out)}
-    keys = [arm.key for arm in recipe.arms if any(arm.key in cells for cells in counted.values())]
-    about = _about(out)
-    pairs = [*DIFFERENCES, *((key, "ce") for key in keys if _is_another_loss(recipe, key))]
-    found = [difference(*pair, counted) for pair in pairs]
-    return {
-        "schema": 1,
-        "data": f"{recipe.data if recipe.draw is None else 'drawn scenes (not Cityscapes)'}, {split}",
-        "profile": recipe.profile,
-        "settings": json.loads(json.dumps({**dataclasses.asdict(recipe), "arms": None})),
-        **about,
-        "cells": [_cell(recipe, key, counted, about["updates"]) for key in keys],
-        "differences": [d for d in found if d],
-    }
-
-
-def _is_another_loss(recipe, key: str) -> bool:
-    """Whether a cell is the base network trained on by a loss that DIFFERENCES does not name."""
-    plan = recipe.stage(recipe.cells([key])[0].stage)
-    return plan.start == "base" and key not in {cell for pair in DIFFERENCES for cell in pair}
-
-
-def describe(experiment) -> None:
-    """about.json of a seed's run folder: what the page needs beside the matrices."""
-    plans, file = experiment.recipe.stages, experiment.folder.path / "about.json"
-    images = read_json(file)["images"] if file.exists() else {}
-    about = {
-        "classes": list(experiment.val_set.classes),
-        "images": {
-            **images,
-            "train": len(experiment.train_set),
-            experiment.val_set.split: len(experiment.val_set),
-        },
-        "updates": {plan.name: experiment.updates(plan) for plan in plans},
-        "groups": [list(group) for group in experiment.discovered()],
-    }
-    files.write_json(file, about)
-
-
-def _folders(out: Path) -> list:
-    found = [
+    folders = [
         (int(path.name[4:]), path)
         for path in out.glob("seed*")
         if path.name[4:].isdigit() and (path / "about.json").exists()
     ]
-    return sorted(found)
+    folders = dict(sorted(folders))
+    about = {seed: read_json(path / "about.json") for seed, path in folders.items()}
+    first = next(iter(about.values()))
+    counted = {seed: _counted(recipe, path, split) for seed, path in folders.items()}
+    cells = [cell for cell in recipe.cells if any(cell.key in found for found in counted.values())]
+    pairs = [*DIFFERENCES, *((cell.key, "ce") for cell in cells if is_another_loss(recipe, cell))]
+    found = [difference(*pair, counted) for pair in pairs]
+    return {
+        "schema": SCHEMA,
+        "data": f"{recipe.data if recipe.draw is None else 'drawn scenes (not Cityscapes)'}, {split}",
+        "profile": recipe.profile,
+        "settings": {name: value for name, value in recipe.config().items() if name != "cells"},
+        **first,
+        "groups": {str(seed): each["groups"] for seed, each in about.items()},
+        "cells": [_cell(recipe, cell, counted, first["updates"]) for cell in cells],
+        "differences": [d for d in found if d],
+    }
+
+
+def is_another_loss(recipe, cell) -> bool:
+    """Whether a cell is the base network trained on by a loss that DIFFERENCES does not name."""
+    named = {key for pair in DIFFERENCES for key in pair}
+    return recipe.phase(cell.phase).start == "base" and cell.key not in named
 
 
 def _counted(recipe, folder: Path, split: str) -> dict:
     """cell -> (images, K, K) counts of one seed."""
     found = {}
-    for arm in recipe.arms:
-        for stage in _holders(recipe, arm):
-            file = folder / "checkpoints" / evaluation.file_name(stage, arm.test, split)
-            counts = checkpoint.load(file)[0] if file.exists() else {}
-            if recipe.rule_of(arm) in counts:
-                found[arm.key] = counts[recipe.rule_of(arm)]
-                break
+    for cell in recipe.cells:
+        counts = read_evaluation(folder, cell.phase, cell.tta, split)
+        if recipe.rule_of(cell) in counts:
+            found[cell.key] = counts[recipe.rule_of(cell)]
     return found
 
 
-def _holders(recipe, arm) -> list:
-    """The stages whose evaluation may hold an arm's counts: see `Experiment.read_from`."""
-    above = [plan.name for plan in recipe.stages if plan.start == arm.stage and plan.trains == "subnets"]
-    return [arm.stage, *(above if arm.subnets == "0" else [])]
-
-
-def _about(out: Path) -> dict:
-    """Class names and each seed's groups, as the run folders' about.json have them."""
-    found = {seed: read_json(path / "about.json") for seed, path in _folders(out)}
-    first = next(iter(found.values()))
-    return {**first, "groups": {str(seed): about["groups"] for seed, about in found.items()}}
-
-
-def _cell(recipe, key: str, counted: dict, updates: dict) -> dict:
+def _cell(recipe, cell, counted: dict, updates: dict) -> dict:
     """A cell's scores: each seed's, their mean, and their standard deviation."""
-    each = {seed: cells[key].sum(0) for seed, cells in counted.items() if key in cells}
-    arm = recipe.cells([key])[0]
-    values = [metrics.mean_of_defined(metrics.iou(counts)) for counts in each.values()]
+    each = {seed: cells[cell.key].sum(0) for seed, cells in counted.items() if cell.key in cells}
+    values = [metrics.mean_iou(counts) for counts in each.values()]
     iou = np.mean([metrics.iou(counts) for counts in each.values()], axis=0)
     return {
-        "key": key,
-        "loss": arm.loss,
-        "subnets": arm.subnets,
-        "rule": recipe.rule_of(arm),
-        "updates": updates[arm.stage],
+        "key": cell.key,
+        "loss": cell.loss,
+        "subnets": cell.subnets,
+        "rule": recipe.rule_of(cell),
+        "updates": updates[cell.phase],
         "seeds": {str(seed): scores(counts) for seed, counts in each.items()},
         "mean_iou": float(np.mean(values)),
         "spread": _spread(values),

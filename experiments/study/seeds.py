@@ -8,15 +8,16 @@ import sys
 import threading
 from collections import deque
 
-from gluon_confseg.errors import RunError
+from gluon_confseg.errors import RunError, Stopped
 
 
 def run_each(commands: dict, processes: int) -> None:
     """Run commands (name -> argument list), `processes` at a time; their lines go to stderr behind their names.
 
     Raises RunError that names the first that failed, when those beside it are done or, interrupted, have stopped.
+    SIGTERM and SIGHUP (`Stopped`) are passed on to the processes.
     """
-    waiting, failed, lock = deque(commands.items()), [], threading.Lock()
+    waiting, failed, running, lock = deque(commands.items()), [], [], threading.Lock()
 
     def work() -> None:
         while True:
@@ -24,27 +25,35 @@ def run_each(commands: dict, processes: int) -> None:
                 if not waiting or failed:
                     return
                 name, command = waiting.popleft()
-            try:
-                status = _run(name, command)
-            except OSError as error:
-                print(f"{name}: can't be started ({error.strerror})", file=sys.stderr, flush=True)
-                status = 1
-            if status != 0:
+                try:
+                    running.append(_start(command))
+                except OSError as error:
+                    print(f"{name}: can't be started ({error.strerror})", file=sys.stderr, flush=True)
+                    failed.append(name)
+                    return
+                child = running[-1]
+            for line in child.stderr:
+                if line.strip():
+                    print(f"{name}: {line.rstrip()}", file=sys.stderr, flush=True)
+            if child.wait() != 0:
                 failed.append(name)
 
     threads = [threading.Thread(target=work) for _ in range(min(processes, len(commands)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except Stopped:  # Ctrl-C reaches them from the terminal
+        with lock:
+            waiting.clear()
+            for child in running:
+                child.terminate()
+        raise
     if failed:
         raise RunError(f"{failed[0]} stopped, see its last line above; the same command goes on from there")
 
 
-def _run(name: str, command: list) -> int:
+def _start(command: list) -> subprocess.Popen:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    for line in child.stderr:
-        if line.strip():
-            print(f"{name}: {line.rstrip()}", file=sys.stderr, flush=True)
-    return child.wait()
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

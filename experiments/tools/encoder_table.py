@@ -1,9 +1,9 @@
 """The encoders' table of docs/encoders.md: sizes by shape inference, training memory and time by measuring.
 
-Run:   .venv/bin/python -m experiments.encoder_table                        the table, from the figures kept
-       .venv/bin/python -m experiments.encoder_table --measure              measure all encoders first, and keep it
-       .venv/bin/python -m experiments.encoder_table --measure resnet18     one or some of them
-       .venv/bin/python -m experiments.encoder_table --quick                one small encoder; nothing is kept
+Run:   make encoder-table                                  the table, from the figures kept
+       make encoder-table ARGS=--measure                   measure all encoders first, and keep it
+       make encoder-table ARGS="--measure resnet18"        one or some of them
+       make encoder-table ARGS=--quick                     one small encoder; nothing is kept
 Cost:  the table alone takes a second or two; measuring, up to 2.2 GB and some minutes on 2 cores
 Gives: experiments/benchmarks/encoders.json and the table between the marks of docs/encoders.md.
 
@@ -22,23 +22,21 @@ import subprocess
 import sys
 import time
 
-import gluon_confseg  # noqa: F401  first of all: it readies threads before MXNet is imported
-
-# isort: split
 import mxnet as mx
 import numpy as np
 
 from gluon_confseg import complexity, encoders, engine, files, runtime
+from gluon_confseg.cli import frame, options
 from gluon_confseg.encoders import zoo
 from gluon_confseg.errors import RunError
 from gluon_confseg.run_folder import read_json
 
-from .command import PROJECT
-from .export_symbols import replace_between
+from .. import PROJECT, argument_parser
+from .marked_text import replace_between
 
 KEPT = PROJECT / "experiments" / "benchmarks" / "encoders.json"
 PAGE = PROJECT / "docs" / "encoders.md"
-MARKS = ("<!-- table: python -m experiments.encoder_table -->", "<!-- end of table -->")
+MARKS = ("<!-- table: python -m experiments.tools.encoder_table -->", "<!-- end of table -->")
 OUTPUT_STRIDE = 8
 IMAGE = (1, 3, 1024, 2048)
 CROP = (1, 3, 256, 256)
@@ -49,22 +47,31 @@ SOURCES = {
 }
 
 
-def main() -> None:
-    """Measure where asked to, then write the table."""
-    arguments = _parser().parse_args()
-    try:
-        if arguments.one:
-            print(json.dumps(measure(arguments.one, arguments.steps)))
-        elif arguments.quick:
-            print(table({"encoders": {"resnet18": _in_a_process("resnet18", 1)}}, ["resnet18"]))
-        else:
-            if arguments.measure is not None:
-                _measure_all(arguments.measure or encoders.NAMES)
-            text = page_table()
-            replace_between(PAGE, MARKS, text)
-            print(text)
-    except (RunError, ValueError) as error:
-        sys.exit(f"confseg: {error}")
+def main(argv: list | None = None) -> int:
+    """Measure where asked to, then write the table; the exit status."""
+    parser = argument_parser("tools.encoder_table", __doc__)
+    names = options.one_of(encoders.NAMES)
+    parser.add_argument(
+        "--measure", nargs="*", metavar="ENCODER", type=names, help="measure these, or all, first"
+    )
+    parser.add_argument("--quick", action="store_true", help="measure one small encoder; keep nothing")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # what a process of its own runs
+    parser.add_argument("--steps", type=int, default=STEPS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(arguments))
+
+
+def _run(arguments) -> None:
+    if arguments.one:
+        print(json.dumps(measure(arguments.one, arguments.steps)))
+    elif arguments.quick:
+        print(table({"encoders": {"resnet18": _in_a_process("resnet18", 1)}}, ["resnet18"]))
+    else:
+        if arguments.measure is not None:
+            _measure_all(arguments.measure or encoders.NAMES)
+        text = page_table()
+        replace_between(PAGE, MARKS, text)
+        print(text)
 
 
 def measure(name: str, steps: int) -> dict:
@@ -80,7 +87,7 @@ def measure(name: str, steps: int) -> dict:
     with mx.autograd.pause():
         encoder(mx.nd.zeros((1, 3, 32, 32)))  # fixes the shapes that were left open
     encoder.hybridize(static_alloc=True)  # as engine.hybridize_parts
-    trainer = engine.Optimiser.of(encoder._collect_params_with_prefix()).trainer
+    trainer = engine.sgd(encoder._collect_params_with_prefix())
     seconds = [_step(encoder, trainer, images) for _ in range(steps + 1)][1:]
     return {
         "seconds": round(statistics.median(seconds), 3),
@@ -126,7 +133,7 @@ def _measure_all(names) -> None:
     kept = read_json(KEPT) if KEPT.exists() else {}
     if kept.get("conditions") != conditions:
         kept = {
-            "command": "python -m experiments.encoder_table --measure",
+            "command": "python -m experiments.tools.encoder_table --measure",
             "conditions": conditions,
             "encoders": {},
         }
@@ -185,16 +192,5 @@ def weights_of(name: str) -> str:
     return "GluonCV's zoo" if zoo.holds(zoo_name) else "none published"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--measure", nargs="*", metavar="ENCODER", help="measure these, or all, first")
-    parser.add_argument("--quick", action="store_true", help="measure one small encoder; keep nothing")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # what a process of its own runs
-    parser.add_argument("--steps", type=int, default=STEPS, help=argparse.SUPPRESS)
-    return parser
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,28 +2,36 @@
 
 Run:   make export
 Gives: symbols/*-symbol.json and the table in symbols/README.md. Graphs only: parameters come from a training, whose
-       own network `confseg export RUN/checkpoints/STAGE.npz --out PREFIX` writes with graph and parameters.
+       own network `confseg export RUN/checkpoints/PHASE.npz --out PREFIX` writes with graph and parameters.
 """
 
 from __future__ import annotations
 
-import gluon_confseg  # noqa: F401  first of all: it readies threads and CUDA libraries before MXNet is imported
+import dataclasses
+import sys
 
-# isort: split
 import numpy as np
 
-from gluon_confseg import export, files, groups, network
+from gluon_confseg import build, export, files, recipe_files
+from gluon_confseg.cli import frame
 from gluon_confseg.labels import LABEL_SPACES
 
-from . import table3, table4, table5
-from .command import PROJECT
+from .. import PROJECT, argument_parser
+from .marked_text import replace_between
 
+TABLES = ("table3", "table4", "table5")
 MARKS = ("<!-- table: make export -->", "<!-- end of table -->")
 
 
-def main() -> None:
-    """Write every graph, then the table."""
-    rows = [row for tables in (table3, table4, table5) for row in write_table(tables.RECIPES["full"])]
+def main(argv: list | None = None) -> int:
+    """Write every graph, then the table; the exit status."""
+    parser = argument_parser("tools.export_symbols", __doc__)
+    parser.parse_args(argv)
+    return frame.run(_run)
+
+
+def _run() -> None:
+    rows = [row for name in TABLES for row in write_table(recipe_files.find(name).profile("full"))]
     head = "| graph | network | outputs | parameters |\n|---|---|---|---|\n"
     lines = [
         f"| `{name}-symbol.json` | {about} | {outputs} | {size} |" for name, about, outputs, size in rows
@@ -33,32 +41,27 @@ def main() -> None:
 
 
 def write_table(recipe) -> list:
-    """The graphs of one table's networks: subnet 0 alone, and all subnets fused."""
-    rows = []
-    for fused in dict.fromkeys(arm.subnets != "0" for arm in recipe.arms):
-        subnets = groups.PAPER[recipe.data] if fused else ()
-        classes = LABEL_SPACES[recipe.data].num_classes
-        built = network.build(
-            recipe.encoder, classes, subnets, recipe.output_stride, recipe.subnets, recipe.head, recipe.head
-        )
-        rule = recipe.rule if fused else "subnet0"
-        name = f"{recipe.experiment}-{recipe.encoder}-{recipe.data}-{'subnets' if fused else 'subnet0'}"
-        graph = export.graph(built, rule).tojson().encode()
+    """The graphs of one table's networks, subnet 0 alone and all subnets fused: rows of symbols/README.md."""
+    labels, rows = LABEL_SPACES[recipe.data], []
+    for name in ("subnet0", "subnets"):
+        cell = next(cell for cell in recipe.cells if (cell.subnets == "0") == (name == "subnet0"))
+        network, phase, rule = construct(recipe, cell), recipe.phase(cell.phase), recipe.rule_of(cell)
+        name = f"{recipe.name}-{phase.encoder}-{recipe.data}-{name}"
+        graph = export.graph(network, rule).tojson().encode()
         files.write_bytes(PROJECT / "symbols" / f"{name}-symbol.json", graph)
-        about = f"{recipe.encoder}, output stride {recipe.output_stride}, " + (
-            f"{recipe.subnets} subnets 0-{len(subnets)}, {rule} rule" if fused else "subnet 0"
+        about = f"{phase.encoder}, output stride {phase.output_stride}, " + (
+            f"{phase.subnets} subnets 0-{len(network.groups)}, {rule} rule" if network.groups else "subnet 0"
         )
-        count = sum(int(np.prod(p.shape)) for p in built.collect_params().values())
-        rows.append((name, about, f"(N, {classes}, H, W)", f"{count / 1e6:.1f} M"))
+        count = sum(int(np.prod(p.shape)) for p in network.collect_params().values())
+        rows.append((name, about, f"(N, {labels.num_classes}, H, W)", f"{count / 1e6:.1f} M"))
     return rows
 
 
-def replace_between(path, marks: tuple, text: str) -> None:
-    """Replace what stands between two marks of a Markdown file."""
-    before, rest = path.read_text().split(marks[0])
-    after = rest.split(marks[1])[1]
-    files.write_bytes(path, f"{before}{marks[0]}\n{text}\n{marks[1]}{after}".encode())
+def construct(recipe, cell):
+    """The network of a cell's phase, every subnet by the phase's settings, with initial values."""
+    phase = dataclasses.replace(recipe.phase(cell.phase), pretrained=False)
+    return build.construct(phase, LABEL_SPACES[recipe.data], seed=recipe.seed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Kills a small reproduce run at random moments, and compares what the resumed runs end with, byte by byte.
+"""Kills a small training at random moments, and compares what the resumed runs end with, byte by byte.
 
 Run:   .venv/bin/python -m experiments.tools.kill_test --kills 10
 Cost:  about half a minute a kill on 2 cores.
@@ -7,7 +7,6 @@ Gives: "10 of 10 resumed runs ended bit-identical", exit status 0; else the file
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import random
@@ -18,20 +17,26 @@ import tempfile
 import time
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
-# what a run may end with differently: only seconds
-DIFFERING = ("timing.json", "log.jsonl", "report.html", "report.md")
+from gluon_confseg.cli import frame
+from gluon_confseg.errors import RunError
+
+from .. import PROJECT, argument_parser
+
+# what a run may end with differently, only seconds; and the lock, which holds nothing
+DIFFERING = ("timing.json", "log.jsonl", "report.html", "report.md", ".lock")
 
 
-def main() -> None:
-    """Run once to the end, then once per kill."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: list | None = None) -> int:
+    """Run once to the end, then once per kill; the exit status."""
+    parser = argument_parser("tools.kill_test", __doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--profile", default="smoke")
-    arguments = parser.parse_args()
+    parser.add_argument("--profile", default="smoke", help="of the recipe drawn")
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(arguments))
+
+
+def _run(arguments) -> int:
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
@@ -44,7 +49,7 @@ def main() -> None:
             after = moments.uniform(0.15, 1.0) * length
             same += killed_once(arguments.profile, Path(folder, f"kill{number}"), after, wanted)
     print(f"{same} of {arguments.kills} resumed runs ended bit-identical")
-    sys.exit(0 if same == arguments.kills else 1)
+    return 0 if same == arguments.kills else 1
 
 
 def killed_once(profile: str, out: Path, after: float, wanted: dict) -> bool:
@@ -57,6 +62,8 @@ def killed_once(profile: str, out: Path, after: float, wanted: dict) -> bool:
         process.send_signal(signal.SIGKILL)
         process.wait()
         where = f"killed after {after:.1f} s with {len(list(out.glob('checkpoints/*.npz')))} checkpoints"
+    finally:
+        process.stderr.close()
     run(profile, out)
     found = fingerprint(out)
     differing = sorted(k for k in set(wanted) | set(found) if wanted.get(k) != found.get(k))
@@ -68,18 +75,18 @@ def killed_once(profile: str, out: Path, after: float, wanted: dict) -> bool:
 
 
 def start(profile: str, out: Path) -> subprocess.Popen:
-    """The command, with a checkpoint after every step."""
+    """`confseg train drawn`, with a checkpoint after every step."""
     command = [sys.executable, "-m", "gluon_confseg", "train", "drawn", "--profile", profile]
     command += ["--save-every", "0", "--out", str(out)]
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def run(profile: str, out: Path) -> None:
-    """Run to the end; a failure is shown and ends the test."""
+    """Run to the end. Raises RunError, with the run's own last line, where that fails."""
     process = start(profile, out)
     _, errors = process.communicate()
     if process.returncode:
-        sys.exit(errors.decode())
+        raise RunError(f"{out}: {(errors.decode().strip() or 'no message').splitlines()[-1]}")
 
 
 def fingerprint(out: Path) -> dict:
@@ -95,4 +102,4 @@ def fingerprint(out: Path) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,14 +1,13 @@
 """Runs the notebooks of experiments/notebooks from top to bottom.
 
-Run:    python -m experiments.run_notebooks            writes the outputs into each file
-        python -m experiments.run_notebooks --check    writes nothing; fails where a cell fails, or a text or
-                                                       a table differs from the file's (pictures may)
+Run:    make notebooks                 writes the outputs into each file
+        make notebooks ARGS=--check    writes nothing; fails where a cell fails, or a text or a table differs from the
+                                       file's (pictures may)
 Cost:   seconds each, no GPU, no data set.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import os
 import sys
@@ -19,27 +18,30 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from gluon_confseg import files
+from gluon_confseg.cli import frame
 
-FOLDER = Path(__file__).parent / "notebooks"
+from .. import PROJECT, argument_parser
+
+FOLDER = PROJECT / "experiments" / "notebooks"
 
 
-def main(arguments: list | None = None) -> int:
-    """Run every notebook, or those named; returns 0 only where all went well."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.run_notebooks", description=__doc__.split("\n")[0]
-    )
+def main(argv: list | None = None) -> int:
+    """Run every notebook, or those named; the exit status, 0 only where all went well."""
+    parser = argument_parser("tools.run_notebooks", __doc__)
     parser.add_argument(
         "notebooks", nargs="*", type=Path, help="all of experiments/notebooks if none is given"
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; compare texts and tables with the file"
     )
-    options = parser.parse_args(arguments)
-    faults = []
-    for path in options.notebooks or sorted(FOLDER.glob("*.ipynb")):
-        faults += run(path, options.check)
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(arguments.notebooks or sorted(FOLDER.glob("*.ipynb")), arguments.check))
+
+
+def _run(paths: list, check: bool) -> int:
+    faults = [fault for path in paths for fault in run(path, check)]
     for fault in faults:
-        print(f"run_notebooks: {fault}", file=sys.stderr)
+        frame.fail(fault)
     return 1 if faults else 0
 
 
@@ -66,8 +68,7 @@ def run(path: Path, check: bool) -> list:
 
 def execute(notebook, folder: Path) -> None:
     """Run all cells in place, in `folder`; nothing of this machine is left in the outputs."""
-    above = str(Path(__file__).resolve().parent.parent)
-    paths = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
     place = {"metadata": {"path": str(folder)}}
     client = NotebookClient(

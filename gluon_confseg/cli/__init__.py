@@ -36,8 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb of a command line (default: this process's) and return the exit status."""
     arguments = parser().parse_args(argv)
     verb = _module(arguments.verb)
-    goes_on = hasattr(verb, "goes_on") and verb.goes_on(arguments)
-    return frame.run(lambda: _run(verb, arguments), goes_on=goes_on)
+
+    def run() -> int:
+        output = verb.run(arguments)
+        if isinstance(output, int):
+            return output
+        print(json.dumps(output.record, allow_nan=False) if arguments.json else output.text, flush=True)
+        return frame.fail(output.failure) if output.failure else 0
+
+    return frame.run(run, goes_on=hasattr(verb, "goes_on") and verb.goes_on(arguments))
 
 
 def parser() -> options.Parser:
@@ -56,11 +63,3 @@ def parser() -> options.Parser:
 
 def _module(verb: str):
     return importlib.import_module(f"{__name__}.{verb}")
-
-
-def _run(verb, arguments) -> int:
-    output = verb.run(arguments)
-    if isinstance(output, int):
-        return output
-    print(json.dumps(output.record, allow_nan=False) if arguments.json else output.text, flush=True)
-    return frame.fail(output.failure) if output.failure else 0

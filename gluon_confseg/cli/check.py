@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,14 +83,10 @@ def _check(arguments, options: dict) -> checks.Report:
 
 def _pack(arguments, split: str, options: dict) -> str:
     from gluon_confseg.datasets import DATASETS, packing
-    from gluon_confseg.progress import Progress
+    from gluon_confseg.progress import Progress, say
 
     dataset = DATASETS[arguments.dataset](arguments.root, split, **options)
     folder = arguments.pack / split
     with Progress(f"packing {split}", len(dataset), "item") as bar:
-        packing.pack(dataset, folder, lambda done: bar.update(done - bar.done), say=_say)
+        packing.pack(dataset, folder, lambda done: bar.update(done - bar.done), say=say)
     return str(folder)
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)

@@ -39,18 +39,25 @@ def run(arguments) -> Output:
     picture = arguments.picture and writable.file(arguments.picture)
     out = arguments.out and writable.file(arguments.out)
 
-    from gluon_confseg.cli import matrices, matrix_text, scores
+    from gluon_confseg.cli import matrices, scores
 
     if arguments.file:
         named = matrices.load(arguments.file, arguments.key, arguments.data)
     else:
         named = of_predictions(arguments)
     only = [matrices.index(named.classes, name) for name in arguments.classes or ()]
-    pairs = matrix_text.worst_pairs(named, arguments.worst, only)
+    pairs = scores.worst_pairs(named, arguments.worst, only)
     if out:
         matrices.write(out, "predictions", named)
     if picture:
-        draw(picture, named)
+        from gluon_confseg import groups, metrics
+        from gluon_confseg.report import pictures
+
+        found = groups.discover(named.matrix.normalized())
+        counts, classes = named.matrix.counts, named.classes
+        if named.matrix.misses.any():
+            counts, classes = scores.with_misses(named.matrix), (*classes, scores.MISSED)
+        pictures.confusion_matrix(picture, metrics.normalize(counts), classes, found, named.title)
     written = [f"{what}: {path}" for what, path in (("Matrix", out), ("Picture", picture)) if path]
     record = {**named.record, **scores.record(named.matrix, named.classes), "worst": pairs}
     return Output("\n".join([_text(named, pairs), *written]), record)
@@ -78,19 +85,6 @@ def of_predictions(arguments) -> NamedMatrix:
     return matrices.NamedMatrix(counted.matrix, space.classes, space, "predictions", told, about)
 
 
-def draw(path: Path, named: NamedMatrix) -> None:
-    """The matrix as a picture, the groups discovered in it outlined."""
-    from gluon_confseg import groups, metrics
-    from gluon_confseg.cli import matrix_text
-    from gluon_confseg.report import pictures
-
-    found = groups.discover(named.matrix.normalized())
-    counts, classes = named.matrix.counts, named.classes
-    if named.matrix.misses.any():
-        counts, classes = matrix_text.with_misses(named.matrix), (*classes, matrix_text.MISSED)
-    pictures.confusion_matrix(path, metrics.normalize(counts), classes, found, named.title)
-
-
 def _check_usage(arguments) -> None:
     if (arguments.file is None) == (arguments.predictions is None):
         arguments.usage("give either a file with a matrix, or --predictions with --labels or --root")
@@ -108,7 +102,7 @@ def _check_usage(arguments) -> None:
 
 
 def _text(named: NamedMatrix, pairs: list) -> str:
-    from gluon_confseg.cli import matrix_text, scores
+    from gluon_confseg.cli import scores
 
     matrix = named.matrix
     lines = [f"Data: {named.data}"] if named.data else []
@@ -116,11 +110,11 @@ def _text(named: NamedMatrix, pairs: list) -> str:
     lines += [
         "",
         "Percent of each truth row (rows: truth, columns: prediction):",
-        matrix_text.rows(named),
+        scores.rows(named),
         "",
     ]
     if pairs:
-        lines += ["Worst pairs, by what they cost:", matrix_text.pairs_table(pairs), ""]
+        lines += ["Worst pairs, by what they cost:", scores.pairs_table(pairs), ""]
     else:
         lines += ["No pairs to list.", ""]
     return "\n".join([*lines, scores.means(matrix), scores.rule(matrix, named.classes)])

@@ -27,21 +27,18 @@ def root_of(name: str, root: Path | None, by: str = "with --root") -> Path:
 
     by      how the command line names it
     """
-    named, root = (by, root) if root else (f"in {VARIABLES[name]}", os.environ.get(VARIABLES[name]))
+    variable = VARIABLES[name]
+    named, root = (by, root) if root else (f"in {variable}", os.environ.get(variable))
     if not root:
-        raise DatasetError(f"no folder of {name} was given; {_instead(name, by)}")
+        near = nearest(variable, os.environ.keys() - set(VARIABLES.values()), 0.8)
+        instead = f"name it {by}, or set {variable}"
+        if near:
+            instead = f"{near} is set; did you mean {variable}?"
+        raise DatasetError(f"no folder of {name} was given; {instead}")
     if not Path(root).expanduser().is_dir():
         reason = "is a file, not a folder" if Path(root).expanduser().exists() else "there is no such folder"
         raise DatasetError(f"{root}: {reason}; give the folder that holds {name} {named}")
     return Path(root)
-
-
-def _instead(name: str, by: str) -> str:
-    others = os.environ.keys() - set(VARIABLES.values())
-    near = nearest(VARIABLES[name], others, 0.8)
-    if near:
-        return f"{near} is set; did you mean {VARIABLES[name]}?"
-    return f"name it {by}, or set {VARIABLES[name]}"
 
 
 def any_split(name: str, root: Path | None, split: str) -> SegmentationDataset:

@@ -18,6 +18,5 @@ def run(arguments) -> Output:
     problems = sum(finding.problem is not None for finding in findings)
     text = "\n".join(finding.line() for finding in findings)
     record = {"usable": not problems, "findings": [finding._asdict() for finding in findings]}
-    if not problems:
-        return Output(text, record)
-    return Output(text, record, f"{problems} of {len(findings)} findings are problems; each says what to do")
+    failure = f"{problems} of {len(findings)} findings are problems; each says what to do"
+    return Output(text, record, failure if problems else None)

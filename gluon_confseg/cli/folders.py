@@ -62,25 +62,30 @@ def count(labels: dict, predictions: dict, space: LabelSpace) -> CountedPairs:
 
     Raises DatasetError: one for all files that lack a partner; for a file that is no label, or does not fit.
     """
-    _check_pairs(labels, predictions)
-    joint = np.zeros((_VALUES, _VALUES), np.int64)
+    faults = [f"label {labels[k]} has no prediction {k}.png" for k in sorted(labels.keys() - predictions)]
+    faults += [f"prediction {predictions[k]} has no label" for k in sorted(predictions.keys() - labels)]
+    if faults:
+        raise DatasetError(
+            f"labels and predictions pair by name, but {listed(faults)}; add or remove these files"
+        )
+    joint = np.zeros((_VALUES, _VALUES), np.int64)  # how often a label's value meets a prediction's
     truth, predicted = _Values(space, "label"), _Values(space, "prediction")
     with Progress("counting", len(labels), "image") as bar:
         for key in sorted(labels):
-            pair = _read_pair(labels[key], predictions[key])
-            cells = _count_values(*pair)
-            truth.see(labels[key], pair[0], cells.sum(1))
-            predicted.see(predictions[key], pair[1], cells.sum(0))
+            label, prediction = png.read_label(labels[key]), png.read_label(predictions[key])
+            if label.shape != prediction.shape:
+                raise DatasetError(
+                    f"{predictions[key]}: is {prediction.shape[1]} x {prediction.shape[0]} pixels, its label "
+                    f"{labels[key]} {label.shape[1]} x {label.shape[0]}; predict at the size of the label"
+                )
+            values = label.astype(np.int64).ravel() * _VALUES + prediction.ravel()
+            cells = np.bincount(values, minlength=_VALUES**2).reshape(_VALUES, _VALUES)
+            truth.see(labels[key], label, cells.sum(1))
+            predicted.see(predictions[key], prediction, cells.sum(0))
             joint += cells
             bar.update(1)
     matrix = _fold(joint, truth.table(), predicted.table(), space)
     return CountedPairs(matrix, len(labels), truth.kind, predicted.kind)
-
-
-def _count_values(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """(256, 256): how often each value of the label meets each value of the prediction."""
-    cells = label.astype(np.int64).ravel() * _VALUES + prediction.ravel()
-    return np.bincount(cells, minlength=_VALUES**2).reshape(_VALUES, _VALUES)
 
 
 def _fold(joint: np.ndarray, rows: np.ndarray, columns: np.ndarray, space: LabelSpace) -> ConfusionMatrix:
@@ -113,18 +118,12 @@ class _Values:
             if value not in self._first:
                 row, column = np.argwhere(pixels == value)[0]
                 self._first[value] = (path, row, column)
-        kind = self._kind_of(path, present)
-        if kind:
-            self._evidence.setdefault(kind, path)
-
-    def _kind_of(self, path: Path, present: np.ndarray) -> str | None:
         if not self._differ:
-            return None
+            return
         if path.stem.endswith("_labelIds") or present[self._only_raw].any():
-            return "raw ids"
-        if path.stem.endswith("_labelTrainIds") or present[self._space.ignore_label]:
-            return "train ids"
-        return None
+            self._evidence.setdefault("raw ids", path)
+        elif path.stem.endswith("_labelTrainIds") or present[self._space.ignore_label]:
+            self._evidence.setdefault("train ids", path)
 
     @property
     def kind(self) -> str:
@@ -146,27 +145,3 @@ class _Values:
                     f"give {self._what}s of this data set, or another --data"
                 )
         return table
-
-
-def _read_pair(label: Path, prediction: Path) -> tuple:
-    pair = png.read_label(label), png.read_label(prediction)
-    if pair[0].shape != pair[1].shape:
-        raise DatasetError(
-            f"{prediction}: is {pair[1].shape[1]} x {pair[1].shape[0]} pixels, its label {label} "
-            f"{pair[0].shape[1]} x {pair[0].shape[0]}; predict at the size of the label"
-        )
-    return pair
-
-
-def _check_pairs(labels: dict, predictions: dict) -> None:
-    faults = [
-        f"label {labels[key]} has no prediction {key}.png"
-        for key in sorted(labels.keys() - predictions.keys())
-    ]
-    faults += [
-        f"prediction {predictions[key]} has no label" for key in sorted(predictions.keys() - labels.keys())
-    ]
-    if faults:
-        raise DatasetError(
-            f"labels and predictions pair by name, but {listed(faults)}; add or remove these files"
-        )

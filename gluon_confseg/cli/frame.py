@@ -41,7 +41,9 @@ def run(function: Callable[[], int | None], *, goes_on: bool = False) -> int:
 
     goes_on     the same command, given again, goes on where it was stopped: said where a signal stops it
     """
-    _write_any_character()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode gets ? for what it has not
     with _signals_stop(), warnings.catch_warnings():
         warnings.showwarning = _note
         try:
@@ -52,7 +54,11 @@ def run(function: Callable[[], int | None], *, goes_on: bool = False) -> int:
             _let_go_of_stdout()
             return 1
         except KeyboardInterrupt as error:
-            return _stopped(getattr(error, "signal", signal.SIGINT), goes_on)
+            number = getattr(error, "signal", signal.SIGINT)
+            by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            whole = "every file that was written before is whole"
+            after = "the same command goes on from there" if goes_on else whole
+            return fail(f"stopped by {by}; {after}", 128 + number)
         except Exception as error:
             if os.environ.get(DEBUG):
                 traceback.print_exc()
@@ -75,47 +81,29 @@ def sentence(error: Exception) -> str:
     if isinstance(error, ImportError):  # `runtime` answers `import mxnet` with a sentence of its own
         known = runtime.problem() == text
         return text if known else f"{text}; {sys.executable} lacks something: {runtime.remedy(error)}"
-    if isinstance(error, MemoryError) or _is_out_of_memory(error, text):
+    # MXNet's and OpenCV's errors say it in words alone
+    said = any(words in text for words in ("bad_alloc", "out of memory", "Insufficient memory"))
+    if said or isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return MEMORY
-    if isinstance(error, OSError):
-        return _of_system(error, text)
+    if isinstance(error, OSError) and error.strerror:
+        unknown = f"{error.strerror}; check the path, its permissions and the disk"
+        reason = _NO_INODES if _has_no_inodes(error) else _REASONS.get(error.errno, unknown)
+        return f"{error.filename or 'a file or the terminal'}: {reason}"
+    if isinstance(error, OSError):  # a library's own, such as a download's
+        return f"{type(error).__name__}: {text or 'no message'}; check the file, its disk and the network"
     lines = str(error).strip().splitlines() or ["no message"]  # MXNet's messages end with what matters
     what = f"{type(error).__name__}: {lines[-1].strip()}"
     return f"unexpected {what}; this is a bug: set {DEBUG}=1 to see where, and please report it"
 
 
-def _is_out_of_memory(error: Exception, text: str) -> bool:
-    """MXNet's and OpenCV's errors say it in words alone."""
-    return getattr(error, "errno", None) == errno.ENOMEM or any(
-        words in text for words in ("bad_alloc", "out of memory", "Insufficient memory")
-    )
-
-
-def _of_system(error: OSError, text: str) -> str:
-    if not error.strerror:  # a library's own, such as a download's
-        return f"{type(error).__name__}: {text or 'no message'}; check the file, its disk and the network"
-    name = error.filename or "a file or the terminal"
-    if error.errno == errno.ENOSPC and _has_no_inodes(error.filename):
-        return f"{name}: {_NO_INODES}"
-    return f"{name}: {_REASONS.get(error.errno, f'{error.strerror}; check the path, its permissions and the disk')}"
-
-
-def _has_no_inodes(file) -> bool:
-    if not isinstance(file, (str, os.PathLike)):
+def _has_no_inodes(error: OSError) -> bool:
+    if error.errno != errno.ENOSPC or not isinstance(error.filename, (str, os.PathLike)):
         return False
-    folder = next((str(above) for above in Path(file).absolute().parents if above.is_dir()), "/")
+    folder = next((str(above) for above in Path(error.filename).absolute().parents if above.is_dir()), "/")
     with contextlib.suppress(OSError):
         found = os.statvfs(folder)
         return found.f_files > 0 and found.f_favail == 0 and found.f_bavail > 0
     return False
-
-
-def _stopped(number: int, goes_on: bool) -> int:
-    by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    after = (
-        "the same command goes on from there" if goes_on else "every file that was written before is whole"
-    )
-    return fail(f"stopped by {by}; {after}", 128 + number)
 
 
 @contextlib.contextmanager
@@ -148,13 +136,6 @@ def _note(message, category, filename, lineno, file=None, line=None) -> None:
     """A warning that a user can act on, in one line; libraries' complaints about each other are not shown."""
     if issubclass(category, RuntimeWarning):
         print(f"Note: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
-
-
-def _write_any_character() -> None:
-    """A terminal without Unicode gets ? for what it has not, instead of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
 
 
 def _let_go_of_stdout() -> None:

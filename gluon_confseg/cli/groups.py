@@ -18,7 +18,7 @@ def add_arguments(parser) -> None:
     options.add_matrix(parser, "`train`, or the first")
     parser.add_argument(
         "--threshold",
-        type=_share,
+        type=options.number(float, 0, 2, "a share from 0 to 2 (0.05 is 5 %)"),
         metavar="SHARE",
         help="taken off every edge, 0 to 2 (default: the mean edge)",
     )
@@ -37,66 +37,51 @@ def run(arguments) -> Output:
     named = matrices.load(arguments.file, arguments.key, arguments.data, train_first=True)
     shares = named.matrix.normalized()
     found = groups.discover(shares, threshold=arguments.threshold, max_groups=arguments.max_groups)
-    given = arguments.threshold is not None
-    threshold = arguments.threshold if given else groups.automatic_threshold(shares)
+    threshold, origin = arguments.threshold, "as given"
+    if threshold is None:
+        threshold, origin = groups.automatic_threshold(shares), "the mean edge; another with --threshold"
     if picture:
         pictures.groups(picture, shares, named.classes, found, named.title)
+    inside = {k for group in found for k in group}
+    papers = groups.PAPER.get(named.space.name, []) if named.space else []
     record = {
         **named.record,
         "threshold": threshold,
         "groups": [{**_group(named, group), "confusion": group.confusion} for group in found],
-        "in_no_group": _in_no_group(named, found),
-        "paper": _paper(named, found),
+        "in_no_group": [name for k, name in enumerate(named.classes) if k not in inside],
+        "paper": [{**_group(named, group), "overlap": groups.overlap(group, found)} for group in papers],
     }
-    return Output(
-        _text(named, found, threshold, given) + (f"\nPicture: {picture}" if picture else ""), record
-    )
-
-
-def _text(named: NamedMatrix, found: list, threshold: float, given: bool) -> str:
-    from gluon_confseg.report.grid import Grid
-    from gluon_confseg.report.tables import percent
-
-    lines = [f"Data: {named.data}"] if named.data else []
-    origin = "as given" if given else "the mean edge; another with --threshold"
-    lines += [
-        f"Matrix: {named.source}.",
-        f"Threshold: {percent(threshold)} % ({origin}), taken off each edge: the share of A taken for B plus "
-        "the share of B taken for A.",
-        "",
-    ]
-    if found:
-        head = ["group", "classes", "confusion inside, % of rows, summed"]
-        rows = [
-            [str(number), ", ".join(named.classes[k] for k in group), percent(group.confusion)]
-            for number, group in enumerate(found, 1)
-        ]
-        lines += [Grid(head, rows, words=2).text(60)]
-        lines += [f"In no group: {', '.join(_in_no_group(named, found)) or 'none'}."]
-    else:
-        lines += ["No groups: no two classes are confused by more than the threshold."]
-    paper = _paper(named, found)
-    if paper:
-        rows = [[", ".join(group["names"]), f"{group['overlap']:.2f}"] for group in paper]
-        lines += ["", Grid(["the paper's groups", "overlap (IoU) with the best of these"], rows).text(60)]
-    return "\n".join(lines)
-
-
-def _in_no_group(named: NamedMatrix, found: list) -> list:
-    return [name for k, name in enumerate(named.classes) if not any(k in group.classes for group in found)]
-
-
-def _paper(named: NamedMatrix, found: list) -> list:
-    """The paper's groups of this label space, each with its largest overlap; none for other classes."""
-    from gluon_confseg import groups
-
-    wanted = groups.PAPER.get(named.space.name, []) if named.space else []
-    return [{**_group(named, group), "overlap": groups.overlap(group, found)} for group in wanted]
+    text = _text(named, record, origin)
+    return Output(f"{text}\nPicture: {picture}" if picture else text, record)
 
 
 def _group(named: NamedMatrix, group) -> dict:
     return {"classes": list(group.classes), "names": [named.classes[k] for k in group]}
 
 
-def _share(text: str) -> float:
-    return options.number(text, float, 0, 2, "a share from 0 to 2 (0.05 is 5 %)")
+def _text(named: NamedMatrix, record: dict, origin: str) -> str:
+    from gluon_confseg.report.grid import Grid
+    from gluon_confseg.report.tables import percent
+
+    lines = [f"Data: {named.data}"] if named.data else []
+    lines += [
+        f"Matrix: {named.source}.",
+        f"Threshold: {percent(record['threshold'])} % ({origin}), taken off each edge: the share of A taken for B plus "
+        "the share of B taken for A.",
+        "",
+    ]
+    rows = [
+        [str(number), ", ".join(group["names"]), percent(group["confusion"])]
+        for number, group in enumerate(record["groups"], 1)
+    ]
+    if rows:
+        lines.append(
+            Grid(["group", "classes", "confusion inside, % of rows, summed"], rows, words=2).text(60)
+        )
+        lines.append(f"In no group: {', '.join(record['in_no_group']) or 'none'}.")
+    else:
+        lines.append("No groups: no two classes are confused by more than the threshold.")
+    rows = [[", ".join(group["names"]), f"{group['overlap']:.2f}"] for group in record["paper"]]
+    if rows:
+        lines += ["", Grid(["the paper's groups", "overlap (IoU) with the best of these"], rows).text(60)]
+    return "\n".join(lines)

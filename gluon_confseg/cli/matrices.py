@@ -72,7 +72,8 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
     counted = {name: array for name, array in stored.items() if _is_matrix(array)}
     if not counted:
         raise RunError(f"{path}: holds no confusion matrix, square and of whole numbers; {_WANTED}")
-    key = _default(list(counted), train_first) if key is None else key
+    if key is None:
+        key = next((name for name in counted if (name == "train") == train_first), next(iter(counted)))
     if key not in counted:
         instead = did_you_mean(key, counted) or f"; choose one of {', '.join(counted)} with --key"
         raise RunError(f"{path}: holds no matrix {key!r}{instead}")
@@ -83,22 +84,16 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
         matrix.misses += misses.astype(np.int64)
     run = _run_beside(path)
     classes = _classes(path, len(matrix.counts), data, stored, run)
+    space = next((space for space in LABEL_SPACES.values() if space.classes == classes), None)
     others = [name for name in counted if name != key]
     also = f" (also there: {', '.join(others)})" if others else ""
-    told = str(stored[_DATA]) if _DATA in stored else _data_of_run(run, key)
+    told = run["data"].get("description") if isinstance(run.get("data"), dict) else None
+    if told and key == "train":
+        told = f"{told} This matrix was counted on training images of the same data."
+    if _DATA in stored:
+        told = str(stored[_DATA])
     about = {"file": str(path), "key": key, "other_keys": others, "data": told}
-    return NamedMatrix(matrix, classes, space_of(classes), f"{key} of {path}{also}", told, about)
-
-
-def space_of(classes) -> LabelSpace | None:
-    """The label space with exactly these classes."""
-    return next((space for space in LABEL_SPACES.values() if space.classes == tuple(classes)), None)
-
-
-def _default(keys: list, train_first: bool) -> str:
-    if train_first:
-        return "train" if "train" in keys else keys[0]
-    return next((key for key in keys if key != "train"), keys[0])
+    return NamedMatrix(matrix, classes, space, f"{key} of {path}{also}", told, about)
 
 
 def _is_matrix(array: np.ndarray) -> bool:
@@ -120,13 +115,6 @@ def _classes(path: Path, size: int, data: str | None, stored: dict, run: dict) -
             "or name the data set whose classes they are"
         )
     return space.classes
-
-
-def _data_of_run(run: dict, key: str) -> str | None:
-    told = run["data"].get("description") if isinstance(run.get("data"), dict) else None
-    if told and key == "train":
-        return f"{told} This matrix was counted on training images of the same data."
-    return told
 
 
 def _run_beside(path: Path) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,20 @@ def load(path: Path, rule: str | None) -> TrainedNetwork:
     Raises CheckpointError for a file that is none, RunError for a rule that has nothing to fuse.
     """
     if path.is_dir():
-        raise _is_a_folder(path)
+        found = sorted(path.glob("checkpoints/*.npz")) or sorted(path.glob("*.npz"))
+        stages = [str(file) for file in found if "." not in file.stem]
+        hint = f"one of its checkpoints: {', '.join(stages)}" if stages else "the file of a checkpoint"
+        raise CheckpointError(f"{path}: is a folder; give {hint}")
 
     from gluon_confseg import engine, network
+    from gluon_confseg.cli import matrices
     from gluon_confseg.fusion import LEARNED
 
     try:
         loaded = network.load(path, runtime.default_context())
     except CheckpointError:
-        if _holds_matrices(path):
+        with contextlib.suppress(RunError):
+            matrices.load(path, None, None)
             raise CheckpointError(
                 f"{path}: holds confusion matrices, no network; see them with `confseg confusion {path}`, or give "
                 "the checkpoint of a finished phase, RUN/checkpoints/PHASE.npz"
@@ -65,19 +71,3 @@ def record(loaded: TrainedNetwork) -> dict:
     """The same for programs."""
     kept = ("encoder", "output_stride", "subnets", "groups")
     return {**{name: loaded.network.settings[name] for name in kept}, "rule": loaded.rule}
-
-
-def _holds_matrices(path: Path) -> bool:
-    from gluon_confseg.cli import matrices
-
-    try:
-        return bool(matrices.load(path, None, None))
-    except RunError:
-        return False
-
-
-def _is_a_folder(path: Path) -> CheckpointError:
-    found = sorted(path.glob("checkpoints/*.npz")) or sorted(path.glob("*.npz"))
-    stages = [str(file) for file in found if "." not in file.stem]
-    hint = f"one of its checkpoints: {', '.join(stages)}" if stages else "the file of a checkpoint"
-    return CheckpointError(f"{path}: is a folder; give {hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from collections.abc import Callable
@@ -19,9 +20,10 @@ LABEL_SPACES = ("cityscapes", "voc", "camvid")
 class Parser(argparse.ArgumentParser):
     """A parser that takes no abbreviations, and says which verb or option a misspelt one is nearest to."""
 
+    _verbs = None
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
-        self._verbs = None
 
     def add_verbs(self):
         """Sub-commands; the name of the one that was given becomes `verb`."""
@@ -31,21 +33,17 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         """As its base's, which says of a misspelt option at most that another one is missing."""
         words = sys.argv[1:] if args is None else args
-        self._check_names(words[: words.index("--")] if "--" in words else words)
-        return super().parse_known_args(words, namespace)
-
-    def _check_names(self, words: list) -> None:
         known = self._option_string_actions  # argument groups add to it as well
-        for word in words:
+        for word in words[: words.index("--")] if "--" in words else words:
             if self._verbs and not word.startswith("-"):
                 if word not in self._verbs.choices:
                     self.error(f"there is no verb {word}{_instead(word, self._verbs.choices)}")
-                return  # what comes after it is the verb's
+                break  # what comes after it is the verb's
             name = word.split("=")[0]
             if re.fullmatch(r"--?[a-zA-Z]\S*", name) and name not in known:
-                self.error(
-                    f"there is no option {name}{did_you_mean(name, known) or '; --help lists those there are'}"
-                )
+                instead = did_you_mean(name, known) or "; --help lists those there are"
+                self.error(f"there is no option {name}{instead}")
+        return super().parse_known_args(words, namespace)
 
 
 def one_of(names, also: dict | None = None) -> Callable[[str], str]:
@@ -58,6 +56,24 @@ def one_of(names, also: dict | None = None) -> Callable[[str], str]:
         return name
 
     return choose
+
+
+def number(kind: type, least: float, most: float, wanted: str) -> Callable[[str], float]:
+    """A type for `add_argument`: an int or float within bounds; `wanted` says what it must be."""
+
+    def convert(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if least <= value <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+
+    return convert
+
+
+data_set = one_of(DATASETS, also={"own": "custom"})
+count = number(int, 0, 10**6, "a whole number from 0 on")
+positive = number(int, 1, 10**6, "a whole number from 1 on")
 
 
 def _instead(word: str, names) -> str:
@@ -109,32 +125,6 @@ def add_classes(verb: Parser, when: str) -> None:
         metavar="NAME",
         help=f"whose classes they are, of {', '.join(LABEL_SPACES)}; {when}",
     )
-
-
-def data_set(word: str) -> str:
-    """A data set's name; "own" is another for "custom"."""
-    return one_of(DATASETS, also={"own": "custom"})(word)
-
-
-def count(text: str) -> int:
-    """A whole number from 0 on."""
-    return number(text, int, 0, 10**6, "a whole number from 0 on")
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on."""
-    return number(text, int, 1, 10**6, "a whole number from 1 on")
-
-
-def number(text: str, kind: type, least: float, most: float, wanted: str):
-    """A number of a kind, int or float, within bounds; `wanted` says what it must be."""
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
-    return value
 
 
 def png(text: str) -> Path:

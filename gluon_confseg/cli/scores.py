@@ -1,15 +1,19 @@
-"""A confusion matrix's scores, for people and for programs."""
+"""A confusion matrix for people and for programs: scores, rows in percent, the pairs of classes that cost most."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from gluon_confseg import metrics
+from gluon_confseg.cli.matrices import NamedMatrix
 from gluon_confseg.instance_iou import InstanceIoU
 from gluon_confseg.labels import VOC, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix, mean_of_defined
+from gluon_confseg.report import costs
 from gluon_confseg.report.grid import Grid
 from gluon_confseg.report.tables import percent
 
+MISSED = "(no class)"  # predictions of 255
 RULE = (
     "IoU by the rule of the official Cityscapes scorer: a class that is neither in the truth nor predicted "
     "is left out of the mean, one that is only predicted counts 0."
@@ -18,17 +22,17 @@ RULE = (
 
 def record(matrix: ConfusionMatrix, names) -> dict:
     """Everything for programs: shares as fractions, null where there is none."""
-    iou, recall = matrix.iou(), matrix.recall()
+    left_out, only_predicted = _absent(matrix, names)
     return {
         "classes": [
-            {"name": name, "iou": _number(iou[k]), "recall": _number(recall[k]), "pixels": _pixels(matrix)[k]}
-            for k, name in enumerate(names)
+            {"name": name, "iou": _number(iou), "recall": _number(recall), "pixels": pixels}
+            for name, iou, recall, pixels in zip(names, matrix.iou(), matrix.recall(), _pixels(matrix))
         ],
         "mean_iou": _number(matrix.mean_iou()),
         "pixel_accuracy": _number(matrix.pixel_accuracy()),
         "mean_recall": _number(matrix.mean_recall()),
-        "left_out": left_out(matrix, names),
-        "only_predicted": only_predicted(matrix, names),
+        "left_out": left_out,
+        "only_predicted": only_predicted,
         "confusion": matrix.counts.tolist(),
         "misses": matrix.misses.tolist(),
     }
@@ -43,25 +47,25 @@ def benchmark_record(matrix: ConfusionMatrix, labels: LabelSpace, instances: Ins
         "categories": _by_name(labels.categories, iou),
         "mean_category_iou": _number(mean_of_defined(iou)),
     }
-    if instances is None:
-        return found
-    classes, categories = instances.classes(matrix), instances.categories(matrix)
-    weighted = {
-        "classes": _by_name(labels.classes, classes),
-        "categories": _by_name(labels.categories, categories),
-    }
-    means = {"mean_iiou": classes, "mean_category_iiou": categories}
-    return {**found, "iiou": weighted, **{name: _number(mean_of_defined(v)) for name, v in means.items()}}
+    if instances is not None:
+        classes, categories = instances.classes(matrix), instances.categories(matrix)
+        found["iiou"] = {
+            "classes": _by_name(labels.classes, classes),
+            "categories": _by_name(labels.categories, categories),
+        }
+        found["mean_iiou"] = _number(mean_of_defined(classes))
+        found["mean_category_iiou"] = _number(mean_of_defined(categories))
+    return found
 
 
 def table(matrix: ConfusionMatrix, names, instances: InstanceIoU | None = None) -> str:
     """IoU, recall and pixels of each class, as plain text; iIoU where instances were counted."""
-    iou, recall, pixels = matrix.iou(), matrix.recall(), _pixels(matrix)
-    rows = [[name, percent(iou[k]), percent(recall[k]), f"{pixels[k]:,}"] for k, name in enumerate(names)]
-    rows.append(["mean", percent(matrix.mean_iou()), percent(matrix.mean_recall()), f"{sum(pixels):,}"])
-    head = ["class", "IoU, %", "recall, %", "pixels of the truth"]
-    if instances is not None:
-        _insert(head, rows, "iIoU, %", instances.classes(matrix))
+    weighted = {} if instances is None else {"iIoU, %": instances.classes(matrix)}
+    shares = {"IoU, %": matrix.iou(), **weighted, "recall, %": matrix.recall()}
+    head, rows = ["class", *shares, "pixels of the truth"], _with_means(names, shares)
+    pixels = _pixels(matrix)
+    for row, count in zip(rows, [*pixels, sum(pixels)]):
+        row.append(f"{count:,}")
     return Grid(head, rows).text()
 
 
@@ -69,13 +73,15 @@ def category_table(matrix: ConfusionMatrix, categories, instances: InstanceIoU |
     """Lines of a table of the IoU of each category, and an empty one; none where there are no categories."""
     if not categories:
         return []
-    iou = matrix.category_iou(categories)
-    rows = [[name, percent(score)] for name, score in zip(categories, iou)]
-    rows.append(["mean", percent(mean_of_defined(iou))])
-    head = ["category", "IoU, %"]
-    if instances is not None:
-        _insert(head, rows, "iIoU, %", instances.categories(matrix))
-    return [Grid(head, rows).text(), ""]
+    weighted = {} if instances is None else {"iIoU, %": instances.categories(matrix)}
+    shares = {"IoU, %": matrix.category_iou(categories), **weighted}
+    return [Grid(["category", *shares], _with_means(categories, shares)).text(), ""]
+
+
+def _with_means(names, shares: dict) -> list:
+    """Rows of a table of scores in percent, and one of their means. shares: {head of a column: scores}"""
+    columns = [[*scores, mean_of_defined(scores)] for scores in shares.values()]
+    return [[name, *map(percent, row)] for name, *row in zip([*names, "mean"], *columns)]
 
 
 def means(matrix: ConfusionMatrix, categories=(), instances: InstanceIoU | None = None) -> str:
@@ -87,16 +93,15 @@ def means(matrix: ConfusionMatrix, categories=(), instances: InstanceIoU | None 
     if categories:
         lines.append(f"category IoU {percent(mean_of_defined(matrix.category_iou(categories)))} %")
     if instances is not None:
-        classes, things = (
-            mean_of_defined(v) for v in (instances.classes(matrix), instances.categories(matrix))
-        )
-        lines[-1] += f", iIoU of classes {percent(classes)} %, of categories {percent(things)} %"
+        classes = percent(mean_of_defined(instances.classes(matrix)))
+        things = percent(mean_of_defined(instances.categories(matrix)))
+        lines[-1] += f", iIoU of classes {classes} %, of categories {things} %"
     return "\n".join(lines)
 
 
 def rule(matrix: ConfusionMatrix, names) -> str:
     """How absent classes count, and which ones that concerned."""
-    absent, predicted = left_out(matrix, names), only_predicted(matrix, names)
+    absent, predicted = _absent(matrix, names)
     devkit = " (VOC's own devkit has no mean then.)" if absent and tuple(names) == VOC.classes else ""
     return (
         f"{RULE}\nLeft out: {', '.join(absent) or 'none'}.{devkit} "
@@ -104,22 +109,61 @@ def rule(matrix: ConfusionMatrix, names) -> str:
     )
 
 
-def left_out(matrix: ConfusionMatrix, names) -> list:
-    """Names of the classes that are neither in the truth nor predicted."""
-    return [names[k] for k in np.flatnonzero(np.isnan(matrix.iou()))]
+def worst_pairs(named: NamedMatrix, most: int, only=()) -> list:
+    """The pairs that cost most, as records; `only`: those of one of these classes.
+
+    share is of the truth's pixels; cost the mIoU that would be gained if none of these pixels were wrong.
+    """
+    full = with_misses(named.matrix)
+    cost = costs.pair_costs(named.matrix.counts, named.matrix.misses)
+    shares, names = metrics.normalize(full), [*named.classes, MISSED]
+    ranked = np.argsort(-cost, axis=None, kind="stable")
+    pairs = []
+    for i, j in zip(*np.unravel_index(ranked, cost.shape)):
+        if i == j or not full[i, j] or (len(only) and i not in only and j not in only):
+            continue
+        numbers = {"pixels": int(full[i, j]), "share": float(shares[i, j]), "cost": float(cost[i, j])}
+        pairs.append({"truth": names[i], "prediction": names[j], **numbers})
+    return pairs[:most]
 
 
-def only_predicted(matrix: ConfusionMatrix, names) -> list:
-    """Names of the classes that are predicted, and not in the truth."""
-    here = np.array(_pixels(matrix)) > 0
-    return [names[k] for k in np.flatnonzero(~here & (matrix.counts.sum(0) > 0))]
+def pairs_table(pairs: list) -> str:
+    """What `worst_pairs` found."""
+    head = ["truth", "taken for", "pixels", "% of the truth", "costs, mIoU points"]
+    cells = [
+        [p["truth"], p["prediction"], f"{p['pixels']:,}", percent(p["share"]), percent(p["cost"])]
+        for p in pairs
+    ]
+    return Grid(head, cells, words=2).text()
 
 
-def _insert(head: list, rows: list, title: str, scores: np.ndarray) -> None:
-    """A column of scores after the second one; the last row gets their mean."""
-    head.insert(2, title)
-    for row, score in zip(rows, [*scores, mean_of_defined(scores)]):
-        row.insert(2, percent(score))
+def rows(named: NamedMatrix) -> str:
+    """The matrix in whole percents, as plain text; "." is less than half a percent, "" nothing at all."""
+    full = with_misses(named.matrix)
+    heads = [str(k) for k in range(len(named.classes))] + ["none"] * bool(named.matrix.misses.any())
+    shares = metrics.normalize(full)
+    wide, widest = 5 if heads[-1] == "none" else 4, max(len(name) for name in named.classes)
+    lines = [" " * (widest + 4) + "".join(f"{head:>{wide}}" for head in heads)]
+    for k, name in enumerate(named.classes):
+        shown = np.where(shares[k] < 0.005, ".", [f"{100 * share:.0f}" for share in shares[k]])
+        cells = np.where(full[k], shown, "")[: len(heads)]
+        text = "".join(f"{cell:>{wide}}" for cell in cells) if full[k].any() else "  no pixels in the truth"
+        lines.append(f"{k:>3} {name:<{widest}}{text}".rstrip())
+    return "\n".join(lines)
+
+
+def with_misses(matrix: ConfusionMatrix) -> np.ndarray:
+    """(K + 1, K + 1) counts: predictions of no class get the last column, and its row is empty."""
+    full = np.zeros((matrix.num_classes + 1,) * 2, np.int64)
+    full[:-1, :-1], full[:-1, -1] = matrix.counts, matrix.misses
+    return full
+
+
+def _absent(matrix: ConfusionMatrix, names) -> tuple:
+    """Names of the classes that are neither in the truth nor predicted, and of those that are only predicted."""
+    true, predicted = np.array(_pixels(matrix)) > 0, matrix.counts.sum(0) > 0
+    left_out = [name for k, name in enumerate(names) if not true[k] and not predicted[k]]
+    return left_out, [name for k, name in enumerate(names) if not true[k] and predicted[k]]
 
 
 def _by_name(names, scores: np.ndarray) -> dict:

@@ -84,18 +84,16 @@ def _write(arguments) -> Output:
         predictions.add(name, classes)
     with Progress("archive", len(expected), "file") as bar:
         submission.write(arguments.out, predictions, expected, bar.update)
-    notes = _notes(server, dataset.split, expected, dataset.drawn)
+    record = _record(server, arguments.out, dataset.split, expected, dataset.drawn)
     lines = [
         f"Data: {dataset.description}",
         f"Network: {networks.describe(loaded)}; {inference.describe()}.",
         f"Archive: {arguments.out}, {len(expected)} files, checked: each image once, its size, its values.",
         f"Predictions: {folder}{f' ({kept} were there before)' if kept else ''}; no longer needed.",
-        *(notes or [f"Upload it at {server.url}"]),
+        *(record["notes"] or [f"Upload it at {server.url}"]),
     ]
     about = {"network": networks.record(loaded), "inference": views.record(inference), "kept": kept}
-    return Output(
-        "\n".join(lines), {**_record(server, arguments.out, dataset.split, expected, notes), **about}
-    )
+    return Output("\n".join(lines), {**record, **about})
 
 
 def _check(arguments) -> Output:
@@ -106,34 +104,28 @@ def _check(arguments) -> Output:
     server = submission.server_of(LABEL_SPACES[arguments.data]) if arguments.data in LABEL_SPACES else None
     if server is None:
         raise DatasetError("your own data have no test server, so there is no archive of them to check")
-    expected, drawn = _expected(arguments, server)
-    with Progress("checking", len(expected), "file") as bar:
-        submission.check(arguments.check, server, expected, bar.update)
-    notes = _notes(server, arguments.split, expected, drawn)
-    sizes = (
-        [] if all(expected.values()) else ["Sizes were not checked: give --root, the folder of the images."]
-    )
-    lines = [f"{arguments.check}: {len(expected)} files, nothing wrong with them.", *sizes, *notes]
-    return Output("\n".join(lines), _record(server, arguments.check, arguments.split, expected, notes))
-
-
-def _expected(arguments, server: servers.Server) -> tuple:
-    """({name: size}, whether they are drawn scenes)"""
-    from gluon_confseg import submission
-
+    drawn = False
     if arguments.names:
-        return submission.of_list(arguments.names, server), False
-    if not (arguments.root or os.environ.get(data.VARIABLES[arguments.data])):
+        expected = submission.of_list(arguments.names, server)
+    elif arguments.root or os.environ.get(data.VARIABLES[arguments.data]):
+        dataset = data.any_split(arguments.data, arguments.root, arguments.split)
+        expected, drawn = submission.of_dataset(dataset), dataset.drawn
+    else:
         raise DatasetError(
             f"it is not known which images {arguments.check} must hold; give --root, the folder of the data set, or "
             f"--names, a file with one image on each line"
         )
-    dataset = data.any_split(arguments.data, arguments.root, arguments.split)
-    return submission.of_dataset(dataset), dataset.drawn
+    with Progress("checking", len(expected), "file") as bar:
+        submission.check(arguments.check, server, expected, bar.update)
+    record = _record(server, arguments.check, arguments.split, expected, drawn)
+    lines = [f"{arguments.check}: {len(expected)} files, nothing wrong with them."]
+    if not all(expected.values()):
+        lines.append("Sizes were not checked: give --root, the folder of the images.")
+    return Output("\n".join([*lines, *record["notes"]]), record)
 
 
-def _notes(server: servers.Server, split: str, expected: dict, drawn: bool) -> list:
-    """Why the server would not take it all the same."""
+def _record(server: servers.Server, path: Path, split: str, expected: dict, drawn: bool) -> dict:
+    """An archive for programs; `notes` say why the server would not take it all the same."""
     notes = []
     if split != "test":
         notes.append(f"The server takes the test split; this is {split}.")
@@ -150,9 +142,5 @@ def _notes(server: servers.Server, split: str, expected: dict, drawn: bool) -> l
         notes.append(
             f"Images are {width} x {height} pixels; the server's {server.size[1]} x {server.size[0]}."
         )
-    return notes
-
-
-def _record(server: servers.Server, path: Path, split: str, expected: dict, notes: list) -> dict:
     about = {"server": server.labels.name, "url": server.url, "split": split}
     return {**about, "archive": str(path), "files": len(expected), "ready": not notes, "notes": notes}

@@ -96,8 +96,11 @@ def run(arguments) -> Output:
     folder = RunFolder(out, {**recipe.config(), "images": fingerprint(splits)}, arguments.save_every)
     train.run(recipe, splits, folder, cells=arguments.cell, list_weights=arguments.list_weights)
     page, results = report.write(folder.path), read_json(folder.path / "results.json")
-    best = folder.path / max(results["cells"], key=lambda cell: cell["mean_iou"])["checkpoint"]
-    text = [tables.terminal(results), f"report: {page}", *_next_steps(recipe, root, best)]
+    text = [
+        tables.terminal(results),
+        f"report: {page}",
+        *_next_steps(recipe, root, folder.path, results["cells"]),
+    ]
     return Output("\n".join(text), {"run": str(folder.path), "report": str(page), "results": results})
 
 
@@ -159,11 +162,15 @@ def _root(recipe, given: Path | None) -> tuple:
     """The recipe and the folder of its data: that given, that of the variable, or where drawn scenes go."""
     if given is None and recipe.draw is not None:
         draw = {"seed": recipe.seed, **recipe.draw}
-        recipe = recipe.with_data(draw=draw)
-        width, height = draw["size"]
-        name = f"{width}x{height}-train{draw['train']}-val{draw['val']}-seed{draw['seed']}"
-        return recipe, Path("data") / "drawn-scenes" / name
+        return recipe.with_data(draw=draw), drawn_root(draw)
     return recipe, data.root_of(recipe.data, given)
+
+
+def drawn_root(draw: dict) -> Path:
+    """Where scenes go that are drawn with these settings: `train`, `val`, `size` and `seed` of `scenes.draw`."""
+    width, height = draw["size"]
+    name = f"{width}x{height}-train{draw['train']}-val{draw['val']}-seed{draw['seed']}"
+    return Path("data") / "drawn-scenes" / name
 
 
 def _check_start(recipe, cells) -> None:
@@ -176,13 +183,17 @@ def _check_start(recipe, cells) -> None:
             )
 
 
-def _next_steps(recipe, root: Path, best: Path) -> list:
-    """What to type next."""
-    name, where = recipe.data, f" --root {root}"
+def _next_steps(recipe, root: Path, run: Path, cells: list) -> list:
+    """Which network is the best, and what to type next."""
+    best = max(cells, key=lambda cell: cell["mean_iou"])
+    file = run / best["checkpoint"]
+    phase = next(cell.phase for cell in recipe.cells if cell.key == best["key"])
+    rule = f" --rule {best['rule']}" if best["rule"] != recipe.rule_at(recipe.phase(phase)) else ""
     return [
-        f"best network: {best}",
-        f"next: confseg evaluate {best} --data {name}{where}",
-        f"      confseg export {best} --out mynet",
+        f"best network: {file}",
+        f"next: confseg evaluate {file}{rule} --data {recipe.data} --root {root}",
+        f"      confseg predict {file}{rule} PICTURE --out predictions",
+        f"      confseg export {file}{rule} --out mynet",
     ]
 
 

@@ -18,7 +18,11 @@ def add_arguments(parser) -> None:
     """All of them."""
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument(
-        "--scales", type=_scale, nargs="+", metavar="S", help="average these sizes (default: 1)"
+        "--scales",
+        type=options.number(float, 0.1, 4, "a factor from 0.1 to 4"),
+        nargs="+",
+        metavar="S",
+        help="average these sizes (default: 1)",
     )
     parser.add_argument(
         "--window",
@@ -29,7 +33,7 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--overlap",
-        type=_overlap,
+        type=options.number(float, 0, 0.95, "a share from 0 to 0.95"),
         metavar="SHARE",
         help="share of a window that the next one covers again (default: a third)",
     )
@@ -65,11 +69,3 @@ def record(chosen: Inference) -> dict:
     """The same for programs."""
     about = dataclasses.asdict(chosen)
     return {**about, "scales": list(chosen.scales), "window": list(chosen.window) if chosen.window else None}
-
-
-def _scale(text: str) -> float:
-    return options.number(text, float, 0.1, 4, "a factor from 0.1 to 4")
-
-
-def _overlap(text: str) -> float:
-    return options.number(text, float, 0, 0.95, "a share from 0 to 0.95")

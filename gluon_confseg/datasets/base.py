@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 
 from gluon_confseg.datasets import pictures, png
 from gluon_confseg.datasets.faults import Fault
+from gluon_confseg.datasets.gluoncv_view import GluonCVView
 from gluon_confseg.datasets.pairing import Pairing, listed
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import UNKNOWN, LabelSpace
@@ -141,10 +144,8 @@ class SegmentationDataset:
             )
         return mask
 
-    def for_gluoncv(self, transform: Callable | None = None):
+    def for_gluoncv(self, transform: Callable | None = None) -> GluonCVView:
         """The same items as GluonCV's own data sets give them, for its scripts and metrics: see `GluonCVView`."""
-        from gluon_confseg.datasets.gluoncv_view import GluonCVView
-
         return GluonCVView(self, transform)
 
     def check(self, thorough: bool = False, progress: Callable[[int], None] | None = None) -> None:
@@ -180,3 +181,19 @@ class SegmentationDataset:
         if values[values != 255].max(initial=0) <= 33:
             return "raw_ids", "is this a raw Cityscapes label?"
         return "value", "correct the label, or use the file that holds class indices."
+
+
+def in_threads(function: Callable, count: int, threads: int) -> Iterator:
+    """function(0), function(1) ... in order, while threads work on the next few: Ctrl-C is answered at once."""
+    pool, pending = ThreadPoolExecutor(threads, thread_name_prefix="items"), deque()
+    try:
+        for number in range(count):
+            pending.append(pool.submit(function, number))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+        pool.shutdown(wait=True)

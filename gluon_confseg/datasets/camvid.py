@@ -25,16 +25,10 @@ class CamVid(SegmentationDataset):
     ONE_SIZE = True
 
     def __init__(self, root, split: str = "train", *, strict: bool = True):
-        root = existing_root(root, "CAMVID_ROOT", _WANTED)
+        root = existing_root(root, _WANTED)
         check_choice("CamVid", "split", split, self.SPLITS)
         images, labels = _files(root, split, split), _files(root, split, f"{split}annot")
-        pairing = pair(
-            root,
-            images,
-            labels,
-            lambda key: root / split / f"{key}.png",
-            lambda key: root / f"{split}annot" / f"{key}.png",
-        )
+        pairing = pair(root, images, labels, (root / split, ".png"), (root / f"{split}annot", ".png"))
         super().__init__(root, split, CAMVID, pairing, strict=strict)
 
     @classmethod

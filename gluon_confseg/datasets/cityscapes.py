@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -60,7 +59,7 @@ class Cityscapes(SegmentationDataset):
         check_choice("Cityscapes", "annotation", annotation, ("auto", *ANNOTATIONS))
         if annotation == "auto":
             annotation = "coarse" if split == "train_extra" else "fine"
-        root = existing_root(root, "CITYSCAPES_ROOT", f"leftImg8bit/ and {ANNOTATIONS[annotation]}/")
+        root = existing_root(root, f"leftImg8bit/ and {ANNOTATIONS[annotation]}/")
         check_choice("Cityscapes", "split", split, self.SPLITS)
         check_choice("Cityscapes", "label_kind", label_kind, ("auto", *LABEL_KINDS))
         check_choice("Cityscapes", "images", images, ("auto", *IMAGES))
@@ -68,11 +67,10 @@ class Cityscapes(SegmentationDataset):
             raise DatasetError(
                 "Cityscapes has no fine labels for train_extra; open it with annotation='coarse', or open train."
             )
-        self.annotation, self.images = annotation, _image_folder(root, split, images)
-        layout = _Layout(root, split, self.images, ANNOTATIONS[annotation])
-        found, labels = layout.find_images(), {kind: layout.find_labels(kind) for kind in LABEL_KINDS}
-        self.label_kind = _best_kind(found, labels) if label_kind == "auto" else label_kind
-        pairing = layout.pair(found, labels[self.label_kind], self.label_kind)
+        if images == "auto":
+            images = next((folder for folder in IMAGES if (root / folder / split).is_dir()), IMAGES[0])
+        self.annotation, self.images = annotation, images
+        self.label_kind, pairing = _pairing(root, split, images, ANNOTATIONS[annotation], label_kind)
         self.drawn = (root / DRAWN_MARK).exists()
         super().__init__(root, split, CITYSCAPES, pairing, self.label_kind == "labelIds", strict)
 
@@ -129,60 +127,33 @@ def look_like_train_ids(values: np.ndarray) -> bool:
     return classes.size > 0 and int(classes.max()) < CITYSCAPES.num_classes
 
 
-class _Layout(NamedTuple):
-    """Where the files of a split are. images: leftImg8bit or its blurred sibling; labels: gtFine or gtCoarse."""
-
-    root: Path
-    split: str
-    images: str
-    labels: str
-
-    def find_images(self) -> dict[str, Path]:
-        folder = self.root / self.images / self.split
-        images = files_by_name(folder, f"_{self.images}.png", nested=True)
-        if not folder.is_dir():
-            raise self.other(f"there is no folder {self.images}/{self.split}")
-        if not images:
-            raise self.other(f"{self.images}/{self.split} holds no images of it")
-        return images
-
-    def find_labels(self, kind: str) -> dict[str, Path]:
-        return files_by_name(self.root / self.labels / self.split, self.suffix(kind), nested=True)
-
-    def pair(self, images: dict[str, Path], labels: dict[str, Path], kind: str) -> Pairing:
-        if not labels and self.split == "test":
-            return unlabelled(images)
-        if not (self.root / self.labels / self.split).is_dir():
-            raise self.other(f"there is no folder {self.labels}/{self.split}")
-        if not labels:
-            raise self.other(f"{self.labels}/{self.split} holds no labels of it")
-        return pair(
-            self.root,
-            images,
-            labels,
-            lambda key: self.root / self.images / self.split / f"{key}_{self.images}.png",
-            lambda key: self.root / self.labels / self.split / (key + self.suffix(kind)),
+def _pairing(root: Path, split: str, images: str, labels: str, kind: str) -> tuple[str, Pairing]:
+    """The kind of labels ("auto" is decided here), and what pairs. images: leftImg8bit, ...; labels: gtFine, ..."""
+    image_folder, label_folder = root / images / split, root / labels / split
+    image_suffix, suffixes = f"_{images}.png", {kind: f"_{labels}_{kind}.png" for kind in LABEL_KINDS}
+    found = files_by_name(image_folder, image_suffix, nested=True)
+    of_kind = {kind: files_by_name(label_folder, suffix, nested=True) for kind, suffix in suffixes.items()}
+    if kind == "auto":
+        complete = [each for each in LABEL_KINDS if found.keys() <= of_kind[each].keys()]
+        present = [each for each in LABEL_KINDS if of_kind[each]]
+        kind = [*complete, *present, *LABEL_KINDS][0]
+    unlabelled_test = split == "test" and not of_kind[kind]
+    reason = None
+    if not image_folder.is_dir():
+        reason = f"there is no folder {images}/{split}"
+    elif not found:
+        reason = f"{images}/{split} holds no images of it"
+    elif not label_folder.is_dir() and not unlabelled_test:
+        reason = f"there is no folder {labels}/{split}"
+    elif not of_kind[kind] and not unlabelled_test:
+        reason = f"{labels}/{split} holds no labels of it"
+    if reason:
+        raise DatasetError(
+            f"{root}: is not the Cityscapes layout, {reason} (looked for {images}/{split}/CITY/*{image_suffix} and "
+            f"{labels}/{split}/CITY/*{suffixes['labelIds']} or *{suffixes['labelTrainIds']}); give the "
+            f"folder that holds {images}/ and {labels}/.{nearby(root, images)}"
         )
-
-    def suffix(self, kind: str) -> str:
-        return f"_{self.labels}_{kind}.png"
-
-    def other(self, reason: str) -> DatasetError:
-        images, labels = f"{self.images}/{self.split}/CITY/*", f"{self.labels}/{self.split}/CITY/*"
-        return DatasetError(
-            f"{self.root}: is not the Cityscapes layout, {reason} (looked for {images}_{self.images}.png and "
-            f"{labels}{self.suffix('labelIds')} or *{self.suffix('labelTrainIds')}); give the "
-            f"folder that holds {self.images}/ and {self.labels}/.{nearby(self.root, self.images)}"
-        )
-
-
-def _image_folder(root: Path, split: str, wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    return next((folder for folder in IMAGES if (root / folder / split).is_dir()), IMAGES[0])
-
-
-def _best_kind(images: dict[str, Path], labels: dict[str, dict[str, Path]]) -> str:
-    complete = [kind for kind in LABEL_KINDS if images.keys() <= labels[kind].keys()]
-    present = [kind for kind in LABEL_KINDS if labels[kind]]
-    return (complete + present + list(LABEL_KINDS))[0]
+    if unlabelled_test:
+        return kind, unlabelled(found)
+    ends = (image_folder, image_suffix), (label_folder, suffixes[kind])
+    return kind, pair(root, found, of_kind[kind], *ends)

@@ -11,7 +11,7 @@ import numpy as np
 from gluon_confseg.datasets import class_list, png
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.datasets.faults import Fault
-from gluon_confseg.datasets.pairing import Pairing, existing_root, pair, unlabelled
+from gluon_confseg.datasets.pairing import existing_root, pair, unlabelled
 from gluon_confseg.datasets.pictures import FORMATS
 from gluon_confseg.errors import DatasetError
 
@@ -46,7 +46,7 @@ class Custom(SegmentationDataset):
         self, root=None, split: str = "train", *, images=None, labels=None, classes=None, strict: bool = True
     ):
         if root is not None or None in (images, labels, classes):
-            root = existing_root(root, "CUSTOM_ROOT", _WANTED)
+            root = existing_root(root, _WANTED)
         given = images is not None
         images = _folder(root, images, "images", split, given)
         labels = _folder(root, labels, "labels", split, given)
@@ -54,7 +54,17 @@ class Custom(SegmentationDataset):
         listed = class_list.read(_class_file(root, classes), base.absolute().name or "own data")
         self._packed = np.array(sorted(listed.colors), np.int32)
         self._ids = np.array([listed.colors[color] for color in self._packed.tolist()], np.uint8)
-        super().__init__(base, split, listed.space, _pairs(base, split, images, labels), strict=strict)
+        found, masks = _files(images, FORMATS), _files(labels, (".png",))
+        if not found:
+            raise DatasetError(
+                f"{images}: holds no images ({', '.join(FORMATS)}); put the images of {split} there."
+            )
+        if masks or split != "test":
+            below = base.absolute() if images.is_absolute() else base
+            pairing = pair(below, found, masks, (images, ".png"), (labels, ".png"))
+        else:
+            pairing = unlabelled(found)
+        super().__init__(base, split, listed.space, pairing, strict=strict)
 
     @classmethod
     def splits_in(cls, root: Path) -> list[str]:
@@ -76,9 +86,8 @@ class Custom(SegmentationDataset):
         return super().peek_label(index)
 
     def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
-        return super().train_ids(index, values) if values.ndim == 2 else self._by_color(index, values)
-
-    def _by_color(self, index: int, values: np.ndarray) -> np.ndarray:
+        if values.ndim == 2:
+            return super().train_ids(index, values)
         wanted = class_list.packed(*np.moveaxis(values.astype(np.int32), 2, 0))
         nearest = np.minimum(np.searchsorted(self._packed, wanted), len(self._packed) - 1)
         known = self._packed[nearest] == wanted
@@ -133,24 +142,6 @@ def _class_file(root: Path | None, given) -> Path:
         what = f"{len(found)} lists of classes" if found else "no list of classes"
         raise DatasetError(f"{root}: holds {what}; put one of {', '.join(class_list.FILES)} there.")
     return found[0]
-
-
-def _pairs(root: Path, split: str, images: Path, labels: Path) -> Pairing:
-    found = _files(images, FORMATS)
-    masks = _files(labels, (".png",))
-    if not found:
-        raise DatasetError(
-            f"{images}: holds no images ({', '.join(FORMATS)}); put the images of {split} there."
-        )
-    if not masks and split == "test":
-        return unlabelled(found)
-    return pair(
-        root.absolute() if images.is_absolute() else root,
-        found,
-        masks,
-        lambda key: images / f"{key}.png",
-        lambda key: labels / f"{key}.png",
-    )
 
 
 def _files(folder: Path, suffixes) -> dict[str, Path]:

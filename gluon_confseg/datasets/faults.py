@@ -33,8 +33,3 @@ class Fault(DatasetError):
 
     def __reduce__(self):
         return Fault, (self.kind, str(self))  # worker processes hand errors on by pickling them
-
-
-def kind_of(error: DatasetError) -> str:
-    """The kind of any DatasetError that reading an item raised."""
-    return getattr(error, "kind", "unreadable")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from gluon_confseg.errors import DatasetError, did_you_mean
-
-_NAMED = 5
 
 
 class Pair(NamedTuple):
@@ -39,25 +37,22 @@ def files_by_name(folder: Path, suffix: str, nested: bool = False) -> dict[str, 
 
 
 def pair(
-    root: Path,
-    images: dict[str, Path],
-    labels: dict[str, Path],
-    image_path: Callable[[str], Path],
-    label_path: Callable[[str], Path],
+    root: Path, images: dict[str, Path], labels: dict[str, Path], image_at: tuple, label_at: tuple
 ) -> Pairing:
     """Pairs in the order of their keys, and all images without label and labels without image.
 
-    images, labels              {key: path}, as `files_by_name` gives them
-    image_path, label_path      where the partner of a key is expected, for the message
+    images, labels        {key: path}, as `files_by_name` gives them
+    image_at, label_at    (folder, suffix) of where the partner of a key is expected, for the message
     """
-    alone = [
-        _alone(root, "image", images[key], "label", label_path(key))
-        for key in sorted(images.keys() - labels.keys())
-    ]
-    alone += [
-        _alone(root, "label", labels[key], "image", image_path(key))
-        for key in sorted(labels.keys() - images.keys())
-    ]
+    alone = []
+    sides = ("image", images, image_at), ("label", labels, label_at)
+    for (kind, found, _), (other, partners, (folder, suffix)) in (sides, sides[::-1]):
+        for key in sorted(found.keys() - partners.keys()):
+            path, partner = (
+                path.relative_to(root) if root in path.parents else path
+                for path in (found[key], folder / f"{key}{suffix}")
+            )
+            alone.append(f"{kind} {path} has no {other} {partner}")
     both = sorted(images.keys() & labels.keys())
     return Pairing([Pair(Path(key).name, images[key], labels[key]) for key in both], alone)
 
@@ -69,21 +64,12 @@ def unlabelled(images: dict[str, Path]) -> Pairing:
 
 def listed(faults: Sequence[str]) -> str:
     """The first five faults, and how many more there are, in one sentence without its full stop."""
-    named = "; ".join(fault.rstrip(".") for fault in faults[:_NAMED])
-    more = len(faults) - _NAMED
-    return f"{named}; and {more} more" if more > 0 else named
+    named = "; ".join(fault.rstrip(".") for fault in faults[:5])
+    return named + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
 
 
-def _alone(root: Path, kind: str, path: Path, partner_kind: str, partner: Path) -> str:
-    return f"{kind} {_below(root, path)} has no {partner_kind} {_below(root, partner)}"
-
-
-def _below(root: Path, path: Path) -> Path:
-    return path.relative_to(root) if root in path.parents else path
-
-
-def existing_root(root, variable: str, wanted: str) -> Path:
-    """`root` as a Path; DatasetError where it is no folder. variable: what sets it; wanted: what it must hold."""
+def existing_root(root, wanted: str) -> Path:
+    """`root` as a Path; DatasetError where it is no folder. wanted: what it must hold."""
     if root is None or not str(root):
         raise DatasetError(f"No data folder was given; give the folder that holds {wanted}.")
     root = Path(root).expanduser()

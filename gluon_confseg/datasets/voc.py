@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg.datasets import mat, sbd
+from gluon_confseg.datasets import mat
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.datasets.pairing import Pair, Pairing, check_choice, existing_root
@@ -24,6 +24,7 @@ LISTS = {"VOC train": 1464, "VOC val": 1449, "SBD train": 8498, "SBD val": 2857}
 _PLACES = (".", "VOC2012", "VOCdevkit/VOC2012", "VOCtrainval_11-May-2012/VOCdevkit/VOC2012")
 _NAME = re.compile(r"[\w-]+\Z")
 _WANTED = "VOCdevkit/VOC2012/ or VOC2012/"
+_RELEASE = Path("benchmark_RELEASE") / "dataset"
 
 
 class VOC(SegmentationDataset):
@@ -55,13 +56,10 @@ class VOC(SegmentationDataset):
         *,
         strict: bool = True,
     ):
-        root = existing_root(root, "VOC_ROOT", _WANTED)
+        root = existing_root(root, _WANTED)
         check_choice("PASCAL VOC", "split", split, self.SPLITS)
         home = _home(root)
-        if split == TRAIN_AUG:
-            pairing = _augmented(home, _sbd(root, home, sbd_root), complete)
-        else:
-            pairing = _own(home, split)
+        pairing = _augmented(root, home, sbd_root, complete) if split == TRAIN_AUG else _own(home, split)
         super().__init__(root, split, SPACE, pairing, strict=strict)
 
     @classmethod
@@ -104,20 +102,24 @@ def _list_file(home: Path, split: str) -> Path:
     return home / "ImageSets" / "Segmentation" / f"{split}.txt"
 
 
-def _find_sbd(root: Path, home: Path, given=None) -> sbd.SBD | None:
-    if given is not None:
-        return sbd.find(root, given)
-    return sbd.find(home) or sbd.find(root)
+def _find_sbd(root: Path, home: Path, given=None) -> Path | None:
+    """SBD's folder of img/NAME.jpg, cls/NAME.mat, train.txt and val.txt: at `given`, or inside or beside the others.
 
-
-def _sbd(root: Path, home: Path, given) -> sbd.SBD:
-    found = _find_sbd(root, home, given)
-    if found is None:
-        raise DatasetError(
-            f"{root}: split train_aug needs SBD, and there is no benchmark_RELEASE/dataset/ in or beside it; unpack "
-            f"SBD's benchmark.tgz there, give sbd_root, or use split train."
-        )
-    return found
+    None where it is not; DatasetError where `given` holds none.
+    """
+    places = [
+        place for inner in (home.resolve(), root.resolve()) for place in (inner, *list(inner.parents)[:2])
+    ]
+    for place in places if given is None else [Path(given).expanduser()]:
+        for folder in (place / _RELEASE, place / "dataset", place):
+            if (folder / "cls").is_dir() and (folder / "train.txt").is_file():
+                return folder
+    if given is None:
+        return None
+    raise DatasetError(
+        f"{given}: is not SBD (looked for {_RELEASE}/cls/ and train.txt there); unpack benchmark.tgz and give the "
+        f"folder that holds benchmark_RELEASE/."
+    )
 
 
 def _read_list(path: Path, alone: list[str]) -> list[str]:
@@ -145,38 +147,33 @@ def _read_list(path: Path, alone: list[str]) -> list[str]:
 
 def _own(home: Path, split: str) -> Pairing:
     alone: list[str] = []
-    names = _read_list(_list_file(home, split), alone)
+    candidates = [_own_pair(home, name) for name in _read_list(_list_file(home, split), alone)]
     labels = _files(home / "SegmentationClass")
-    if split == "test" and not any(f"{name}.png" in labels for name in names):
-        candidates = [Pair(name, home / "JPEGImages" / f"{name}.jpg", None) for name in names]
-    else:
-        candidates = [_own_pair(home, name) for name in names]
+    if split == "test" and not any(each.label.name in labels for each in candidates):
+        candidates = [each._replace(label=None) for each in candidates]
     return _existing(candidates, alone)
 
 
-def _augmented(home: Path, other: sbd.SBD, complete: bool | None) -> Pairing:
-    alone: list[str] = []
-    lists = {
-        f"{whose} {split}": _read_list(file, alone)
-        for whose, split, file in (
-            *(("VOC", split, _list_file(home, split)) for split in ("train", "val")),
-            *(("SBD", split, other.list_file(split)) for split in ("train", "val")),
+def _augmented(root: Path, home: Path, sbd_root, complete: bool | None) -> Pairing:
+    sbd = _find_sbd(root, home, sbd_root)
+    if sbd is None:
+        raise DatasetError(
+            f"{root}: split train_aug needs SBD, and there is no benchmark_RELEASE/dataset/ in or beside it; unpack "
+            f"SBD's benchmark.tgz there, give sbd_root, or use split train."
         )
-    }
+    alone: list[str] = []
+    files = (_list_file(home, "train"), _list_file(home, "val"), sbd / "train.txt", sbd / "val.txt")
+    lists = {name: _read_list(file, alone) for name, file in zip(LISTS, files)}
     own = set(lists["VOC train"])
     names = sorted({*own, *lists["SBD train"], *lists["SBD val"]} - set(lists["VOC val"]))
     _check_count(home, lists, len(names), complete)
-    images = _files(home / "JPEGImages")
-    candidates = [
-        _own_pair(home, name)
-        if name in own
-        else Pair(
-            name,
-            home / "JPEGImages" / f"{name}.jpg" if f"{name}.jpg" in images else other.image(name),
-            other.label(name),
-        )
-        for name in names
-    ]
+    images, candidates = _files(home / "JPEGImages"), []
+    for name in names:
+        pair = _own_pair(home, name)
+        if name not in own:
+            image = pair.image if pair.image.name in images else sbd / "img" / pair.image.name
+            pair = Pair(name, image, sbd / "cls" / f"{name}.mat")
+        candidates.append(pair)
     return _existing(candidates, alone)
 
 

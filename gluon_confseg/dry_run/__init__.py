@@ -17,7 +17,6 @@ import mxnet as mx
 from gluon_confseg import runtime, train
 from gluon_confseg.errors import RunError
 from gluon_confseg.progress import say
-from gluon_confseg.run_folder import read_json
 
 from .data import can_draw, first_images
 from .estimate import record, text
@@ -58,7 +57,7 @@ def run(recipe, root=None, out=None, cells=None, images: int = 1, *, list_weight
             lines = str(error).strip().splitlines() or [type(error).__name__]
             why = lines[-1 if isinstance(error, mx.MXNetError) else 0].strip()  # MXNet says it last
             raise RunError(f"{recipe.name}, {folder.doing}: {why}") from error
-        left_out = read_json(folder.path / "results.json")["left_out"]
+        left_out = folder.records["results.json"]["left_out"]
         return record(recipe, chosen, data, folder, left_out, device, load, time.monotonic() - began)
 
 

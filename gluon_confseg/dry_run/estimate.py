@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import textwrap
 
@@ -12,6 +13,11 @@ from gluon_confseg.build import steps_per_epoch
 from gluon_confseg.report.grid import Grid
 
 GIB = 2**30
+# settings of a phase that don't change how long its steps take
+APART = set(
+    "name start path depth draws matrix weights pretrained epochs learning_rate warm_up schedule power momentum "
+    "weight_decay biases penalty scheme".split()
+)
 
 
 def record(recipe, cells, data, folder, left_out: list, device, load: float, seconds: float) -> dict:
@@ -25,7 +31,13 @@ def record(recipe, cells, data, folder, left_out: list, device, load: float, sec
     load      the machine's load average when it began
     """
     phases = [
-        _phase(recipe.phase(name), figures, data.counts["train"]) for name, figures in folder.phases.items()
+        _phase(
+            recipe.phase(name),
+            figures,
+            _fastest_step(folder.recipe, name, folder.phases),
+            data.counts["train"],
+        )
+        for name, figures in folder.phases.items()
     ]
     matrices = [_matrix(recipe, name, found, data) for name, found in folder.matrices_of.items()]
     evaluations = [_evaluation(recipe, key, found, data) for key, found in folder.evaluations.items()]
@@ -56,12 +68,23 @@ def record(recipe, cells, data, folder, left_out: list, device, load: float, sec
     }
 
 
-def _phase(phase, found, train_images: int) -> dict:
+def _fastest_step(recipe, name: str, measured: dict) -> float:
+    """Seconds of the fastest step of all phases that train like this one: the first also set things up.
+
+    What else a machine does can make single steps many times as long.
+    """
+
+    def alike(phase) -> dict:
+        return {key: value for key, value in dataclasses.asdict(phase).items() if key not in APART}
+
+    wanted = alike(recipe.phase(name))
+    same = [found for other, found in measured.items() if alike(recipe.phase(other)) == wanted]
+    return min((value for found in same for value in found.seconds), default=0.0)
+
+
+def _phase(phase, found, fastest: float, train_images: int) -> dict:
     """A phase's figures, and those of a full batch: every further image takes as long and as much as the first."""
     steps = phase.epochs * steps_per_epoch(phase, train_images)
-    per_image = (
-        found.seconds[-1] / found.images if found.seconds else 0.0
-    )  # the first step also sets things up
     features = max(0, found.steps_peak - found.base - found.momentum) / found.images
     batch = found.base + found.momentum + features * phase.batch_size if found.seconds else found.peak
     from_matrix = found.groups and phase.groups.split()[0] in ("discover", "random", "whole", "one")
@@ -90,7 +113,7 @@ def _phase(phase, found, train_images: int) -> dict:
         "checkpoint": found.checkpoint,
         "best": found.best,
         "progress": found.progress,
-        "hours": steps * per_image * phase.batch_size / 3600,
+        "hours": steps * fastest / found.images * phase.batch_size / 3600,
     }
 
 
@@ -178,31 +201,33 @@ def _head(found: dict) -> list:
     weights = sorted({phase["weights"] for phase in found["phases"] if phase["weights"]})
     start = f"the values of {', '.join(weights)}" if weights else "random values (no ImageNet weights)"
     crops = sorted({tuple(phase["crop"]) for phase in found["phases"] if phase["epochs"]})
-    crops = " or ".join(_by(crop[::-1]) for crop in crops) or "nothing: no phase has epochs"
     images = max(phase["images_per_step"] for phase in found["phases"])
+    images = (
+        f"{images} {'image' if images == 1 else 'images'} of {' or '.join(_by(crop[::-1]) for crop in crops)}"
+    )
+    steps = f"two steps of each phase, of {images}; and " if crops else ""
     where = f"{machine['device']}, {machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
     return [
         f"Dry run of {found['recipe']}, profile {found['profile']}, on {origin} {_by(data['size'])}, from {start}: "
         f"{found['seconds']:.0f} s.",
-        f"Measured on {where}: two "
-        f"steps of each phase, of {images} {'image' if images == 1 else 'images'} of {crops}; and one whole image for "
-        "each network and way of testing, where networks that differ in their values alone count as one.",
-        "Extrapolated from that: time (from the second step, by images), and memory of a full batch (network, "
-        "gradients and momentum once, all else by images). Both are upper bounds: what a step does once counts for "
-        "every image.",
+        f"Measured on {where}: {steps}one whole image for each network and way of testing, where networks that differ "
+        "in their values alone count as one.",
+        "Extrapolated from that: time (from the fastest step of phases that train alike, by images), and memory of a "
+        "full batch (network, gradients and momentum once, all else by images). Both are upper bounds: what a step "
+        "does once counts for every image.",
     ]
 
 
 def _phases(found: dict) -> Grid:
-    head = ["phase", "trains", "loss", "s, step 1", "s, step 2", "GiB here"]
-    head += ["batch", "GiB, full batch", "checkpoint, GiB", "epochs", "steps", "time"]
+    head = ["phase", "trains", "loss", "s, step 1", "s, step 2", "memory here"]
+    head += ["batch", "memory, full batch", "checkpoint", "epochs", "steps", "time"]
     return Grid(head, [_phase_row(phase) for phase in found["phases"]], words=3)
 
 
 def _phase_row(phase: dict) -> list:
     seconds = [_seconds(value) for value in phase["seconds_per_step"]] or ["-", "-"]
-    row = [phase["name"], phase["trains"], phase["loss"], *seconds, _gib(phase["memory"]["peak"])]
-    row += [str(phase["batch_size"]), _gib(phase["memory_of_batch"]), _gib(phase["checkpoint"])]
+    row = [phase["name"], phase["trains"], phase["loss"], *seconds, _size(phase["memory"]["peak"])]
+    row += [str(phase["batch_size"]), _size(phase["memory_of_batch"]), _size(phase["checkpoint"])]
     return [*row, str(phase["epochs"]), f"{phase['steps']:,}", _time(phase["hours"])]
 
 
@@ -229,8 +254,8 @@ def _sums(found: dict) -> list:
     return [
         f"All of it on this machine: {_time(hours['all'])}{days}: training {_time(hours['training'])}, training "
         f"matrices {_time(hours['matrices'])}, validation and test {_time(hours['evaluation'])}. Cells share phases.",
-        f"Memory: {_gib(whole['memory_here'])} GiB at most here; {_gib(whole['memory_of_batch'])} GiB with full "
-        f"batches. This machine has {_gib(found['machine']['memory'])} GiB.",
+        f"Memory: {_size(whole['memory_here'])} at most here; {_size(whole['memory_of_batch'])} with full batches. "
+        f"This machine has {_size(found['machine']['memory'])}.",
         f"Disk: the run folder ends with {_size(whole['run_folder'])} and has {_size(whole['run_folder_at_most'])} "
         f"at most; {images} images take {_size(whole['data'])}"
         + (", if files were like those drawn." if data["drawn"] else "."),
@@ -263,7 +288,8 @@ def _notes(found: dict) -> list:
     machine = found["machine"]
     if machine["load"] > machine["threads"] / 2:
         notes.append(
-            f"The machine was busy with other work (load average {machine['load']}), so all times are too long."
+            f"The machine was busy with other work (load average {machine['load']}), so times "
+            "are too long, perhaps several times."
         )
     if not found["peak_restarts"]:
         notes.append("This system does not reset a process's peak, so each peak is the highest so far.")
@@ -281,10 +307,6 @@ def _by(size) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _gib(count: int) -> str:
-    return f"{count / GIB:.2f}"
-
-
 def _size(count: int) -> str:
     return f"{count / GIB:.2f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
 
@@ -295,7 +317,7 @@ def _seconds(value: float) -> str:
 
 def _time(hours: float) -> str:
     if hours < 1 / 60:
-        return f"{3600 * hours:.0f} s"
+        return f"{3600 * hours:.0f} s" if hours == 0 or hours >= 1 / 3600 else "< 1 s"
     if hours < 1:
         return f"{60 * hours:.0f} min"
     return f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"

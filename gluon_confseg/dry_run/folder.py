@@ -62,6 +62,7 @@ class DryFolder(RunFolder):
     phases       name -> PhaseFigures
     matrices_of  phase -> ImageFigures of its training matrix
     evaluations  (phase, tta) -> ImageFigures; networks that differ in their values alone share those of the first
+    records      name of a file -> what a finished run would say in it; on the disk it would be taken for results
     doing        what is being done, for errors
     Evaluations are returned with every pixel right: what random values confuse says nothing, and no panels are drawn.
     """
@@ -69,7 +70,8 @@ class DryFolder(RunFolder):
     def __init__(self, path, recipe, cells, data):
         super().__init__(path, {**recipe.config(), "dry_run": True}, save_every=math.inf)
         self.recipe, self.cells, self.data = recipe, cells, data
-        self.phases, self.matrices_of, self.evaluations, self.doing = {}, {}, {}, "start"
+        self.phases, self.matrices_of, self.evaluations = {}, {}, {}
+        self.records, self.doing = {}, "start"
         self._sizes = {dataset.split: dataset[0][1].shape for dataset in data}
         self._seen = {}  # figures by what the network is made of
         self.peak_restarts = memory.restart()
@@ -155,14 +157,14 @@ class DryFolder(RunFolder):
         return found
 
     def save_matrices(self, counts: dict) -> None:
-        """As there; a training matrix was measured on one image."""
+        """As there, of training matrices, which were measured on one image; those of cells are none."""
         measured = [name for name in self.phases if self.matrix_name(name) in counts]
         if measured:
             figures = self._image(self.data.train, ("subnet0",))
             if self.recipe.evaluation.is_plain:
                 figures = self._noted((self._shape(measured[0]), "single", ("subnet0",)), figures)
             self.matrices_of[measured[0]] = figures
-        super().save_matrices(counts)
+            super().save_matrices(counts)
 
     def training_matrix(self, phase: str) -> np.ndarray:
         """(K, K) counts that are made up: see `neighbours`."""
@@ -182,6 +184,10 @@ class DryFolder(RunFolder):
         """One image was evaluated."""
         figures = self._image(self.data.val, tuple(counts))
         self.evaluations[phase, tta] = self._noted(self._key(phase, tta), figures)
+
+    def write(self, name: str, value) -> None:
+        """Keep what a finished run says from the disk."""
+        self.records[name] = value
 
     def _image(self, dataset, rules: tuple) -> ImageFigures:
         return ImageFigures(*self._lap(), self._sizes[dataset.split], rules)

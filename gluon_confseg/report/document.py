@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from gluon_confseg.groups import overlap
 from gluon_confseg.report import tables
@@ -11,31 +10,27 @@ from gluon_confseg.report.folder import Run
 from gluon_confseg.report.grid import Grid
 
 
-@dataclasses.dataclass(frozen=True)
-class Heading:
+class Heading(NamedTuple):
     """The title of a section."""
 
     text: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A paragraph; `strong` where it must not be overlooked."""
 
     text: str
     strong: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A file of pictures/ and what it shows, in words, for those who don't see it."""
 
     name: str
     caption: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Fold:
+class Fold(NamedTuple):
     """Blocks that a reader opens when wanted."""
 
     title: str
@@ -44,7 +39,7 @@ class Fold:
 
 def build(run: Run) -> list:
     """The blocks of a run's report; the line with the data and the title come before them."""
-    sections = [_result, _costs, _groups, _matrices, _classes, _panels, _training, _settings]
+    sections = [_result, _costs, _groups, _matrices, _classes, _panels_and_training, _settings]
     return [block for section in sections for block in section(run)]
 
 
@@ -53,14 +48,12 @@ def _result(run: Run) -> list:
     blocks = [Text(tables.summary(results), strong=True), tables.cells(results)]
     if results.get("quality_note"):
         blocks.append(Text(results["quality_note"]))
-    note = "mIoU is the mean over the classes in truth or prediction; one that is only predicted counts 0."
-    return [*blocks, Text(note), *_other_rules(results)]
-
-
-def _other_rules(results: dict) -> list:
-    if not results.get("other_rules"):
-        return []
-    return [Text("The same networks, their subnets fused by each rule:"), tables.rules(results)]
+    blocks.append(
+        Text("mIoU is the mean over the classes in truth or prediction; one that is only predicted counts 0.")
+    )
+    if results.get("other_rules"):
+        blocks += [Text("The same networks, their subnets fused by each rule:"), tables.rules(results)]
+    return blocks
 
 
 def _costs(run: Run) -> list:
@@ -77,38 +70,24 @@ def _costs(run: Run) -> list:
 
 
 def _groups(run: Run) -> list:
-    results, counts = run.results, run.counts[run.cells[0]["key"]]
+    first = run.cells[0]
+    source = "training images" if run.train is not None else f"validation images, {tables.cell_name(first)}"
     blocks = [
         Heading("Confusing groups"),
-        Text(f"Groups of the subnets: {results['groups']['source']}."),
-        tables.groups(run.classes, run.groups, counts),
-        Picture("groups.png", f"Which classes are taken for each other: {_matrix_of_groups(run)}"),
+        Text(f"Groups of the subnets: {run.results['groups']['source']}."),
+        tables.groups(run.classes, run.groups, run.counts[first["key"]]),
+        Picture("groups.png", f"Which classes are taken for each other: {source}"),
     ]
-    return [*blocks, *_discovered(run)]
-
-
-def _matrix_of_groups(run: Run) -> str:
-    return (
-        "training images" if run.train is not None else f"validation images, {tables.cell_name(run.cells[0])}"
-    )
-
-
-def _discovered(run: Run) -> list:
     found = [group["classes"] for group in run.found.get("discovered", run.found["groups"])]
-    if [sorted(group) for group in found] == [sorted(group) for group in run.groups]:
-        return []
-    rows = [
-        [str(index), _names(run, group), tables.percent(overlap(group, run.groups))]
-        for index, group in enumerate(found, 1)
-    ]
-    return [
-        Text("Groups in this run's own confusion matrix, and how far each agrees with one that was used:"),
-        Grid(["discovered", "class names", "overlap (intersection over union), %"], rows, words=2),
-    ]
-
-
-def _names(run: Run, group: Sequence) -> str:
-    return ", ".join(run.classes[klass] for klass in group)
+    if [sorted(group) for group in found] != [sorted(group) for group in run.groups]:
+        rows = []
+        for index, group in enumerate(found, 1):
+            names = ", ".join(run.classes[klass] for klass in group)
+            rows.append([str(index), names, tables.percent(overlap(group, run.groups))])
+        head = ["discovered", "class names", "overlap (intersection over union), %"]
+        note = "Groups in this run's own confusion matrix, and how far each agrees with one that was used:"
+        blocks += [Text(note), Grid(head, rows, words=2)]
+    return blocks
 
 
 def _matrices(run: Run) -> list:
@@ -118,52 +97,42 @@ def _matrices(run: Run) -> list:
         blocks += [_matrix(last), _difference(last, first)]
     others = [block for cell in run.cells[1:-1] for block in (_matrix(cell), _difference(cell, first))]
     if run.train is not None:
-        others.append(
-            Picture(
-                "confusion_train.png",
-                "Confusion matrix on the training images, which groups and weights come from",
-            )
-        )
+        caption = "Confusion matrix on the training images, which groups and weights come from"
+        others.append(Picture("confusion_train.png", caption))
     return [*blocks, Fold("The other matrices", tuple(others))] if others else blocks
 
 
 def _matrix(cell: dict) -> Picture:
-    return Picture(
-        f"confusion_{cell['key']}.png", f"Confusion matrix of {tables.cell_name(cell)}, validation images"
-    )
+    caption = f"Confusion matrix of {tables.cell_name(cell)}, validation images"
+    return Picture(f"confusion_{cell['key']}.png", caption)
 
 
 def _difference(cell: dict, first: dict) -> Picture:
-    return Picture(
-        f"difference_{cell['key']}.png",
-        f"What changed from {tables.cell_name(first)} to {tables.cell_name(cell)}",
-    )
+    caption = f"What changed from {tables.cell_name(first)} to {tables.cell_name(cell)}"
+    return Picture(f"difference_{cell['key']}.png", caption)
 
 
 def _classes(run: Run) -> list:
-    blocks = [
-        Heading("Classes"),
-        Picture("class_iou.png", "IoU of each class in every cell, and gains over the first cell"),
-    ]
-    return [*blocks, tables.classes(run.results, run.groups)]
+    caption = "IoU of each class in every cell, and gains over the first cell"
+    return [Heading("Classes"), Picture("class_iou.png", caption), tables.classes(run.results, run.groups)]
 
 
-def _panels(run: Run) -> list:
-    if not run.panels:
-        return [Heading("Predictions"), Text("This run folder holds no panels.")]
-    worse = sum(bool(panel.get("worse")) for panel in run.panels)
-    note = (
-        "These crops are not typical: they are where the last cell differs most from the first inside the "
-        f"groups, {len(run.panels) - worse} for the better, {worse} for the worse."
-    )
-    caption = "Crops of validation images: image, truth, and every cell"
-    return [Heading("Predictions"), Text(note), Picture("panels.png", caption)]
-
-
-def _training(run: Run) -> list:
-    if not run.epochs:
-        return [Heading("Training"), Text("This run folder holds no log.jsonl.")]
-    return [Heading("Training"), Picture("training.png", "Loss of every epoch, phase by phase")]
+def _panels_and_training(run: Run) -> list:
+    blocks = [Heading("Predictions")]
+    if run.panels:
+        worse = sum(bool(panel.get("worse")) for panel in run.panels)
+        note = (
+            "These crops are not typical: they are where the last cell differs most from the first inside the "
+            f"groups, {len(run.panels) - worse} for the better, {worse} for the worse."
+        )
+        caption = "Crops of validation images: image, truth, and every cell"
+        blocks += [Text(note), Picture("panels.png", caption)]
+    else:
+        blocks.append(Text("This run folder holds no panels."))
+    blocks.append(Heading("Training"))
+    if run.epochs:
+        return [*blocks, Picture("training.png", "Loss of every epoch, phase by phase")]
+    return [*blocks, Text("This run folder holds no log.jsonl.")]
 
 
 def _settings(run: Run) -> list:
@@ -178,19 +147,16 @@ def _settings(run: Run) -> list:
     ]
     rows.append(["", "seed", _shown(results.get("seed"))])
     rows += [["time", name.replace("_", " "), _shown(value)] for name, value in run.timing.items()]
-    blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3), *_phases(results)]
+    blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3)]
+    phases = (results.get("training") or {}).get("phases")
+    if phases:
+        head = list(dict.fromkeys(name for phase in phases for name in phase))
+        rows = [[_shown(phase.get(name)) for name in head] for phase in phases]
+        blocks.append(Text("Phases of training:"))
+        blocks.append(Grid([name.replace("_", " ") for name in head], rows, words=4))
     if results.get("not_run"):
         blocks += [Heading("What was not run"), *map(Text, results["not_run"])]
     return blocks
-
-
-def _phases(results: dict) -> list:
-    phases = (results.get("training") or {}).get("phases")
-    if not phases:
-        return []
-    head = list(dict.fromkeys(name for phase in phases for name in phase))
-    rows = [[_shown(phase.get(name)) for name in head] for phase in phases]
-    return [Text("Phases of training:"), Grid([name.replace("_", " ") for name in head], rows, words=4)]
 
 
 def _shown(value) -> str:

@@ -99,20 +99,15 @@ def _results(path: Path) -> dict:
 def _matrices(path: Path, results: dict) -> dict:
     matrices = read_matrices(path)
     size = len(results["classes"])
-    for name in [cell["key"] for cell in results["cells"]]:
-        if name not in matrices:
-            raise RunError(f"{path}: the matrix of cell {name} is missing; delete it and {AGAIN}")
+    for cell in results["cells"]:
+        if cell["key"] not in matrices:
+            raise RunError(f"{path}: the matrix of cell {cell['key']} is missing; delete it and {AGAIN}")
     for name, counts in matrices.items():
         if counts.shape != (size, size) or counts.dtype.kind not in "iu" or counts.min(initial=0) < 0:
             raise RunError(
                 f"{path}: matrix {name} is {counts.dtype} of shape {counts.shape}, expected counts of shape "
                 f"{(size, size)}; {AGAIN}"
             )
-    _check_same_run(path, results, matrices)
-    return matrices
-
-
-def _check_same_run(path: Path, results: dict, matrices: dict) -> None:
     for cell in results["cells"]:
         computed = metrics.mean_iou(matrices[cell["key"]], cell.get("misses", 0))
         if abs(computed - cell["mean_iou"]) > 1e-6:
@@ -120,6 +115,7 @@ def _check_same_run(path: Path, results: dict, matrices: dict) -> None:
                 f"{path}: the matrix of cell {cell['key']} gives an mIoU of {100 * computed:.2f}, results.json "
                 f"says {100 * cell['mean_iou']:.2f}: the two are of different runs; {AGAIN}"
             )
+    return matrices
 
 
 def _panels(folder: Path, results: dict) -> list:

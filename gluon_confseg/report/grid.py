@@ -18,19 +18,18 @@ class Grid:
     def markdown(self) -> str:
         """As a Markdown table; class names are escaped."""
         rule = ["---" if column < self.words else "---:" for column in range(len(self.head))]
-        lines = [
-            [escaped(cell) for cell in self.head],
-            rule,
-            *([escaped(cell) for cell in row] for row in self.rows),
-        ]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        head, *body = ([escaped(cell) for cell in row] for row in [self.head, *self.rows])
+        return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *body])
 
     def text(self, widest: int = 36) -> str:
         """As aligned plain text; cells of words are wrapped at `widest` characters."""
         lines = [line for row in [self.head, *self.rows] for line in _wrapped(row, self.words, widest)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.head))]
         aligned = [
-            "  ".join(self._aligned(cell, column, widths) for column, cell in enumerate(line)).rstrip()
+            "  ".join(
+                cell.ljust(width) if column < self.words else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(line, widths))
+            ).rstrip()
             for line in lines
         ]
         below = len(_wrapped(self.head, self.words, widest))
@@ -47,9 +46,6 @@ class Grid:
             "n" if column >= self.words else "" if len(cell) > 24 else "s" for column, cell in enumerate(row)
         ]
         return "".join(f'<{tag} class="{kind}">{html.escape(cell)}</{tag}>' for kind, cell in zip(kinds, row))
-
-    def _aligned(self, cell: str, column: int, widths: list) -> str:
-        return cell.ljust(widths[column]) if column < self.words else cell.rjust(widths[column])
 
 
 def escaped(cell: str) -> str:

@@ -6,7 +6,7 @@ import base64
 from html import escape
 from pathlib import Path
 
-from gluon_confseg.report.document import Fold, Heading, Picture, Text
+from gluon_confseg.report.document import Fold, Heading, Text
 from gluon_confseg.report.grid import Grid
 
 _STYLE = """
@@ -60,11 +60,7 @@ def _block(block, pictures: Path) -> str:
     if isinstance(block, Fold):
         inside = "\n".join(_block(part, pictures) for part in block.blocks)
         return f"<details><summary>{escape(block.title)}</summary>\n{inside}\n</details>"
-    return _figure(block, pictures)
-
-
-def _figure(picture: Picture, pictures: Path) -> str:
-    png = base64.b64encode((pictures / picture.name).read_bytes()).decode("ascii")
-    caption = escape(picture.caption)
+    png = base64.b64encode((pictures / block.name).read_bytes()).decode("ascii")
+    caption = escape(block.caption)
     image = f'<img alt="{caption}" src="data:image/png;base64,{png}">'
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

@@ -86,29 +86,25 @@ def cells(results: dict) -> Grid:
         ["pixel accuracy, %", *(percent(cell.get("pixel_accuracy")) for cell in columns)],
         ["mean recall, %", *(percent(cell.get("mean_recall")) for cell in columns)],
     ]
-    theirs = [_fraction(cell.get("paper_mean_iou")) for cell in columns]
+    theirs = [cell.get("paper_mean_iou") for cell in columns]
     if any(value is not None for value in theirs):
+        theirs = [None if value is None else value / 100 for value in theirs]
         rows.append([f"mIoU, %: {paper_label(results)}", *map(percent, theirs)])
         if (results.get("paper") or {}).get("encoder") != SEVERAL:
             rows.append([f"gain, points: {paper_label(results)}", *_gains(theirs)])
-    grid = Grid(["subnets", *(str(cell["subnets"]) for cell in columns)], rows)
-    return grid if len(columns) <= WIDEST else _turned(grid)
-
-
-def _turned(grid: Grid) -> Grid:
-    """Rows as columns."""
-    head, *rows = (list(line) for line in zip(grid.head, *grid.rows))
+    head = ["subnets", *(str(cell["subnets"]) for cell in columns)]
+    if len(columns) <= WIDEST:
+        return Grid(head, rows)
+    head, *rows = map(list, zip(head, *rows))
     return Grid(head, rows, words=2)
 
 
-def _fraction(paper_percent) -> object:
-    return None if paper_percent is None else paper_percent / 100
-
-
 def _gains(values: Sequence) -> list:
-    first = values[0]
-    later = ["-" if None in (value, first) else percent(value - first, sign=True) for value in values[1:]]
-    return ["", *later]
+    return ["", *(_gain(value, values[0]) for value in values[1:])]
+
+
+def _gain(value, first) -> str:
+    return "-" if None in (value, first) else percent(value - first, sign=True)
 
 
 def classes(results: dict, groups: Sequence = ()) -> Grid:
@@ -117,16 +113,12 @@ def classes(results: dict, groups: Sequence = ()) -> Grid:
     rows = []
     for klass, name in enumerate(results["classes"]):
         values = [cell["iou"][klass] for cell in columns]
-        gain = "-" if None in (values[0], values[-1]) else percent(values[-1] - values[0], sign=True)
-        rows.append([name, _group_of(klass, groups), *map(percent, values), gain])
+        group = ", ".join(str(index) for index, group in enumerate(groups, 1) if klass in group)
+        rows.append([name, group, *map(percent, values), _gain(values[-1], values[0])])
     means = [cell["mean_iou"] for cell in columns]
     rows.append(["mean", "", *map(percent, means), percent(means[-1] - means[0], sign=True)])
     head = ["class, IoU in %", "group", *map(cell_name, columns), "last \u2212 first"]
     return Grid(head, rows, words=2)
-
-
-def _group_of(klass: int, groups: Sequence) -> str:
-    return ", ".join(str(index) for index, group in enumerate(groups, 1) if klass in group)
 
 
 def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = None) -> Grid:
@@ -138,32 +130,25 @@ def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = Non
     for index, group in enumerate(used, 1):
         space = SubnetSpace(group, len(names))
         listed = ", ".join([f"others{index}"] * space.has_others + [names[klass] for klass in group])
-        rows.append([f"subnet {index}", str(space.channels), listed, *_inside(counts, group)])
-    head = [
-        "subnet",
-        "nClass",
-        "class names",
-        "confusion inside, % of rows, summed",
-        "mIoU if none were left, points",
-    ]
+        row = [f"subnet {index}", str(space.channels), listed]
+        if counts is not None:
+            perfect = metrics.mean_iou(costs.without_confusion_inside(counts, group))
+            row.append(percent(inside(metrics.normalize(counts), group)))
+            row.append(percent(perfect - metrics.mean_iou(counts), sign=True))
+        rows.append(row)
+    head = ["subnet", "nClass", "class names"]
     if counts is None:
-        return Grid(head[:3], [row[:3] for row in rows], words=3)
+        return Grid(head, [row[:3] for row in rows], words=3)
+    head += ["confusion inside, % of rows, summed", "mIoU if none were left, points"]
     return Grid(head, rows, words=3)
-
-
-def _inside(counts, group: Sequence) -> list:
-    if counts is None:
-        return ["", ""]
-    confusion = inside(metrics.normalize(counts), group)
-    gain = metrics.mean_iou(costs.without_confusion_inside(counts, group)) - metrics.mean_iou(counts)
-    return [percent(confusion), percent(gain, sign=True)]
 
 
 def wrong_pixels(results: dict, counts: dict, used: Sequence) -> Grid:
     """Where the wrong pixels of each cell are: inside the groups, where subnets can help, or across them."""
-    rows = []
-    for cell in results["cells"]:
-        rows.append([cell_name(cell), *map(percent, costs.wrong_pixels(counts[cell["key"]], used))])
+    rows = [
+        [cell_name(cell), *map(percent, costs.wrong_pixels(counts[cell["key"]], used))]
+        for cell in results["cells"]
+    ]
     return Grid(["% of all labelled pixels", "wrong", "inside a group", "across groups"], rows)
 
 
@@ -173,14 +158,11 @@ def rules(results: dict) -> Grid:
     first = results["cells"][0]["mean_iou"]
     rows = []
     for row in results["other_rules"]:
-        gain = percent(row["mean_iou"] - first, sign=True)
         shares = [percent(row[name]) for name in ("mean_iou", "pixel_accuracy", "mean_recall")]
-        rows.append(
-            [cell_name(named[row["cell"]]), row["rule"].replace("_", " "), shares[0], gain, *shares[1:]]
-        )
-    return Grid(
-        ["cell", "rule", "mIoU, %", "gain, points", "pixel accuracy, %", "mean recall, %"], rows, words=2
-    )
+        shares.insert(1, percent(row["mean_iou"] - first, sign=True))
+        rows.append([cell_name(named[row["cell"]]), row["rule"].replace("_", " "), *shares])
+    head = ["cell", "rule", "mIoU, %", "gain, points", "pixel accuracy, %", "mean recall, %"]
+    return Grid(head, rows, words=2)
 
 
 def pairs(results: dict, counts: dict, used: Sequence = (), most: int = 12) -> Grid:
@@ -201,12 +183,7 @@ def pairs(results: dict, counts: dict, used: Sequence = (), most: int = 12) -> G
         numbers = [f"{first[i, j]:,}", percent(cost[i, j]), percent(shares[0][i, j])]
         changes = [percent(share[i, j] - shares[0][i, j], sign=True) for share in shares[1:]]
         rows.append([names[i], names[j], group, *numbers, *changes])
-    head = [
-        "truth",
-        "taken for",
-        "group",
-        "pixels",
-        "costs, mIoU points",
-        f"% of the truth: {cell_name(columns[0])}",
-    ]
-    return Grid([*head, *(f"change: {cell_name(cell)}" for cell in columns[1:])], rows, words=3)
+    head = ["truth", "taken for", "group", "pixels", "costs, mIoU points"]
+    head += [f"% of the truth: {cell_name(columns[0])}"]
+    head += [f"change: {cell_name(cell)}" for cell in columns[1:]]
+    return Grid(head, rows, words=3)

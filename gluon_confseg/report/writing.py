@@ -36,41 +36,33 @@ def draw(run: Run) -> None:
     if run.panels:
         rows = [_panel(run, panel) for panel in run.panels]
         pictures.panels(folder / "panels.png", rows, names, run.classes, run.results["colors"])
-    _draw_matrices(run, folder)
-    shown = run.train if run.train is not None else run.counts[run.cells[0]["key"]]
-    pictures.groups(folder / "groups.png", metrics.normalize(shown), run.classes, run.groups)
+    shares = [metrics.normalize(run.counts[cell["key"]]) for cell in run.cells]
+    for cell, name, of_cell in zip(run.cells, names, shares):
+        path = folder / f"confusion_{cell['key']}.png"
+        pictures.confusion_matrix(path, of_cell, run.classes, run.groups, name)
+        if cell is not run.cells[0]:
+            path, title = folder / f"difference_{cell['key']}.png", f"{name}, against {names[0]}"
+            pictures.difference(path, shares[0], of_cell, run.classes, run.groups, title)
+    shown = shares[0]
+    if run.train is not None:
+        path, shown = folder / "confusion_train.png", metrics.normalize(run.train)
+        pictures.confusion_matrix(path, shown, run.classes, run.groups, "Training images")
+    pictures.groups(folder / "groups.png", shown, run.classes, run.groups)
     iou = [cell["iou"] for cell in run.cells]
     pictures.class_iou(folder / "class_iou.png", iou, names, run.classes, run.groups)
     if run.epochs:
         pictures.curves(folder / "training.png", run.epochs)
 
 
-def _draw_matrices(run: Run, folder: Path) -> None:
-    first = run.cells[0]
-    baseline = metrics.normalize(run.counts[first["key"]])
-    for cell in run.cells:
-        name, shares = tables.cell_name(cell), metrics.normalize(run.counts[cell["key"]])
-        path = folder / f"confusion_{cell['key']}.png"
-        pictures.confusion_matrix(path, shares, run.classes, run.groups, name)
-        if cell is not first:
-            title = f"{name}, against {tables.cell_name(first)}"
-            path = folder / f"difference_{cell['key']}.png"
-            pictures.difference(path, baseline, shares, run.classes, run.groups, title)
-    if run.train is not None:
-        shares = metrics.normalize(run.train)
-        pictures.confusion_matrix(
-            folder / "confusion_train.png", shares, run.classes, run.groups, "Training images"
-        )
-
-
 def _panel(run: Run, panel: dict) -> dict:
     folder = run.folder / "panels" / panel["name"]
     image = _picture(folder / "image.png", cv2.IMREAD_COLOR)
-    truth = _picture(folder / "truth.png", cv2.IMREAD_GRAYSCALE, image.shape[:2])
-    answers = [
-        _picture(folder / f"{cell['key']}.png", cv2.IMREAD_GRAYSCALE, image.shape[:2]) for cell in run.cells
+    ids = [
+        _picture(folder / f"{name}.png", cv2.IMREAD_GRAYSCALE, image.shape[:2])
+        for name in ("truth", *(cell["key"] for cell in run.cells))
     ]
-    return {**panel, "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB), "truth": truth, "predictions": answers}
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return {**panel, "image": rgb, "truth": ids[0], "predictions": ids[1:]}
 
 
 def _picture(path: Path, mode: int, size: tuple = ()) -> np.ndarray:

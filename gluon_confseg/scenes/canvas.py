@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Iterable, Sequence
+from typing import Iterable, Sequence, Tuple
 
 import cv2
 import numpy as np
 
+Point = Tuple[float, float]
 NEAR = 1.5  # metres; nothing is drawn nearer than this
 FAR_PIXEL = 20000
 
@@ -29,7 +30,7 @@ class Camera:
     horizon: float  # row of the horizon
     eye: float  # metres above the ground
 
-    def project(self, x: float, y: float, z: float) -> tuple[float, float]:
+    def project(self, x: float, y: float, z: float) -> Point:
         """Column and row of a point; points nearer than NEAR are taken to lie at NEAR."""
         scale = self.focal / max(z, NEAR)
         return self.center + x * scale, self.horizon + (self.eye - y) * scale
@@ -76,17 +77,13 @@ class Canvas:
         self.image = np.zeros((camera.height, camera.width, 3), np.uint8)
         self.labels = np.zeros((camera.height, camera.width), np.uint8)
 
-    def polygon(self, points: Iterable[tuple[float, float]], color: Sequence[int], label: int | None) -> None:
-        """Fill a convex polygon given in pixels; label None leaves the labels as they are."""
+    def polygon(self, points: Iterable[Point], color: Sequence[int] | None, label: int | None) -> None:
+        """Fill a convex polygon given in pixels; None leaves the image or the labels as they are."""
         corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
-        cv2.fillConvexPoly(self.image, corners, color)
+        if color is not None:
+            cv2.fillConvexPoly(self.image, corners, color)
         if label is not None:
             cv2.fillConvexPoly(self.labels, corners, label)
-
-    def mark(self, points: Iterable[tuple[float, float]], label: int) -> None:
-        """Fill a convex polygon of the labels alone: the image shows what is behind."""
-        corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
-        cv2.fillConvexPoly(self.labels, corners, label)
 
     def disc(self, u: float, v: float, radius: float, color: Sequence[int], label: int | None) -> None:
         """Fill a circle given in pixels, at least one pixel."""
@@ -97,38 +94,25 @@ class Canvas:
         if label is not None:
             cv2.circle(self.labels, place, size, label, -1)
 
-    def line(
-        self,
-        start: tuple[float, float],
-        end: tuple[float, float],
-        width: float,
-        color: Sequence[int],
-        label: int | None,
-    ) -> None:
+    def line(self, start: Point, end: Point, width: float, color: Sequence[int], label: int | None) -> None:
         """A line of that many pixels, at least one, with round ends where it is wide."""
         # cv2.line rounds thick lines in floating point, not alike on every machine: they are polygons here
+        (u1, v1), (u2, v2) = start, end
         if width < 1.5:
-            a, b = (pixel(start[0]), pixel(start[1])), (pixel(end[0]), pixel(end[1]))
+            a, b = (pixel(u1), pixel(v1)), (pixel(u2), pixel(v2))
             cv2.line(self.image, a, b, color, 1)
             if label is not None:
                 cv2.line(self.labels, a, b, label, 1)
             return
-        right, down = end[0] - start[0], end[1] - start[1]
+        right, down, half = u2 - u1, v2 - v1, (width - 1) / 2
         length = math.sqrt(right * right + down * down)
-        half = (width - 1) / 2
         u, v = (-down * half / length, right * half / length) if length > 0 else (half, 0.0)
-        corners = (
-            (start[0] + u, start[1] + v),
-            (end[0] + u, end[1] + v),
-            (end[0] - u, end[1] - v),
-            (start[0] - u, start[1] - v),
-        )
-        self.polygon(corners, color, label)
+        self.polygon([(u1 + u, v1 + v), (u2 + u, v2 + v), (u2 - u, v2 - v), (u1 - u, v1 - v)], color, label)
         if width >= 4:
-            self.disc(start[0], start[1], half, color, label)
-            self.disc(end[0], end[1], half, color, label)
+            self.disc(u1, v1, half, color, label)
+            self.disc(u2, v2, half, color, label)
 
-    def darken(self, points: Iterable[tuple[float, float]], factor: int) -> None:
+    def darken(self, points: Iterable[Point], factor: int) -> None:
         """Multiply the image inside a convex polygon by factor / 256; the labels stay."""
         corners = np.array([[pixel(u), pixel(v)] for u, v in points], np.int32)
         left, top = np.maximum(corners.min(axis=0), 0)

@@ -6,6 +6,7 @@ Only `SeedSequence` and `random_raw` are used, whose streams NumPy guarantees; t
 
 from __future__ import annotations
 
+import math
 from typing import Sequence, Tuple, TypeVar
 
 import numpy as np
@@ -54,15 +55,10 @@ class Dice:
     def vary(self, color: Sequence[int], amount: int) -> Color:
         """The color, lighter or darker by up to `amount`, each channel a little on its own."""
         common, own = self.whole(-amount, amount), max(1, amount // 3)
-        red, green, blue = color
-        red, green = red + common + self.whole(-own, own), green + common + self.whole(-own, own)
-        blue += common + self.whole(-own, own)
-        return min(255, max(0, red)), min(255, max(0, green)), min(255, max(0, blue))
+        return tuple(min(255, max(0, channel + common + self.whole(-own, own))) for channel in color)
 
     def noise(self, *shape: int) -> np.ndarray:
         """uint8 array of that shape, each value as likely."""
-        count = 1
-        for length in shape:
-            count *= length
+        count = math.prod(shape)
         words = np.atleast_1d(self._bits.random_raw((count + 7) // 8)).astype("<u8")
         return words.view(np.uint8)[:count].reshape(shape)

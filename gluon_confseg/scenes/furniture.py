@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Sequence
-
 from . import ids
 from .canvas import Canvas
 from .dice import Dice
-from .figures import Figure
-from .solids import CIRCLE
+from .shapes import CIRCLE, Figure, rectangle
 
 STEEL = ((118, 122, 124), (96, 100, 100), (82, 86, 86), (140, 142, 142))
 WHITE, RED, BLUE = (238, 238, 234), (196, 28, 34), (32, 78, 172)
@@ -65,17 +62,11 @@ def draw_traffic_light(canvas: Canvas, dice: Dice, x: float, z: float, reach: fl
 
 def signal(figure: Figure, dice: Dice, a: float, y: float, state: int, size: float) -> None:
     """Three lamps in a dark housing, one of them on; bottom at y."""
-    wide, tall = 0.19 * size, 1.0 * size
+    wide, tall, edge = 0.19 * size, 1.0 * size, 0.09 * size
     if dice.chance(0.8):
-        edge = 0.09 * size
-        rim = (
-            (a - wide - edge, y - edge),
-            (a + wide + edge, y - edge),
-            (a + wide + edge, y + tall + edge),
-            (a - wide - edge, y + tall + edge),
-        )
+        rim = rectangle(a - wide - edge, a + wide + edge, y - edge, y + tall + edge)
         figure.shape(rim, (226, 226, 222), ids.TRAFFIC_LIGHT)
-    housing = ((a - wide, y), (a + wide, y), (a + wide, y + tall), (a - wide, y + tall))
+    housing = rectangle(a - wide, a + wide, y, y + tall)
     figure.shape(housing, dice.pick(((26, 28, 28), (30, 44, 36), (44, 46, 46))), ids.TRAFFIC_LIGHT)
     for lamp in range(3):
         color = LAMPS_ON[lamp] if lamp == state else LAMPS_OFF[lamp]
@@ -84,56 +75,30 @@ def signal(figure: Figure, dice: Dice, a: float, y: float, state: int, size: flo
 
 
 def draw_sign(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
-    """One or two traffic signs on a pole."""
+    """One or two traffic signs on a pole: a place sign, or one of SIGN_COLORS, around the pole's upper end."""
     height = dice.real(2.3, 3.1)
     figure = post(canvas, dice, x, z, height, 0.12)
-    plate(figure, dice, height, dice.real(0.36, 0.52))
+    radius, kind = dice.real(0.36, 0.52), dice.weighted(SIGNS)
+    if kind == "place":  # a wide board with two lines of writing
+        half, low = radius * dice.real(1.6, 2.6), height - radius
+        board = rectangle(-half, half, low, low + radius * 1.5)
+        figure.shape(board, dice.pick((YELLOW, BLUE, WHITE)), ids.TRAFFIC_SIGN)
+        for line in (low + radius * 0.4, low + radius * 0.9):
+            figure.limb((-half * 0.7, line), (half * 0.5, line), 0.08, BLACK, ids.TRAFFIC_SIGN)
+    else:
+        outside, inside, inner = SIGN_COLORS[kind]
+        outline = [(radius * a, height + radius * b) for a, b in OUTLINES.get(kind, CIRCLE)]
+        figure.shape(outline, outside, ids.TRAFFIC_SIGN)
+        middle = sum(point[1] for point in outline) / len(outline)
+        face = [(a * inner, middle + (y - middle) * inner) for a, y in outline]
+        figure.shape(face, inside, ids.TRAFFIC_SIGN)
+        if kind in ("stop", "ban"):
+            bar, half = WHITE if kind == "stop" else BLACK, radius * 0.42
+            figure.limb((-half, height), (half, height), radius * 0.32, bar, ids.TRAFFIC_SIGN)
     if dice.chance(0.3):
-        low = height - 0.85
-        board(figure, 0.0, low - 0.16, 0.3, 0.3, dice.pick(((236, 236, 232), (34, 74, 164), (236, 236, 232))))
-
-
-def plate(figure: Figure, dice: Dice, y: float, radius: float) -> None:
-    """A warning, a ban, an order, a priority, a parking, a stop or a place sign around height y."""
-    kind = dice.weighted(SIGNS)
-    if kind == "place":
-        place_board(figure, dice, y - radius, radius)
-        return
-    outside, inside, inner = SIGN_COLORS[kind]
-    ringed(
-        figure, [(radius * a, y + radius * b) for a, b in OUTLINES.get(kind, CIRCLE)], inner, outside, inside
-    )
-    if kind in ("stop", "ban"):
-        bar = WHITE if kind == "stop" else BLACK
-        figure.limb((-radius * 0.42, y), (radius * 0.42, y), radius * 0.32, bar, ids.TRAFFIC_SIGN)
-
-
-def place_board(figure: Figure, dice: Dice, y: float, radius: float) -> None:
-    """A wide board with two lines of writing, its bottom at y."""
-    half = radius * dice.real(1.6, 2.6)
-    board(figure, 0.0, y, half, radius * 1.5, dice.pick((YELLOW, BLUE, WHITE)))
-    for line in (y + radius * 0.4, y + radius * 0.9):
-        figure.limb((-half * 0.7, line), (half * 0.5, line), 0.08, BLACK, ids.TRAFFIC_SIGN)
-
-
-def ringed(
-    figure: Figure,
-    outline: Sequence[tuple[float, float]],
-    inner: float,
-    outside: Sequence[int],
-    inside: Sequence[int],
-) -> None:
-    """A plate and a smaller one of the same shape on it."""
-    figure.shape(outline, outside, ids.TRAFFIC_SIGN)
-    middle = sum(point[1] for point in outline) / len(outline)
-    figure.shape([(a * inner, middle + (y - middle) * inner) for a, y in outline], inside, ids.TRAFFIC_SIGN)
-
-
-def board(figure: Figure, a: float, y: float, half: float, tall: float, color: Sequence[int]) -> None:
-    """A rectangular sign with its bottom at y."""
-    figure.shape(
-        ((a - half, y), (a + half, y), (a + half, y + tall), (a - half, y + tall)), color, ids.TRAFFIC_SIGN
-    )
+        low = height - 0.85 - 0.16
+        color = dice.pick(((236, 236, 232), (34, 74, 164), (236, 236, 232)))
+        figure.shape(rectangle(-0.3, 0.3, low, low + 0.3), color, ids.TRAFFIC_SIGN)
 
 
 def draw_bin(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
@@ -142,8 +107,5 @@ def draw_bin(canvas: Canvas, dice: Dice, x: float, z: float) -> None:
     half, tall = dice.real(0.25, 0.7), dice.real(0.8, 1.5)
     figure.shadow(half)
     color = dice.vary(dice.pick(STEEL + ((60, 84, 60), (150, 110, 40))), 16)
-    figure.shape(((-half, 0), (half, 0), (half, tall), (-half, tall)), color)
-    figure.shape(
-        ((-half, tall), (half, tall), (half, tall * 0.88), (-half, tall * 0.88)),
-        tuple(c * 3 // 4 for c in color),
-    )
+    figure.shape(rectangle(-half, half, 0, tall), color)
+    figure.shape(rectangle(-half, half, tall, tall * 0.88), tuple(c * 3 // 4 for c in color))

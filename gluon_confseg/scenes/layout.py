@@ -7,14 +7,14 @@ from typing import Tuple
 
 from . import ids
 from .canvas import Camera, Light
-from .dice import Dice
-from .ground import ASPHALT, GRASS, SLABS
+from .dice import Color, Dice
+from .materials import ASPHALT, GRASS, SLABS
 
 LANE = 3.2  # metres
 VERGES = {"urban": 0.08, "suburb": 0.25, "park": 0.4, "works": 0.2}  # chances
 PARKED = {"urban": 0.6, "suburb": 0.5, "park": 0.3, "works": 0.3}
 SETBACKS = {"urban": (0, 0), "suburb": (2, 7), "park": (8, 16), "works": (1.5, 9)}  # metres
-Zone = Tuple[float, Tuple[int, int, int], int]
+Zone = Tuple[float, Color, int]
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,15 @@ def choose_camera(dice: Dice, width: int, height: int) -> Camera:
 def choose_light(dice: Dice) -> Light:
     """Sunny, overcast, hazy or late."""
     weather = dice.weighted({"sunny": 4, "overcast": 4, "hazy": 0.8, "late": 0.8})
-    sky = {
-        "sunny": ((196, 216, 240), (180, 206, 240)),
-        "overcast": ((214, 216, 218), (196, 200, 206)),
-        "hazy": ((222, 222, 218), (212, 212, 208)),
-        "late": ((232, 206, 176), (196, 186, 186)),
+    skies, haze, lit, shade = {
+        "sunny": (((196, 216, 240), (180, 206, 240)), 420.0, 272, 172),
+        "overcast": (((214, 216, 218), (196, 200, 206)), 300.0, 226, 226),
+        "hazy": (((222, 222, 218), (212, 212, 208)), 140.0, 226, 212),
+        "late": (((232, 206, 176), (196, 186, 186)), 260.0, 240, 160),
     }[weather]
-    lit, shade = {"sunny": (272, 172), "overcast": (226, 226), "hazy": (226, 212), "late": (240, 160)}[
-        weather
-    ]
-    haze = {"sunny": 420.0, "overcast": 300.0, "hazy": 140.0, "late": 260.0}[weather]
     sun = dice.pick((-1, 1)) if weather in ("sunny", "late") else 0
-    return Light(
-        sun, dice.vary(dice.pick(sky), 10), haze * dice.real(0.8, 1.3), lit + dice.whole(-8, 8), shade
-    )
+    sky = dice.vary(dice.pick(skies), 10)
+    return Light(sun, sky, haze * dice.real(0.8, 1.3), lit + dice.whole(-8, 8), shade)
 
 
 def choose_street(dice: Dice, tram: bool) -> Street:
@@ -103,7 +98,11 @@ def choose_street(dice: Dice, tram: bool) -> Street:
         slant=dice.real(0.15, 1.1),
     )
     street.kerbs = [-left.kerb, right.kerb] + (list(street.median) if wide else [])
-    add_crossing(dice, street)
+    if dice.chance(0.55):  # a side street
+        near = dice.real(12, 26)
+        street.crossings.append((near, near + dice.real(6, 11)))
+        if dice.chance(0.5):
+            street.zebras.append((near - 4.2, near - 1.2))
     add_zones(dice, street)
     add_road(dice, street, tram)
     return street
@@ -118,16 +117,6 @@ def choose_side(dice: Dice, sign: int, kind: str, edge: float) -> Side:
     verge = kerb + (dice.real(1.2, 3.0) if dice.chance(VERGES[kind]) else 0.0)
     walk = verge + dice.real(1.8, 4.2 if kind == "urban" else 3.0)
     return Side(sign, kind, kerb, verge, walk, walk + dice.real(*SETBACKS[kind]), parked)
-
-
-def add_crossing(dice: Dice, street: Street) -> None:
-    """A side street, with zebra crossings, in half of the scenes."""
-    if not dice.chance(0.55):
-        return
-    near = dice.real(12, 26)
-    street.crossings.append((near, near + dice.real(6, 11)))
-    if dice.chance(0.5):
-        street.zebras.append((near - 4.2, near - 1.2))
 
 
 def add_zones(dice: Dice, street: Street) -> None:
@@ -150,9 +139,7 @@ def add_zones(dice: Dice, street: Street) -> None:
     ]
 
 
-def yard(
-    dice: Dice, side: Side, grass: tuple[int, int, int], slabs: tuple[int, int, int]
-) -> tuple[tuple[int, int, int], int]:
+def yard(dice: Dice, side: Side, grass: Color, slabs: Color) -> tuple[Color, int]:
     """What the ground behind the sidewalk is."""
     if side.kind in ("suburb", "park") or dice.chance(0.3):
         return dice.vary(grass, 8), ids.TERRAIN

@@ -41,6 +41,9 @@ FLEET = (
     (196, 110, 40),
 )
 GLASS = (54, 66, 76)
+ASPHALT = ((92, 94, 98), (104, 104, 106), (82, 84, 90), (110, 110, 110))
+SLABS = ((176, 166, 154), (164, 148, 138), (186, 176, 158), (168, 144, 128))
+GRASS = ((122, 150, 66), (138, 148, 76), (112, 140, 64), (150, 146, 90))
 ROOF = ((126, 74, 58), (98, 84, 78), (84, 86, 92), (142, 96, 74))
 
 
@@ -53,14 +56,24 @@ def surface(
     """
     height, width = size
     tint = speckle(dice, height, width, 10)
-    if kind == "brick":
-        tint += courses(dice, height, width, density, scale)
+    if kind == "brick":  # each brick with its own tint, lighter mortar where the pixels suffice
+        tall, wide = max(1, int(0.11 * scale * density)), max(2, int(0.3 * scale * density))
+        rows, columns = np.arange(height)[:, None] // tall, np.arange(width)[None, :]
+        bricks = (columns + (rows % 2) * (wide // 2)) // wide
+        tints = (dice.noise(64, 64).astype(np.int16) % 49) - 28
+        courses = tints[rows % 64, bricks % 64]
+        if tall >= 3:
+            courses[np.arange(height) % tall == 0] = 22
+        tint += courses
     elif kind == "planks":
         board = max(2, int(0.16 * scale * density))
         boards = (dice.noise(width // board + 2).astype(np.int16) % 33 - 16).repeat(board)[:width]
         tint += boards[None, :]
-    elif kind == "concrete":
-        tint += panels(height, width, density, scale)
+    elif kind == "concrete":  # dark joints between panels
+        joints = np.zeros((height, width), np.int16)
+        joints[:, :: max(3, int(2.4 * scale * density))] = -26
+        joints[:: max(3, int(1.3 * scale * density))] = -18
+        tint += joints
     tint += stains(dice, height, width)
     return np.clip(np.asarray(color, np.int16) + tint[:, :, None], 0, 255).astype(np.uint8)
 
@@ -75,26 +88,6 @@ def stains(dice: Dice, height: int, width: int) -> np.ndarray:
     coarse = dice.noise(height // 24 + 2, width // 24 + 2)
     broad = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
     return (broad.astype(np.int16) - 128) * 3 >> 5
-
-
-def courses(dice: Dice, height: int, width: int, density: float, scale: float) -> np.ndarray:
-    """int16 (h, w): bricks in courses, each with its own tint, lighter mortar where the pixels suffice."""
-    tall, wide = max(1, int(0.11 * scale * density)), max(2, int(0.3 * scale * density))
-    rows, columns = np.arange(height) // tall, np.arange(width)
-    bricks = (columns[None, :] + (rows[:, None] % 2) * (wide // 2)) // wide
-    tints = (dice.noise(64, 64).astype(np.int16) % 49) - 28
-    tint = tints[rows[:, None] % 64, bricks % 64]
-    if tall >= 3:
-        tint[np.arange(height) % tall == 0] = 22
-    return tint
-
-
-def panels(height: int, width: int, density: float, scale: float) -> np.ndarray:
-    """int16 (h, w): dark joints between concrete panels."""
-    tint = np.zeros((height, width), np.int16)
-    tint[:, :: max(3, int(2.4 * scale * density))] = -26
-    tint[:: max(3, int(1.3 * scale * density))] = -18
-    return tint
 
 
 def fence(

@@ -10,8 +10,6 @@ import numpy as np
 from . import ids
 from .canvas import NEAR, Canvas
 
-LEVELS = np.arange(256)
-
 
 @dataclass(frozen=True)
 class Skin:
@@ -24,10 +22,10 @@ class Skin:
     base: float = 0.0  # metres above the ground
 
 
-def seen_part(canvas: Canvas, x: float, z1: float, z2: float) -> tuple[float, float]:
-    """From where to where a plane along the street is within the picture; empty (z1 >= z2) if nowhere."""
+def seen_from(canvas: Canvas, x: float, z: float) -> float:
+    """From where on a plane along the street that begins at z is within the picture."""
     room = canvas.camera.width - canvas.camera.center if x > 0 else canvas.camera.center
-    return max(z1, NEAR, canvas.camera.focal * abs(x) / max(room, 1.0) - 0.5), z2
+    return max(z, NEAR, canvas.camera.focal * abs(x) / max(room, 1.0) - 0.5)
 
 
 def density_for(canvas: Canvas, z: float) -> float:
@@ -66,11 +64,13 @@ def facing_us(canvas: Canvas, x1: float, x2: float, z: float, skin: Skin) -> Non
 
 def paint(canvas: Canvas, left: int, depth: np.ndarray, across: np.ndarray, skin: Skin, side: int) -> None:
     """Fill columns from `left` on, of these depths and texture columns, where the plane is seen."""
+    camera, light, right = canvas.camera, canvas.light, left + depth.size
     near, far, tall = float(depth.min()), float(depth.max()), skin.texture.shape[0]
-    first, last = rows_seen(canvas, near, far, skin.base, skin.base + tall / skin.density)
+    below, above = camera.eye - skin.base, camera.eye - (skin.base + tall / skin.density)
+    first = max(0, int(min(camera.horizon + above * camera.focal / z for z in (near, far))))
+    last = min(camera.height, int(max(camera.horizon + below * camera.focal / z for z in (near, far))) + 1)
     if first >= last:
         return
-    camera, right = canvas.camera, left + depth.size
     rows = ((camera.horizon - 0.5 - np.arange(first, last)) * skin.density).astype(np.float32)[:, None]
     up = rows * (depth / camera.focal).astype(np.float32)[None, :]
     up += np.float32((camera.eye - skin.base) * skin.density)
@@ -79,22 +79,11 @@ def paint(canvas: Canvas, left: int, depth: np.ndarray, across: np.ndarray, skin
     seen = inside if skin.mask is None else inside & skin.mask[index, across[None, :]]
     # Cityscapes labels a fence together with what is seen through it
     canvas.labels[first:last, left:right][inside if skin.label == ids.FENCE else seen] = skin.label
-    lit = faded(canvas, skin.texture, (near + far) / 2, side)
-    colors = lit.reshape(-1, 3).take(index * lit.shape[1] + across[None, :], axis=0)
+
+    middle = (near + far) / 2
+    fade = int(256 * middle / (middle + light.haze))
+    lit = np.minimum(255, (np.arange(256) * light.factor(side)) >> 8)
+    table = (lit[:, None] * (256 - fade) + np.asarray(light.sky) * fade) >> 8
+    faded = cv2.LUT(skin.texture, table.astype(np.uint8)[None])
+    colors = faded.reshape(-1, 3).take(index * faded.shape[1] + across[None, :], axis=0)
     np.copyto(canvas.image[first:last, left:right], colors, where=seen[:, :, None])
-
-
-def rows_seen(canvas: Canvas, near: float, far: float, low: float, high: float) -> tuple[int, int]:
-    """First row and row behind the last of a plane from height low to high, from depth near to far."""
-    camera = canvas.camera
-    tops = [camera.horizon + (camera.eye - high) * camera.focal / z for z in (near, far)]
-    bottoms = [camera.horizon + (camera.eye - low) * camera.focal / z for z in (near, far)]
-    return max(0, int(min(tops))), min(camera.height, int(max(bottoms)) + 1)
-
-
-def faded(canvas: Canvas, texture: np.ndarray, z: float, side: int) -> np.ndarray:
-    """The texture under the light, on a plane that faces `side`, at distance z."""
-    fade = int(256 * z / (z + canvas.light.haze))
-    lit = np.minimum(255, (LEVELS * canvas.light.factor(side)) >> 8)
-    table = (lit[:, None] * (256 - fade) + np.asarray(canvas.light.sky) * fade) >> 8
-    return cv2.LUT(texture, table.astype(np.uint8)[None])

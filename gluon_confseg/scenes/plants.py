@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from . import ids
-from .canvas import Canvas
+from .canvas import Canvas, Point
 from .dice import Dice
 from .materials import speckle, stains
-from .planes import Skin, along_street, density_for, facing_us, seen_part
+from .planes import Skin, along_street, density_for, facing_us, seen_from
 
 LEAVES = ((72, 98, 50), (86, 108, 54), (58, 84, 52), (104, 116, 60), (120, 116, 58), (64, 80, 44))
 BARK = ((84, 72, 60), (70, 62, 54), (104, 94, 82))
@@ -25,15 +25,10 @@ def draw_tree(
     u, v = canvas.camera.project(x, 0, z)
     scale = canvas.camera.scale(z)
     bark = canvas.light.facing(dice.vary(dice.pick(BARK), 10), 0, z)
-    canvas.line(
-        (u, v),
-        (u, v - (trunk + radius * 0.6) * scale),
-        dice.real(0.2, 0.4) * size * scale,
-        bark,
-        ids.VEGETATION,
-    )
-    middle = v - (trunk + radius * 0.8) * scale
-    clumps(canvas, dice, (u, middle), (radius * scale, radius * dice.real(0.8, 1.2) * scale), color, z)
+    top, thick = (u, v - (trunk + radius * 0.6) * scale), dice.real(0.2, 0.4) * size * scale
+    canvas.line((u, v), top, thick, bark, ids.VEGETATION)
+    wide, tall = radius * scale, radius * dice.real(0.8, 1.2) * scale
+    clumps(canvas, dice, (u, v - (trunk + radius * 0.8) * scale), (wide, tall), color, z)
 
 
 def draw_bush(canvas: Canvas, dice: Dice, x: float, z: float, color: Sequence[int]) -> None:
@@ -43,14 +38,7 @@ def draw_bush(canvas: Canvas, dice: Dice, x: float, z: float, color: Sequence[in
     clumps(canvas, dice, (u, v - tall * 0.8), (half, tall), color, z)
 
 
-def clumps(
-    canvas: Canvas,
-    dice: Dice,
-    middle: tuple[float, float],
-    radii: tuple[float, float],
-    color: Sequence[int],
-    z: float,
-) -> None:
+def clumps(canvas: Canvas, dice: Dice, middle: Point, radii: Point, color: Sequence[int], z: float) -> None:
     """Overlapping discs within an ellipse, darker below and lighter above."""
     count = max(9, min(44, int(radii[0] * 0.9)))
     if middle[0] + radii[0] < -20 or middle[0] - radii[0] > canvas.camera.width + 20:
@@ -69,44 +57,36 @@ def clumps(
         canvas.disc(u, v, size, lit[a > 0][max(0, step - dice.whole(0, 1))], ids.VEGETATION)
 
 
-def leaves(dice: Dice, size: tuple[int, int], color: Sequence[int], density: float) -> np.ndarray:
-    """A texture (h, w, 3) uint8 of leaves in clumps."""
-    height, width = size
+def foliage(
+    dice: Dice, long: float, height: float, density: float, color: Sequence[int], uneven: float
+) -> Skin:
+    """Leaves in clumps, `long` x `height` metres, whose upper edge is uneven by up to `uneven` metres."""
+    tall, wide = max(3, int(height * density)), max(3, int(long * density))
     grain = max(1, int(0.3 * density))
-    rough = dice.noise(height // grain + 2, width // grain + 2).astype(np.int16) % 60 - 34
-    tint = rough.repeat(grain, axis=0).repeat(grain, axis=1)[:height, :width]
-    tint = tint + speckle(dice, height, width, 20) + stains(dice, height, width)
-    return np.clip(np.asarray(color, np.int16) + tint[:, :, None], 0, 255).astype(np.uint8)
-
-
-def ragged(dice: Dice, size: tuple[int, int], density: float, depth: float) -> np.ndarray:
-    """A mask (h, w) whose upper edge is uneven by up to `depth` metres."""
-    step = max(1, int(1.2 * density))
-    knots = dice.noise(1, size[1] // step + 2)
-    drop = cv2.resize(knots, (size[1], 1), interpolation=cv2.INTER_LINEAR_EXACT)[0].astype(np.int32)
-    drop = drop + dice.noise(size[1]) // 4
-    top = size[0] - (drop * max(1, int(depth * density))) // 320
-    return np.arange(size[0])[:, None] < top[None, :]
+    rough = dice.noise(tall // grain + 2, wide // grain + 2).astype(np.int16) % 60 - 34
+    tint = rough.repeat(grain, axis=0).repeat(grain, axis=1)[:tall, :wide]
+    tint = tint + speckle(dice, tall, wide, 20) + stains(dice, tall, wide)
+    texture = np.clip(np.asarray(color, np.int16) + tint[:, :, None], 0, 255).astype(np.uint8)
+    knots = dice.noise(1, wide // max(1, int(1.2 * density)) + 2)
+    drop = cv2.resize(knots, (wide, 1), interpolation=cv2.INTER_LINEAR_EXACT)[0].astype(np.int32)
+    drop = drop + dice.noise(wide) // 4
+    top = tall - (drop * max(1, int(uneven * density))) // 320
+    return Skin(texture, density, ids.VEGETATION, np.arange(tall)[:, None] < top[None, :])
 
 
 def draw_hedge(
     canvas: Canvas, dice: Dice, x: float, z1: float, z2: float, height: float, color: Sequence[int]
 ) -> None:
     """A hedge, or at some height a row of trees, along the street."""
-    z1, z2 = seen_part(canvas, x, z1, z2)
-    if z1 >= z2:
-        return
-    density = density_for(canvas, (z1 + z2) / 2) * (1.0 if height < 3 else 0.6)
-    size = max(3, int(height * density)), max(3, int((z2 - z1) * density))
-    texture, mask = leaves(dice, size, color, density), ragged(dice, size, density, height * 0.3)
-    along_street(canvas, x, z1, z2, Skin(texture, density, ids.VEGETATION, mask))
+    z1 = seen_from(canvas, x, z1)
+    if z1 < z2:
+        density = density_for(canvas, (z1 + z2) / 2) * (1.0 if height < 3 else 0.6)
+        along_street(canvas, x, z1, z2, foliage(dice, z2 - z1, height, density, color, height * 0.3))
 
 
 def draw_thicket(
     canvas: Canvas, dice: Dice, x1: float, x2: float, z: float, height: float, color: Sequence[int]
 ) -> None:
     """Green across the view at distance z."""
-    density = density_for(canvas, z)
-    size = max(3, int(height * density)), max(3, int((x2 - x1) * density))
-    texture, mask = leaves(dice, size, color, density), ragged(dice, size, density, height * 0.5)
-    facing_us(canvas, x1, x2, z, Skin(texture, density, ids.VEGETATION, mask))
+    skin = foliage(dice, x2 - x1, height, density_for(canvas, z), color, height * 0.5)
+    facing_us(canvas, x1, x2, z, skin)

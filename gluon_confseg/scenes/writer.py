@@ -39,14 +39,19 @@ def draw(
     """
     root, total = Path(root), train + val
     wanted = {"note": NOTE, "version": VERSION, "seed": seed, "size": list(size), "train": train, "val": val}
-    found = _found(root)
+    try:
+        found = json.loads((root / MARK).read_text())
+    except (OSError, ValueError):
+        found = None
     if found == {**wanted, "complete": True}:
         return root
     try:
         _begin(root, {**wanted, "complete": False}, found)
         for done, (index, picture, labels) in enumerate(_files(root, train, val), 1):
             if not (picture.exists() and labels.exists()):
-                _write_scene(picture, labels, scene(seed, index, *size))
+                image, ids = scene(seed, index, *size)
+                _write_png(picture, image[:, :, ::-1], 1)  # fast: the noise does not compress anyway
+                _write_png(labels, ids, 3)
             if progress:
                 progress(done, total)
         write_json(root / MARK, {**wanted, "complete": True})
@@ -57,21 +62,12 @@ def draw(
     return root
 
 
-def _found(root: Path) -> dict | None:
-    """What drawn_scenes.json says; None if it is not there or no JSON."""
-    try:
-        return json.loads((root / MARK).read_text())
-    except (OSError, ValueError):
-        return None
-
-
 def _begin(root: Path, wanted: dict, found: dict | None) -> None:
     """Keep what a stopped run with the same parameters left; clear anything else that was drawn."""
     if found == wanted:
         return
-    drawn = (root / MARK).exists()
     for kind in ("leftImg8bit", "gtFine"):
-        if (root / kind).exists() and not drawn:
+        if (root / kind).exists() and not (root / MARK).exists():
             raise DatasetError(
                 f"{root}: holds a {kind}/ that gluon-confseg did not draw, and does not draw into; "
                 f"choose an empty folder."
@@ -92,12 +88,6 @@ def _files(root: Path, train: int, val: int) -> Iterator[tuple[int, Path, Path]]
                 root / "leftImg8bit" / split / "drawn" / f"{stem}_leftImg8bit.png",
                 root / "gtFine" / split / "drawn" / f"{stem}_gtFine_labelIds.png",
             )
-
-
-def _write_scene(picture: Path, labels: Path, drawn: tuple[np.ndarray, np.ndarray]) -> None:
-    """Write both files of a scene; fast compression, since the noise does not compress anyway."""
-    _write_png(picture, drawn[0][:, :, ::-1], 1)
-    _write_png(labels, drawn[1], 3)
 
 
 def _write_png(path: Path, pixels: np.ndarray, level: int) -> None:

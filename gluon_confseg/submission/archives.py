@@ -1,9 +1,13 @@
-"""Archives of predictions: written whole or not at all, and checked as the server would."""
+"""Archives of predictions: written whole or not at all, and checked as the server would.
+
+Predictions are kept in a folder beside the archive: a call that was stopped goes on where it was.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 import zipfile
 import zlib
@@ -13,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from gluon_confseg import files
+from gluon_confseg.datasets import SegmentationDataset, pictures
 from gluon_confseg.datasets.pairing import listed
 from gluon_confseg.errors import DatasetError, RunError
-from gluon_confseg.submission.predictions import Predictions
 from gluon_confseg.submission.servers import Server
 
+ABOUT = "made-with.json"
 Progress = Callable[[int], None]
 
 try:
@@ -28,6 +33,69 @@ except ImportError:  # a Python built without it can't read such archives, and s
 # RuntimeError: a zip with a password, or packed in a way that Python has not
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError)
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, *_DAMAGED)
+
+
+def of_dataset(dataset: SegmentationDataset) -> dict:
+    """{name: (height, width)} of the images of a split, in their order, from the headers of their files."""
+    headers = zip(dataset.names, map(pictures.peek, dataset.image_paths))
+    return {name: (header.height, header.width) for name, header in headers}
+
+
+def of_list(path: Path, server: Server) -> dict:
+    """{name: the size of all images of this benchmark, or None} of a text file with one name or file on each line."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise DatasetError(
+            f"{path}: can't be read ({reason}); give a file with one image on each line"
+        ) from error
+    members = (server.member(Path(line.strip()).stem) for line in lines if line.strip())
+    expected = {server.name_of(member): server.size for member in members}
+    if not expected:
+        raise DatasetError(f"{path}: holds no names; give a file with one image on each line")
+    return expected
+
+
+class Predictions:
+    """Predictions of one checkpoint, made in one way.
+
+    folder      of NAME.png each, and of a record of what they were made with
+    made_with   anything JSON holds; RunError where the folder holds something made with something else
+    """
+
+    def __init__(self, folder: Path, server: Server, made_with: dict):
+        self.folder, self.server = Path(folder), server
+        there = list(self.folder.glob("*.png"))
+        try:
+            before = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = None
+        if there and before != json.loads(json.dumps(made_with)):
+            raise RunError(
+                f"{self.folder}: holds {len(there)} predictions of another checkpoint, or made in another way; remove "
+                f"this folder, or choose another --out"
+            )
+        files.write_json(self.folder / ABOUT, made_with)
+
+    def path(self, name: str) -> Path:
+        """The file of an image's prediction."""
+        return self.folder / f"{name}.png"
+
+    def missing(self, expected: dict) -> list:
+        """Indices of the images whose prediction is not there, or not whole. expected: {name: (height, width)}"""
+        found = []
+        for index, (name, size) in enumerate(expected.items()):
+            path = self.path(name)
+            try:
+                self.server.values_of(path.name, path.read_bytes(), size)
+            except (OSError, DatasetError):
+                found.append(index)
+        return found
+
+    def add(self, name: str, train_ids: np.ndarray) -> None:
+        """Write the prediction of an image, (H, W) uint8 train ids."""
+        files.write_bytes(self.path(name), self.server.encode(train_ids))
 
 
 def write(path: Path, predictions: Predictions, expected: dict, progress: Progress | None = None) -> None:
@@ -62,11 +130,21 @@ def check(
             faults.append(f"{member} and {found[name]} are of the same image")
         else:
             found[name] = member
-            faults += _faults(server, member, data, expected[name], values)
+            try:
+                values[server.values_of(member, data, expected[name])] = True
+            except DatasetError as error:
+                faults.append(str(error))
         if progress:
             progress(1)
     missing = [f"{server.member(name)} is missing" for name in expected if name not in found]
-    faults = [*missing, *faults, *_mixed_up(server, values)]
+    faults = [*missing, *faults]
+    # train ids, where raw ids are wanted: no file by itself tells, the whole archive does
+    labels, present = server.labels, np.flatnonzero(values)
+    scored = labels.to_stored(np.arange(labels.num_classes))
+    if not np.isin(present, scored).all() and present.max() < labels.num_classes:
+        faults.append(
+            f"its values are 0-{present.max()}, which look like train ids; give raw ids ({labels.valid_range()})"
+        )
     if faults:
         raise DatasetError(f"{path}: the server would refuse it: {listed(faults)}")
 
@@ -75,25 +153,6 @@ def check_suffix(path: Path, server: Server) -> None:
     """RunError unless an archive's name ends as the server wants it."""
     if not path.name.endswith(server.suffixes):
         raise RunError(f"{path}: an archive for {server.labels.title} ends in {' or '.join(server.suffixes)}")
-
-
-def _faults(server: Server, member: str, data: bytes, size, values: np.ndarray) -> list:
-    try:
-        values |= np.bincount(server.values_of(member, data, size).ravel(), minlength=256) > 0
-    except DatasetError as error:
-        return [str(error)]
-    return []
-
-
-def _mixed_up(server: Server, values: np.ndarray) -> list:
-    """Train ids, where raw ids are wanted: no file by itself tells, the whole archive does."""
-    labels, present = server.labels, np.flatnonzero(values)
-    scored = labels.to_stored(np.arange(labels.num_classes))
-    if np.isin(present, scored).all() or present.max() >= labels.num_classes:
-        return []
-    return [
-        f"its values are 0-{present.max()}, which look like train ids; give raw ids ({labels.valid_range()})"
-    ]
 
 
 def _members(path: Path, content: bytes | None) -> Iterator[tuple]:

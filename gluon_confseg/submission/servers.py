@@ -79,7 +79,13 @@ class Server:
                 f"(0-{self.values[-1]})"
             )
         if self.indexed:
-            _check_palette(path, content, self.labels)
+            colors = png.palette(path, content)
+            if colors is None:
+                raise DatasetError(f"{path}: has no palette, where the server wants an indexed PNG")
+            if not np.array_equal(colors[: self.labels.num_classes], self.labels.colors):
+                raise DatasetError(
+                    f"{path}: its palette is not that of {self.labels.title}, so its indices may be other classes"
+                )
         return values
 
 
@@ -116,13 +122,3 @@ def server_of(labels: LabelSpace) -> Server:
             f"label PNGs"
         )
     return SERVERS[labels.name]
-
-
-def _check_palette(path: Path, content: bytes, labels: LabelSpace) -> None:
-    found = png.palette(path, content)
-    if found is None:
-        raise DatasetError(f"{path}: has no palette, where the server wants an indexed PNG")
-    if not np.array_equal(found[: labels.num_classes], labels.colors):
-        raise DatasetError(
-            f"{path}: its palette is not that of {labels.title}, so its indices may be other classes"
-        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -13,15 +12,19 @@ from gluon_confseg.datasets import contents
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.errors import DatasetError
 
-from .findings import Finding
-from .items import Item
-from .report import SplitReport
+from .report import Finding, SplitReport
+from .splits import Item
 
 
 def same_images(datasets: list[SegmentationDataset], items: list[list[Item]]) -> Iterator[Finding]:
     """Images with the same bytes, or where they were decoded the same pixels, in splits that should share none."""
+    pixels = (
+        (item.pixels, dataset, path)
+        for dataset, examined in zip(datasets, items)
+        for path, item in zip(dataset.image_paths, examined)
+    )
     found = {}
-    for group in (*_same_bytes(datasets), *_same_pixels(datasets, items)):
+    for group in (*_same_bytes(datasets), *_grouped(pixels)):
         for first, second in zip(group, group[1:]):
             found.setdefault((first[1], second[1]), (first[0], second[0]))
     for (path, other), (dataset, beside) in found.items():
@@ -46,17 +49,15 @@ def _same_bytes(datasets: list[SegmentationDataset]) -> Iterator[list]:
                 by_length[path.stat().st_size].append((dataset, path))
             except OSError:
                 continue  # told where the item was looked at
-    for group in by_length.values():
-        if len(group) > 1:
-            yield from _grouped((_digest(path), dataset, path) for dataset, path in group)
-
-
-def _same_pixels(datasets: list[SegmentationDataset], items: list[list[Item]]) -> Iterator[list]:
-    yield from _grouped(
-        (item.pixels, dataset, path)
-        for dataset, examined in zip(datasets, items)
-        for path, item in zip(dataset.image_paths, examined)
-    )
+    digested = []
+    for dataset, path in (each for group in by_length.values() if len(group) > 1 for each in group):
+        try:
+            data = contents.read(path)
+        except DatasetError:
+            continue  # told too
+        if data:
+            digested.append((hashlib.sha256(data).digest(), dataset, path))
+    yield from _grouped(digested)
 
 
 def _grouped(digested) -> Iterator[list]:
@@ -67,14 +68,6 @@ def _grouped(digested) -> Iterator[list]:
     yield from (group for group in groups.values() if len(group) > 1)
 
 
-def _digest(path: Path) -> bytes | None:
-    try:
-        data = contents.read(path)
-    except DatasetError:
-        return None  # told where the item was looked at
-    return hashlib.sha256(data).digest() if data else None
-
-
 def unused_classes(splits: list[SplitReport]) -> Iterator[Finding]:
     """Classes without a pixel in any split, judged where all labels were decoded."""
     labelled = [split for split in splits if split.labels]
@@ -83,9 +76,8 @@ def unused_classes(splits: list[SplitReport]) -> Iterator[Finding]:
     totals = np.sum([split.pixels for split in labelled], axis=0)
     names = ", ".join(split.split for split in labelled)
     for name in (name for name, pixels in zip(labelled[0].classes, totals) if pixels == 0):
-        yield Finding(
-            "unused",
-            names,
+        message = (
             f"class {name} has no pixel in {names}: no network can learn it, and its IoU is not defined; check "
-            f"the values of the labels, or expect no score for it.",
+            f"the values of the labels, or expect no score for it."
         )
+        yield Finding("unused", names, message)

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gluon_confseg.datasets.faults import KINDS
 
-from .findings import Finding
+# what may be meant: a small set lacks classes, photographs of one's own come in all sizes
+WARNINGS = frozenset(("odd_size", "twice", "unlabelled", "unused"))
+
+
+class Finding(NamedTuple):
+    """kind: one of `faults.KINDS`; message: what, which file, what to do; file: "" where it is of a whole split."""
+
+    kind: str
+    split: str
+    message: str
+    file: str = ""
+
+    @property
+    def severity(self) -> str:
+        return "warning" if self.kind in WARNINGS else "error"
+
+    def record(self) -> dict:
+        """For JSON."""
+        return {**self._asdict(), "severity": self.severity}
 
 
 @dataclasses.dataclass
@@ -72,14 +91,9 @@ class Report:
         splits = [dataclasses.asdict(split) for split in self.splits]
         for split in splits:
             del split["findings"]
-        return {
-            "name": self.name,
-            "root": self.root,
-            "deep": self.deep,
-            "ok": self.ok,
-            "splits": splits,
-            "findings": [finding.record() for finding in self.findings],
-        }
+        findings = [finding.record() for finding in self.findings]
+        whole = {"name": self.name, "root": self.root, "deep": self.deep, "ok": self.ok}
+        return {**whole, "splits": splits, "findings": findings}
 
     def text(self) -> str:
         """Every split and every finding."""
@@ -87,21 +101,11 @@ class Report:
         for severity, found in (("Error", self.errors), ("Warning", self.warnings)):
             for kind in dict.fromkeys(finding.kind for finding in found):
                 same = [finding for finding in found if finding.kind == kind]
-                lines += [
-                    "",
-                    f"{severity}: {KINDS[kind]} ({len(same)})",
-                    *(f"  {each.message}" for each in same),
-                ]
-        return "\n".join([*lines, "", self._verdict()])
-
-    def _verdict(self) -> str:
-        counts = f"{_counted(len(self.errors), 'error')}, {_counted(len(self.warnings), 'warning')}."
-        if not self.findings:
-            counts = "Nothing is wrong."
-        sampled = any(split.decoded < split.images for split in self.splits)
-        hint = " Of some files, only headers and ends were read: --deep reads every pixel."
-        return counts + (hint if sampled else "")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+                lines += ["", f"{severity}: {KINDS[kind]} ({len(same)})"]
+                lines += [f"  {each.message}" for each in same]
+        counted = ((len(self.errors), "error"), (len(self.warnings), "warning"))
+        counts = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counted)
+        verdict = f"{counts}." if self.findings else "Nothing is wrong."
+        if any(split.decoded < split.images for split in self.splits):
+            verdict += " Of some files, only headers and ends were read: --deep reads every pixel."
+        return "\n".join([*lines, "", verdict])

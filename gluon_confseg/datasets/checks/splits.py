@@ -1,58 +1,123 @@
-"""Checks of one split: its number of images, its items, and what these show together."""
+"""Checks of one split: its items, image and label each, its number of images, and what these show together."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from gluon_confseg.datasets.base import SegmentationDataset
+from gluon_confseg.datasets import pictures
+from gluon_confseg.datasets.base import SegmentationDataset, in_threads
+from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import CITYSCAPES
 
-from .findings import Finding
-from .items import Item, examine
-from .report import SplitReport
+from .report import Finding, SplitReport
 
 SAMPLE = 50  # items per split that a quick check decodes
 
 
+class Item(NamedTuple):
+    """What one item showed.
+
+    size        (height, width) of the image; None where it can't be read
+    stored      (256,) bool: values in the label file; None where not decoded, or it holds colours
+    classes     (K + 1,) int64: pixels of each train id, and last those ignored; None where not decoded
+    pixels      digest of the decoded image; None where not decoded
+    decoded     whether every pixel was looked at, or would have been if the files could be read
+    """
+
+    findings: tuple[Finding, ...]
+    size: tuple[int, int] | None = None
+    stored: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    pixels: bytes | None = None
+    decoded: bool = False
+
+
 def examine_all(
-    dataset: SegmentationDataset, deep: bool, threads: int, progress: Callable[[], None]
+    dataset: SegmentationDataset, deep: bool, threads: int, progress: Callable[[str, int, int], None]
 ) -> list[Item]:
     """Every item in order. deep: decode all; else an evenly spaced sample, and look at the others' ends."""
     count = len(dataset)
     decoded = set(range(count) if deep else np.linspace(0, count - 1, min(SAMPLE, count)).round().astype(int))
     items = []
-    for item in _in_threads(lambda index: examine(dataset, index, index in decoded), count, threads):
+    for item in in_threads(lambda index: examine(dataset, index, index in decoded), count, threads):
         items.append(item)
-        progress()
+        progress(dataset.split, len(items), count)
     return items
 
 
-def _in_threads(action: Callable[[int], Item], count: int, threads: int) -> Iterator[Item]:
-    """Results in order; no more than a few wait, so that Ctrl-C is answered at once."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="check") as pool:
-        pending: deque = deque()
-        for index in range(count):
-            pending.append(pool.submit(action, index))
-            if len(pending) > 4 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
+    """Look at one item. decode: at every pixel; else at what headers and file ends tell.
+
+    Image and label are looked at each for itself, so that a fault of one hides none of the other.
+    """
+    findings, photograph, label = [], dataset.image_paths[index], dataset.label_paths[index]
+
+    def tried(path: Path | None, action: Callable, *arguments):
+        """What `action` gives; None where it raised, which is then among the findings."""
+        try:
+            return action(*arguments)
+        except DatasetError as error:
+            kind = getattr(error, "kind", "unreadable")
+            findings.append(Finding(kind, dataset.split, str(error), str(path)))
+            return None
+
+    if not decode:
+        header = tried(photograph, pictures.peek, photograph)
+        size = header and (header.height, header.width)
+        shape = None if label is None else tried(label, dataset.peek_label, index)
+        if size and shape:
+            tried(label, dataset.check_size, index, shape, size)
+        return Item(tuple(findings), size)
+
+    image = tried(photograph, dataset.read_image, index)
+    values = tried(label, dataset.read_values, index)
+    size = stored = classes = pixels = None
+    if image is not None:
+        size = image.shape[:2]
+        pixels = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
+    if values is not None:
+        if image is not None:
+            tried(label, dataset.check_size, index, values.shape, image.shape)
+        mask = tried(label, dataset.train_ids, index, values)
+        if mask is not None:
+            wanted = [*range(dataset.num_class), dataset.labels.ignore_label]
+            classes = np.bincount(mask.ravel(), minlength=256)[wanted]
+        if values.ndim == 2:
+            stored = np.bincount(values.ravel(), minlength=256) > 0
+    return Item(tuple(findings), size, stored, classes, pixels, decoded=True)
 
 
 def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | None) -> SplitReport:
     """The findings of a split, most telling first. expected: its number of images; None: any."""
-    findings = [*_count(dataset, expected), *_alone(dataset)]
+    split, findings = dataset.split, []
+    if expected not in (None, len(dataset)):
+        message = (
+            f"{dataset.root}: split {split} has {len(dataset)} images with what belongs to them, {expected} are "
+            f"published; unpack the archives again, or say --subset if a part is meant."
+        )
+        findings.append(Finding("count", split, message))
+    for sentence in dataset.alone:
+        kind, remedy = "unpaired", "add what is missing, or remove what is left alone"
+        if ", line " in sentence:
+            kind, remedy = "listed", "correct the list"
+        findings.append(Finding(kind, split, f"{dataset.root}: {sentence}; {remedy}."))
     findings += [finding for item in items for finding in item.findings]
-    labelled = [item for item in items if item.classes is not None]
-    pixels = sum((item.classes for item in labelled), np.zeros(dataset.num_class + 1, np.int64))
-    findings += [*_odd_sizes(dataset, items), *_unlabelled(dataset, items), *_suspect_raw_ids(dataset, items)]
     sizes = Counter(item.size for item in items if item.size)
+    findings += [
+        *_odd_sizes(dataset, items, sizes),
+        *_without_classes(dataset, items),
+        *_suspect_raw_ids(dataset, items),
+    ]
+    counted = [item.classes for item in items if item.classes is not None]
+    pixels = sum(counted, np.zeros(dataset.num_class + 1, np.int64))
     return SplitReport(
-        split=dataset.split,
+        split=split,
         description=dataset.description,
         images=len(dataset),
         expected=expected,
@@ -66,51 +131,24 @@ def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | N
     )
 
 
-def _count(dataset: SegmentationDataset, expected: int | None) -> Iterator[Finding]:
-    if expected is None or len(dataset) == expected:
-        return
-    yield Finding(
-        "count",
-        dataset.split,
-        f"{dataset.root}: split {dataset.split} has {len(dataset)} images with what belongs to them, {expected} are "
-        f"published; unpack the archives again, or say --subset if a part is meant.",
-    )
-
-
-def _alone(dataset: SegmentationDataset) -> Iterator[Finding]:
-    for sentence in dataset.alone:
-        kind = "listed" if ", line " in sentence else "unpaired"
-        remedy = (
-            "correct the list" if kind == "listed" else "add what is missing, or remove what is left alone"
-        )
-        yield Finding(kind, dataset.split, f"{dataset.root}: {sentence}; {remedy}.")
-
-
-def _odd_sizes(dataset: SegmentationDataset, items: list[Item]) -> Iterator[Finding]:
-    sizes = Counter(item.size for item in items if item.size)
+def _odd_sizes(dataset: SegmentationDataset, items: list[Item], sizes: Counter) -> Iterator[Finding]:
     if not dataset.ONE_SIZE or len(sizes) < 2:
         return
-    usual, _ = sizes.most_common(1)[0]
+    split, (height, width) = dataset.split, sizes.most_common(1)[0][0]
     for path, item in zip(dataset.image_paths, items):
-        if item.size and item.size != usual:
-            yield Finding(
-                "odd_size",
-                dataset.split,
-                f"{path}: is {item.size[1]} x {item.size[0]} pixels, most of {dataset.split} {usual[1]} x {usual[0]}; "
-                f"unpack it again, unless it is meant to be here.",
-                str(path),
+        if item.size and item.size != (height, width):
+            message = (
+                f"{path}: is {item.size[1]} x {item.size[0]} pixels, most of {split} {width} x {height}; "
+                f"unpack it again, unless it is meant to be here."
             )
+            yield Finding("odd_size", split, message, str(path))
 
 
-def _unlabelled(dataset: SegmentationDataset, items: list[Item]) -> Iterator[Finding]:
+def _without_classes(dataset: SegmentationDataset, items: list[Item]) -> Iterator[Finding]:
     for path, item in zip(dataset.label_paths, items):
         if item.classes is not None and not item.classes[:-1].any():
-            yield Finding(
-                "unlabelled",
-                dataset.split,
-                f"{path}: has no pixel of any class, all are ignored; leave the image out, or use its real label.",
-                str(path),
-            )
+            message = f"{path}: has no pixel of any class, all are ignored; leave the image out, or use its real label."
+            yield Finding("unlabelled", dataset.split, message, str(path))
 
 
 def _suspect_raw_ids(dataset: SegmentationDataset, items: list[Item]) -> Iterator[Finding]:

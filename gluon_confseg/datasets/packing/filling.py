@@ -6,17 +6,16 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections import deque
+import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg.datasets.base import SegmentationDataset
+from gluon_confseg.datasets.base import SegmentationDataset, in_threads
 from gluon_confseg.datasets.packing import index as indices
 from gluon_confseg.datasets.packing.index import DATA, INDEX, Entry, Index
-from gluon_confseg.datasets.packing.packed import Packed, checksum, write
+from gluon_confseg.datasets.packing.packed import Packed
 from gluon_confseg.errors import DatasetError
 
 LOCK = "lock"
@@ -43,7 +42,15 @@ def pack(
     """
     folder, plan = Path(folder), indices.plan(dataset)
     try:
-        return Packed(folder, _finished(folder, plan, thorough))
+        found = indices.load(folder)
+        if found.fingerprints() != plan.fingerprints():
+            raise DatasetError(
+                f"{folder}: was packed from other files, or by other rules, than there are now; "
+                f"pack the data set again."
+            )
+        packed = Packed(folder, plan.with_checksums(entry.checksum for entry in found.entries))
+        packed.check(thorough)
+        return packed
     except DatasetError as error:
         if say and any((folder / name).exists() for name in (INDEX, DATA)):
             say(f"{error} This is done now.")
@@ -51,27 +58,14 @@ def pack(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            index = _fill(dataset, folder, plan, progress, max(1, workers))
+            return Packed(folder, _fill(dataset, folder, plan, progress, workers))
     except OSError as error:
         raise DatasetError(f"{folder}: can't be packed into ({error.strerror or error}).") from error
-    return Packed(folder, index)
 
 
 def needed(dataset: SegmentationDataset) -> int:
     """Bytes of disk that the pack of a data set takes, from the headers of its files."""
     return indices.plan(dataset).total
-
-
-def _finished(folder: Path, plan: Index, thorough: bool) -> Index:
-    """The index of a pack of just this; DatasetError where there is none."""
-    found = indices.load(folder)
-    if found.fingerprints() != plan.fingerprints():
-        raise DatasetError(
-            f"{folder}: was packed from other files, or by other rules, than there are now; pack the data set again."
-        )
-    index = plan.with_checksums(found.checksums())
-    Packed(folder, index).check(thorough)
-    return index
 
 
 def _check_room(folder: Path, plan: Index, say: Callable[[str], None] | None) -> None:
@@ -117,10 +111,9 @@ def _fill(dataset, folder: Path, plan: Index, progress: Callable[[int], None] | 
         file.truncate(plan.total)
         if plan.total and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, plan.total)  # so that the disk can't run full later
-        packed = _in_order(
-            lambda n: _pack_one(dataset, n, plan.entries[n], file.fileno()), len(dataset), workers
-        )
-        for value in packed:
+        for value in in_threads(
+            lambda n: _pack_one(dataset, n, plan.entries[n], file.fileno()), len(dataset), max(1, workers)
+        ):
             checksums.append(value)
             if progress:
                 progress(len(checksums))
@@ -131,27 +124,18 @@ def _fill(dataset, folder: Path, plan: Index, progress: Callable[[int], None] | 
 
 
 def _pack_one(dataset: SegmentationDataset, number: int, entry: Entry, descriptor: int) -> int:
+    """Write a sample to its place in the data file; its CRC-32."""
     image, mask = dataset[number]
     if image.shape != (entry.height, entry.width, 3) or image.dtype != np.uint8:
         raise DatasetError(
             f"{entry.sources[0][0]}: gives an image of {image.shape} {image.dtype}, where its header says "
             f"{entry.width} x {entry.height}; was it changed just now? Start again."
         )
-    write(descriptor, entry, image, mask)
-    return checksum(image, mask)
-
-
-def _in_order(function: Callable, count: int, workers: int) -> Iterator:
-    """function(0), function(1) ... in order, while threads work on the next ones."""
-    pool, pending = ThreadPoolExecutor(workers, thread_name_prefix="packing"), deque()
-    try:
-        for number in range(count):
-            pending.append(pool.submit(function, number))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
-        pool.shutdown(wait=True)
+    checksum, offset = 0, entry.offset
+    for array in map(np.ascontiguousarray, (image, mask)):
+        checksum = zlib.crc32(array, checksum)
+        view = memoryview(array).cast("B")
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
+    return checksum

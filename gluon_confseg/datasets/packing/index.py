@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gluon_confseg import files
-from gluon_confseg.datasets import pictures
+from gluon_confseg.datasets import contents, pictures
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import LABEL_SPACES, LabelSpace
@@ -72,10 +72,6 @@ class Index:
         entries = (entry._replace(checksum=value) for entry, value in zip(self.entries, checksums))
         return dataclasses.replace(self, entries=tuple(entries))
 
-    def checksums(self) -> list:
-        """Those of the samples."""
-        return [entry.checksum for entry in self.entries]
-
     def label_space(self) -> LabelSpace:
         """The classes, as they were when packed."""
         stored = self.about["labels"]
@@ -134,9 +130,7 @@ def load(folder: Path) -> Index:
             f"{path}: is not there, so this folder is no finished pack; pack the data set."
         ) from error
     except OSError as error:
-        raise DatasetError(
-            f"{path}: can't be read ({error.strerror}); check the file and its permissions."
-        ) from error
+        raise contents.unreadable(path, error) from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DatasetError(f"{path}: is damaged ({error}); pack the data set again.") from error
     return Index(stored["about"], tuple(entries))
@@ -146,9 +140,7 @@ def _stamp(path) -> tuple[str, int, int]:
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise DatasetError(
-            f"{path}: can't be read ({error.strerror}); check the file and its permissions."
-        ) from error
+        raise contents.unreadable(path, error) from error
     return str(path), status.st_size, status.st_mtime_ns
 
 

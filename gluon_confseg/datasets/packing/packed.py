@@ -100,17 +100,6 @@ class Packed(SegmentationDataset):
 
     def _content(self, entry: Entry) -> np.ndarray | None:
         """(size,) bytes of a sample in the file, unverified; None where the file ends before it."""
-        self._look()
-        offset = entry.offset - entry.offset % mmap.ALLOCATIONGRANULARITY
-        end = entry.offset + entry.size
-        if self._status[0] < end:
-            return None
-        # a map of its own, gone with the arrays in it; past the end of a file it would be a SIGBUS
-        mapped = mmap.mmap(self._descriptor, end - offset, access=mmap.ACCESS_READ, offset=offset)
-        return np.frombuffer(mapped, np.uint8, entry.size, entry.offset - offset)
-
-    def _look(self) -> None:
-        """Open the file at first; where it has changed since, trust nothing that was verified before."""
         path = self.folder / DATA
         try:
             if self._descriptor is None:
@@ -121,21 +110,13 @@ class Packed(SegmentationDataset):
                 f"{path}: can't be read ({error.strerror}); pack the data set again."
             ) from error
         status = (found.st_size, found.st_mtime_ns)
-        if status != self._status:
+        if status != self._status:  # changed since: nothing that was verified before is trusted
             self._status = status
             self._verified[:] = False
-
-
-def checksum(image: np.ndarray, mask: np.ndarray) -> int:
-    """CRC-32 of a sample's bytes."""
-    return zlib.crc32(np.ascontiguousarray(mask), zlib.crc32(np.ascontiguousarray(image)))
-
-
-def write(descriptor: int, entry: Entry, image: np.ndarray, mask: np.ndarray) -> None:
-    """Write a sample to its place in the data file."""
-    offset = entry.offset
-    for array in (image, mask):
-        view = memoryview(np.ascontiguousarray(array)).cast("B")
-        while view:
-            written = os.pwrite(descriptor, view, offset)
-            view, offset = view[written:], offset + written
+        offset = entry.offset - entry.offset % mmap.ALLOCATIONGRANULARITY
+        end = entry.offset + entry.size
+        if found.st_size < end:
+            return None
+        # a map of its own, gone with the arrays in it; past the end of a file it would be a SIGBUS
+        mapped = mmap.mmap(self._descriptor, end - offset, access=mmap.ACCESS_READ, offset=offset)
+        return np.frombuffer(mapped, np.uint8, entry.size, entry.offset - offset)

@@ -36,20 +36,14 @@ def _phase(axes, phase: str, lines: list) -> None:
     first = min(line["epoch"] for line in lines)  # counted from 0 or from 1: shown from 1
     names = list(dict.fromkeys(name for line in lines for name in line["loss"]))
     for index, name in enumerate(names):
-        points = [
-            (line["epoch"] - first + 1, line["loss"][name])
-            for line in lines
-            if line["loss"].get(name) is not None
-        ]
-        color = canvas.GROUPS[index % len(canvas.GROUPS)]
-        axes.plot(
-            *zip(*points),
-            marker="o",
-            markersize=3,
-            linewidth=1.4,
-            color=color,
-            label=name.replace("subnet", "subnet "),
-        )
+        known = [line for line in lines if line["loss"].get(name) is not None]
+        counted = [line["epoch"] - first + 1 for line in known]
+        style = {
+            "color": canvas.GROUPS[index % len(canvas.GROUPS)],
+            "label": name.replace("subnet", "subnet "),
+        }
+        values = [line["loss"][name] for line in known]
+        axes.plot(counted, values, marker="o", markersize=3, linewidth=1.4, **style)
     axes.set_title(PHASES.get(phase, phase), size=9.5)
     axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None), xlim=(0.5, len(lines) + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)

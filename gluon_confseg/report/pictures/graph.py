@@ -29,18 +29,21 @@ def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequenc
     clusters = canvas.members(groups)
     rest = [klass for klass in range(len(classes)) if not any(klass in cluster for cluster in clusters)]
     places, disks = _layout([*clusters, rest] if rest else clusters)
-    span = np.array([disk[:2] for disk in disks])
-    radius = np.array([disk[2] for disk in disks])
-    low, high = (span - radius[:, None]).min(0) - (2.0, 0.9), (span + radius[:, None]).max(0) + (2.0, 0.9)
+    disk = np.array(disks)
+    low = (disk[:, :2] - disk[:, 2:]).min(0) - (2.0, 0.9)
+    high = (disk[:, :2] + disk[:, 2:]).max(0) + (2.0, 0.9)
     width, height = 0.56 * (high - low)
     with canvas.figure(path, width, height + 0.8) as figure:
         axes = figure.add_subplot()
-        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", title=title)
         axes.set_axis_off()
-        axes.set_title(title)
-        _disks(axes, disks, len(clusters))
-        inside = _membership(len(classes), clusters)
-        least = _edges(axes, strength, places, inside)
+        for index, (x, y, radius) in enumerate(disks):
+            grouped = index < len(clusters)
+            color = canvas.GROUPS[index % len(canvas.GROUPS)] if grouped else canvas.NO_GROUP
+            axes.add_patch(Circle((x, y), radius + 0.35, color=color, alpha=0.08, linewidth=0, zorder=0))
+            name = f"group {index + 1}" if grouped else "in no group"
+            axes.text(x, y - radius - 0.62, name, ha="center", va="top", color=color, size=9, weight="bold")
+        least = _edges(axes, strength, places, clusters)
         _nodes(axes, classes, places, disks, canvas.group_colors(len(classes), groups))
         _legend(figure, least)
 
@@ -65,47 +68,30 @@ def _layout(clusters: list) -> tuple:
     return places, disks
 
 
-def _membership(size: int, clusters: list) -> np.ndarray:
-    """(K, K): index of the group that holds both classes, -1 where none does."""
-    inside = np.full((size, size), -1)
+def _edges(axes, strength: np.ndarray, places: dict, clusters: list) -> float:
+    """Draw the edges, weakest first; returns the share below which those across groups are left out."""
+    inside = np.full(strength.shape, -1)  # index of the group that holds both classes
     for index, cluster in reversed(list(enumerate(clusters))):
         inside[np.ix_(cluster, cluster)] = index
-    return inside
-
-
-def _disks(axes, disks: list, groups: int) -> None:
-    for index, (x, y, radius) in enumerate(disks):
-        color = canvas.GROUPS[index % len(canvas.GROUPS)] if index < groups else canvas.NO_GROUP
-        axes.add_patch(Circle((x, y), radius + 0.35, color=color, alpha=0.08, linewidth=0, zorder=0))
-        name = f"group {index + 1}" if index < groups else "in no group"
-        axes.text(x, y - radius - 0.62, name, ha="center", va="top", color=color, size=9, weight="bold")
-
-
-def _edges(axes, strength: np.ndarray, places: dict, inside: np.ndarray) -> float:
-    """Draw the edges, weakest first; returns the share below which those across groups are left out."""
     i, j = np.tril_indices(len(strength), -1)
     shares, group = strength[i, j], inside[i, j]
     across = np.sort(shares[group < 0])[::-1]
     least = max(_LEAST_ACROSS, across[_MOST_ACROSS] if len(across) > _MOST_ACROSS else 0.0)
     for edge in np.argsort(shares, kind="stable"):
-        share, ends = float(shares[edge]), np.array([places[i[edge]], places[j[edge]]])
-        together = inside[i[edge], i[edge]] == inside[j[edge], j[edge]]
-        if share >= (_LEAST_INSIDE if group[edge] >= 0 else least):
-            _edge(axes, share, ends, int(group[edge]), together and share >= _NUMBERED)
+        share, grouped = float(shares[edge]), group[edge] >= 0
+        if share < (_LEAST_INSIDE if grouped else least):
+            continue
+        ends = np.array([places[i[edge]], places[j[edge]]])
+        color = canvas.GROUPS[group[edge] % len(canvas.GROUPS)] if grouped else "#8c959f"
+        alpha, layer = (0.75, 2) if grouped else (0.4, 1)
+        width = max(_POINTS * min(share, _WIDEST), 0.6)
+        axes.plot(*ends.T, color=color, alpha=alpha, linewidth=width, solid_capstyle="round", zorder=layer)
+        if share >= _NUMBERED and inside[i[edge], i[edge]] == inside[j[edge], j[edge]]:
+            box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+            middle = 0.6 * ends[0] + 0.4 * ends[1]  # not the middle, where diagonals cross
+            style = {"ha": "center", "va": "center", "size": 7.5, "color": color, "bbox": box, "zorder": 5}
+            axes.text(*middle, f"{100 * share:.0f}", **style)
     return least
-
-
-def _edge(axes, share: float, ends: np.ndarray, group: int, numbered: bool) -> None:
-    color = canvas.GROUPS[group % len(canvas.GROUPS)] if group >= 0 else "#8c959f"
-    alpha, layer = (0.75, 2) if group >= 0 else (0.4, 1)
-    width = max(_POINTS * min(share, _WIDEST), 0.6)
-    axes.plot(*ends.T, color=color, alpha=alpha, linewidth=width, solid_capstyle="round", zorder=layer)
-    if numbered:
-        box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-        middle = 0.6 * ends[0] + 0.4 * ends[1]  # not the middle, where diagonals cross
-        axes.text(
-            *middle, f"{100 * share:.0f}", ha="center", va="center", size=7.5, color=color, bbox=box, zorder=5
-        )
 
 
 def _nodes(axes, classes, places: dict, disks: list, colors: list) -> None:
@@ -114,18 +100,10 @@ def _nodes(axes, classes, places: dict, disks: list, colors: list) -> None:
         dx, dy = x - cx, y - cy
         length = math.hypot(dx, dy) or 1.0
         side = "center" if abs(dx) < 0.2 * length else "left" if dx > 0 else "right"
-        axes.plot([x], [y], marker="o", markersize=8, color=colors[klass], markeredgecolor="white", zorder=4)
-        name = classes[klass].replace("$", r"\$")
-        axes.text(
-            x + 0.3 * dx / length,
-            y + 0.3 * dy / length,
-            name,
-            ha=side,
-            va="center",
-            size=9,
-            color=colors[klass],
-            zorder=6,
-        )
+        color, name = colors[klass], classes[klass].replace("$", r"\$")
+        axes.plot([x], [y], marker="o", markersize=8, color=color, markeredgecolor="white", zorder=4)
+        x, y = x + 0.3 * dx / length, y + 0.3 * dy / length
+        axes.text(x, y, name, ha=side, va="center", size=9, color=color, zorder=6)
 
 
 def _legend(figure, least: float) -> None:

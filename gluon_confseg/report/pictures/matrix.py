@@ -43,7 +43,7 @@ def confusion_matrix(
     numbers = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares]
     dark = (shares > 0.6 * _SATURATED) & ~np.eye(size, dtype=bool)
     note = "percent of each truth row"
-    _draw(path, colors, numbers, dark, classes, groups, order, title, note, empty=shares.sum(1) == 0)
+    _draw(path, colors, numbers, dark, classes, groups, order, title, note, shares.sum(1) == 0)
 
 
 def difference(
@@ -66,122 +66,63 @@ def difference(
     change = (new - baseline)[np.ix_(order, order)]
     gain = np.where(np.eye(size, dtype=bool), change, -change)
     strength = np.sign(gain) * np.sqrt(np.clip(np.abs(gain) / _CHANGE_SATURATED, 0, 1))
-    colors = _CHANGE(0.5 + 0.5 * strength)
+    colors, dark = _CHANGE(0.5 + 0.5 * strength), np.abs(gain) > 0.6 * _CHANGE_SATURATED
     numbers = [
         [f"{100 * share:+.0f}".replace("-", "\u2212") if abs(share) >= 0.005 else "" for share in row]
         for row in change
     ]
     note = "percentage points, new minus baseline; blue: better, orange: worse"
-    empty = baseline[order].sum(1) == 0
-    _draw(
-        path,
-        colors,
-        numbers,
-        np.abs(gain) > 0.6 * _CHANGE_SATURATED,
-        classes,
-        groups,
-        order,
-        title,
-        note,
-        empty,
-    )
+    _draw(path, colors, numbers, dark, classes, groups, order, title, note, baseline[order].sum(1) == 0)
 
 
 def _draw(path, colors, numbers, dark, classes, groups, order, title, note, empty) -> None:
-    size = len(order)
-    longest = 0.085 * max(len(name) for name in classes)
-    wide = max(
-        0.42 * size, 0.1 * len(title), 0.068 * len(note)
-    )  # title and note are wider than a few classes
+    size, longest = len(order), 0.085 * max(len(name) for name in classes)
+    # title and note are wider than a few classes
+    wide = max(0.42 * size, 0.1 * len(title), 0.068 * len(note))
     with canvas.figure(path, 0.7 + longest + wide, 1.65 + 0.8 * longest + 0.42 * size) as figure:
         axes = figure.add_subplot(anchor="W")
         axes.imshow(colors, interpolation="nearest")
-        _cell_lines(axes, size)
+        edges = np.arange(size + 1) - 0.5
+        axes.hlines(edges, -0.5, size - 0.5, colors="#eef1f4", linewidth=0.6)
+        axes.vlines(edges, -0.5, size - 0.5, colors="#eef1f4", linewidth=0.6)
+        axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+        axes.spines[:].set_visible(False)
         for row, column in np.ndindex(size, size):
             if numbers[row][column]:
                 color = "white" if dark[row, column] else canvas.INK
-                weight = "bold" if row == column else "normal"
-                axes.text(
-                    column,
-                    row,
-                    numbers[row][column],
-                    ha="center",
-                    va="center",
-                    size=8,
-                    color=color,
-                    weight=weight,
-                )
+                style = {"color": color, "weight": "bold" if row == column else "normal"}
+                axes.text(column, row, numbers[row][column], ha="center", va="center", size=8, **style)
+        hatched = {"fill": False, "hatch": "////", "edgecolor": canvas.GRID}
         for row in np.flatnonzero(empty):
-            axes.add_patch(
-                Rectangle(
-                    (-0.5, row - 0.5), size, 1, fill=False, hatch="////", edgecolor=canvas.GRID, linewidth=0
-                )
-            )
-        _names(axes, classes, groups, order)
-        _outlines(axes, groups, order)
-        axes.set_xlabel("prediction (columns)")
-        axes.set_ylabel("truth (rows)")
+            axes.add_patch(Rectangle((-0.5, row - 0.5), size, 1, linewidth=0, **hatched))
+        names = [classes[klass].replace("$", r"\$") for klass in order]
+        axes.set_xticks(range(size), names, rotation=50, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(size), names)
+        for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+            for tick, klass in zip(ticks, order):
+                tick.set_color(canvas.group_colors(len(classes), groups)[klass])
+        _groups(figure, axes, groups, order, hatched if empty.any() else None)
+        axes.set(xlabel="prediction (columns)", ylabel="truth (rows)")
         axes.set_title(f"{title}\n" if title else "", pad=4)
         axes.text(0, 1.004, note, transform=axes.transAxes, size=8.5, color=canvas.FAINT, va="bottom")
-        _legend(figure, groups, bool(empty.any()))
 
 
-def _cell_lines(axes, size: int) -> None:
-    edges = np.arange(size + 1) - 0.5
-    axes.hlines(edges, -0.5, size - 0.5, colors="#eef1f4", linewidth=0.6)
-    axes.vlines(edges, -0.5, size - 0.5, colors="#eef1f4", linewidth=0.6)
-    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
-    axes.spines[:].set_visible(False)
-
-
-def _names(axes, classes, groups, order) -> None:
-    colors = canvas.group_colors(len(classes), groups)
-    names = [classes[klass].replace("$", r"\$") for klass in order]
-    axes.set_xticks(range(len(order)), names, rotation=50, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(order)), names)
-    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
-        for tick, klass in zip(ticks, order):
-            tick.set_color(colors[klass])
-
-
-def _outlines(axes, groups, order) -> None:
-    """Outline the cells of each group, wherever its members stand: one box where they stand side by side."""
-    size = len(order)
+def _groups(figure, axes, groups, order, hatched: dict | None) -> None:
+    """Outline the cells of each group: one box where its members stand side by side; and the legend."""
+    size, entries = len(order), []
     for index, group in enumerate(canvas.members(groups)):
         inside = np.zeros((size + 2, size + 2), bool)
         member = np.isin(order, group)
         inside[1:-1, 1:-1] = member[:, None] & member[None, :]
+        color = canvas.GROUPS[index % len(canvas.GROUPS)]
+        style = {"colors": color, "linewidth": 2.2, "clip_on": False, "zorder": 3}
         rows, columns = np.nonzero(inside[1:] != inside[:-1])
-        style = {
-            "colors": canvas.GROUPS[index % len(canvas.GROUPS)],
-            "linewidth": 2.2,
-            "clip_on": False,
-            "zorder": 3,
-        }
         axes.hlines(rows - 0.5, columns - 1.5, columns - 0.5, **style)
         rows, columns = np.nonzero(inside[:, 1:] != inside[:, :-1])
         axes.vlines(columns - 0.5, rows - 1.5, rows - 0.5, **style)
-
-
-def _legend(figure, groups, empty: bool) -> None:
-    entries = [
-        Patch(
-            fill=False,
-            edgecolor=canvas.GROUPS[index % len(canvas.GROUPS)],
-            linewidth=2,
-            label=f"group {index + 1}",
-        )
-        for index in range(len(groups))
-    ]
-    if empty:
-        entries.append(
-            Patch(fill=False, hatch="////", edgecolor=canvas.GRID, label="class without pixels in the truth")
-        )
+        entries.append(Patch(fill=False, edgecolor=color, linewidth=2, label=f"group {index + 1}"))
+    if hatched:
+        entries.append(Patch(label="class without pixels in the truth", **hatched))
     if entries:
-        figure.legend(
-            handles=entries,
-            loc="outside lower right",
-            ncols=min(len(entries), 6),
-            frameon=False,
-            fontsize=8.5,
-        )
+        style = {"ncols": min(len(entries), 6), "frameon": False, "fontsize": 8.5}
+        figure.legend(handles=entries, loc="outside lower right", **style)

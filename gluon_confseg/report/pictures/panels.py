@@ -33,9 +33,8 @@ def panels(
     columns = 2 + len(cells)
     heights = [CELL * row["truth"].shape[0] / row["truth"].shape[1] + 0.58 for row in rows]
     heights[0] += 0.24  # the heads of the columns
-    with canvas.figure(
-        path, CELL * columns + 0.5, sum(heights) + (0.35 if title else 0.0), photographs=True
-    ) as figure:
+    width, height = CELL * columns + 0.5, sum(heights) + (0.35 if title else 0.0)
+    with canvas.figure(path, width, height, photographs=True) as figure:
         if title:
             figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
         strips = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -69,36 +68,20 @@ def _row(figure, row: dict, heads: list | None, classes, colors) -> None:
     room = max(int(15 * CELL * truth.shape[0] / truth.shape[1]), 10)  # characters beside the row
     plots[0].set_ylabel("\n".join(textwrap.wrap(row["why"].replace("$", r"\$"), room)), size=8)
     plots[0].set_xlabel(row["name"].replace("$", r"\$"), size=6.5, color=canvas.FAINT)
-    for axes, ids in zip(plots[2:], row["predictions"]):
-        axes.set_xlabel(_wrong(truth, ids), size=8.5)
-    figure.legend(
-        handles=_legend(row, classes, colors),
-        loc="outside lower left",
-        ncols=12,
-        frameon=False,
-        fontsize=8,
-        handlelength=1.1,
-        borderpad=0,
-    )
-
-
-def _wrong(truth: np.ndarray, predictions: np.ndarray) -> str:
     labelled = truth != IGNORED
-    if not labelled.any():
-        return "no labelled pixel"
-    return f"{100 * np.mean(predictions[labelled] != truth[labelled]):.1f} % wrong"
+    for axes, ids in zip(plots[2:], row["predictions"]):
+        wrong = ids[labelled] != truth[labelled]
+        label = f"{100 * np.mean(wrong):.1f} % wrong" if wrong.size else "no labelled pixel"
+        axes.set_xlabel(label, size=8.5)
 
-
-def _legend(row: dict, classes, colors) -> list:
-    ids = np.unique(np.concatenate([array.ravel() for array in (row["truth"], *row["predictions"])]))
+    shown = np.unique(np.concatenate([array.ravel() for array in (truth, *row["predictions"])]))
     entries = [
         Patch(color=np.asarray(colors[klass]) / 255, label=classes[klass].replace("$", r"\$"))
-        for klass in ids
+        for klass in shown
         if klass < len(classes)
     ]
-    if ids[-1] >= len(classes):
-        stripes = np.asarray(_IGNORED_COLORS) / 255
-        entries.append(
-            Patch(facecolor=stripes[0], edgecolor=stripes[1], hatch="////", linewidth=0, label="not labelled")
-        )
-    return entries
+    if shown[-1] >= len(classes):
+        face, edge = np.asarray(_IGNORED_COLORS) / 255
+        entries.append(Patch(facecolor=face, edgecolor=edge, hatch="////", linewidth=0, label="not labelled"))
+    style = {"ncols": 12, "frameon": False, "fontsize": 8, "handlelength": 1.1, "borderpad": 0}
+    figure.legend(handles=entries, loc="outside lower left", **style)

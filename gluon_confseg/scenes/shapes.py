@@ -1,12 +1,52 @@
-"""Prisms in perspective: vehicles are made of side profiles swept across their width."""
+"""What things are made of: flat drawings that stand upright, and prisms in perspective."""
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from typing import Sequence
 
-from .canvas import NEAR, Canvas
+from .canvas import NEAR, Canvas, Point
+from .materials import GLASS
 
-Point = Tuple[float, float]
+
+class Figure:
+    """A flat drawing in metres (a to the right, y up) that stands at (x, z); seen end-on it is squeezed."""
+
+    def __init__(self, canvas: Canvas, x: float, z: float, squeeze: float, label: int) -> None:
+        self.canvas, self.z, self.label = canvas, z, label
+        self.scale = canvas.camera.scale(z)
+        self.foot = canvas.camera.project(x, 0, z)
+        self.squeeze = squeeze
+
+    def at(self, a: float, y: float) -> Point:
+        """Where a point of the drawing is in the picture."""
+        return self.foot[0] + a * self.squeeze * self.scale, self.foot[1] - y * self.scale
+
+    def tone(self, color: Sequence[int]) -> tuple[int, int, int]:
+        """The color under the light at that distance."""
+        return self.canvas.light.facing(color, 0, self.z)
+
+    def limb(
+        self, start: Point, end: Point, thick: float, color: Sequence[int], label: int | None = None
+    ) -> None:
+        """A stroke of `thick` metres."""
+        ends = self.at(*start), self.at(*end)
+        self.canvas.line(*ends, thick * self.scale, self.tone(color), label or self.label)
+
+    def shape(self, points: Sequence[Point], color: Sequence[int], label: int | None = None) -> None:
+        """A filled polygon."""
+        self.canvas.polygon([self.at(a, y) for a, y in points], self.tone(color), label or self.label)
+
+    def ball(self, a: float, y: float, radius: float, color: Sequence[int]) -> None:
+        """A filled circle, round from every side."""
+        u, v = self.at(a, y)
+        self.canvas.disc(u, v, radius * self.scale, self.tone(color), self.label)
+
+    def shadow(self, half: float) -> None:
+        """A patch of dark at the feet, away from the sun."""
+        (u, v), lean = self.foot, -self.canvas.light.sun * 0.7 * self.scale
+        left, right, tall = u - half * self.scale, u + half * self.scale, 0.09 * self.scale + 1
+        behind = [(left + min(0, lean), v), (right + max(0, lean), v)]
+        self.canvas.darken([*behind, (right + lean, v + tall), (left + lean, v + tall)], 150)
 
 
 class Body:
@@ -24,59 +64,43 @@ class Body:
         along, aside = self.forward
         return self.canvas.camera.project(self.x + aside * a + along * w, y, self.z + along * a - aside * w)
 
-    def depth(self, a: float, w: float) -> float:
-        """Distance ahead of the camera of a point of the body."""
-        return self.z + self.forward[0] * a - self.forward[1] * w
-
     def sees_side(self, w: float) -> bool:
         """Whether the side at w (left is negative) faces the camera."""
         along, aside = self.forward
         return (along * self.x - aside * self.z + w) * w < 0
-
-    def sees_end(self, a: float) -> bool:
-        """Whether the end at a (the front is positive) faces the camera."""
-        along, aside = self.forward
-        return (aside * self.x + along * self.z + a) * a < 0
 
     def normal(self, along: float, aside: float) -> int:
         """Which way a face looks in the world: -1 left, 1 right, 0 to the camera or away."""
         x = self.forward[1] * along + self.forward[0] * aside
         return 0 if -0.7 < x < 0.7 else (1 if x > 0 else -1)
 
-    def side(
-        self, outline: Sequence[Point], w: float, color: Sequence[int], label: int | None = None
-    ) -> None:
+    def side(self, outline: Sequence[Point], w: float, color: Sequence[int]) -> None:
         """Fill a polygon of (a, y) on the side at w, where that is seen."""
         if self.sees_side(w):
             tone = self.canvas.light.facing(color, self.normal(0, 1 if w > 0 else -1), self.z)
-            self.canvas.polygon([self.at(a, w, y) for a, y in outline], tone, label or self.label)
+            self.canvas.polygon([self.at(a, w, y) for a, y in outline], tone, self.label)
 
     def end(self, outline: Sequence[Point], a: float, color: Sequence[int]) -> None:
-        """Fill a polygon of (w, y) on the end at a, where that is seen."""
-        if self.sees_end(a):
+        """Fill a polygon of (w, y) on the end at a (the front is positive), where that is seen."""
+        along, aside = self.forward
+        if (aside * self.x + along * self.z + a) * a < 0:
             tone = self.canvas.light.facing(color, self.normal(1 if a > 0 else -1, 0), self.z)
             self.canvas.polygon([self.at(a, w, y) for w, y in outline], tone, self.label)
 
-    def disc(self, a: float, y: float, w: float, radius: float, color: Sequence[int]) -> None:
-        """A wheel's circle on the side at w."""
-        ring = [(a + radius * c, y + radius * s) for c, s in CIRCLE]
-        self.side(ring, w, color)
-
     def sweep(
-        self, profile: Sequence[tuple[float, float, float]], color: Sequence[int], glass: Sequence = ()
+        self, profile: Sequence[tuple[float, float, float]], color: Sequence[int], glass: Sequence[int] = ()
     ) -> None:
         """Draw the faces seen of a prism whose profile is (a, y, half width), clockwise from the rear bottom.
 
-        `glass` holds pairs (index of a face, color) for the faces of another color.
+        `glass` holds the indices of the faces that are windows.
         """
-        other = dict(glass)
         for index in range(len(profile)):
             (a1, y1, w1), (a2, y2, w2) = profile[index], profile[(index + 1) % len(profile)]
             quad = [self.at(a1, -w1, y1), self.at(a1, w1, y1), self.at(a2, w2, y2), self.at(a2, -w2, y2)]
             if area(quad) < 0:
                 steep = abs(y2 - y1) > abs(a2 - a1)
                 side = self.normal(-1 if y2 > y1 else 1, 0) if steep else 2
-                tone = self.canvas.light.facing(other.get(index, color), side, self.z)
+                tone = self.canvas.light.facing(GLASS if index in glass else color, side, self.z)
                 self.canvas.polygon(quad, tone, self.label)
         for sign in (-1, 1):
             if self.sees_side(sign * max(w for _, _, w in profile)):
