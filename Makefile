@@ -6,6 +6,7 @@
 SHELL := /bin/sh
 VENV := .venv
 RUN := $(VENV)/bin/python
+TRAIN := $(VENV)/bin/confseg train
 SETUP := sh requirements/bootstrap.sh
 CAMVID_ROOT ?= data/camvid
 OWN_ROOT ?= data/custom
@@ -40,26 +41,27 @@ setup-torch:
 	@$(SETUP) --venv .venv-torch test pretrained torch
 
 reproduce-cityscapes: setup  ## Tables 3 and 4 on CITYSCAPES_ROOT (4 with WEIGHTS), or else Table 3 on drawn street scenes
-	$(RUN) -m experiments.table3 $(if $(CITYSCAPES_ROOT),--root "$(CITYSCAPES_ROOT)") $(options)
+	$(if $(or $(CITYSCAPES_ROOT),$(filter full,$(PROFILE))),$(table3),$(TRAIN) drawn $(options))
 	$(if $(CITYSCAPES_ROOT),$(if $(filter-out full,$(PROFILE)),,$(table4)))
 
-table4 = $(if $(WEIGHTS),$(RUN) -m experiments.table4 --root "$(CITYSCAPES_ROOT)" --weights "$(WEIGHTS)" \
+table3 = $(TRAIN) table3 $(if $(CITYSCAPES_ROOT),--root "$(CITYSCAPES_ROOT)") $(options)
+table4 = $(if $(WEIGHTS),$(TRAIN) table4 --root "$(CITYSCAPES_ROOT)" --weights "$(WEIGHTS)" \
 	$(if $(OUT),--out "$(OUT)-table4") $(ARGS),@echo "Table 4 was left out: it starts from ResNet-38's released \
 	weights, whose .params file goes into WEIGHTS=FILE (docs/encoders.md)")
 
-dry-run: setup  ## Tables 3, 4 and 5: two steps of each stage at full size, and what they will need on this machine
-	$(RUN) -m experiments.table3 --dry-run $(ARGS)
-	$(RUN) -m experiments.table4 --dry-run $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
-	$(RUN) -m experiments.table5 --dry-run $(ARGS)
+dry-run: setup  ## Tables 3, 4 and 5: two steps of each phase at full size, and what they will need on this machine
+	$(TRAIN) table3 --dry-run $(ARGS)
+	$(TRAIN) table4 --dry-run $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+	$(TRAIN) table5 --dry-run $(ARGS)
 
 reproduce-camvid: setup  ## the same on CamVid (CAMVID_ROOT); PROFILE=quick or full
-	$(RUN) -m experiments.camvid --root "$(CAMVID_ROOT)" $(options)
+	$(TRAIN) camvid --root "$(CAMVID_ROOT)" $(options)
 
 reproduce-voc: setup  ## Table 5 on PASCAL VOC (VOC_ROOT)
-	$(RUN) -m experiments.table5 $(if $(VOC_ROOT),--root "$(VOC_ROOT)") $(options)
+	$(TRAIN) table5 $(if $(VOC_ROOT),--root "$(VOC_ROOT)") $(options)
 
-reproduce-own: setup-pretrained  ## the four arms on your own data (OWN_ROOT), groups discovered
-	$(RUN) -m experiments.own --root "$(OWN_ROOT)" $(options)
+reproduce-own: setup-pretrained  ## the four columns on your own data (OWN_ROOT), groups discovered
+	$(TRAIN) own --root "$(OWN_ROOT)" $(options)
 
 study-camvid: setup-pretrained  ## what each part gains on CamVid (CAMVID_ROOT), beside controls; PROFILE=quick or full
 	$(RUN) -m experiments.study --root "$(CAMVID_ROOT)" $(options)
@@ -95,19 +97,19 @@ bench-memory: setup  ## what recomputation and in-place batch norm save in train
 	$(RUN) -m experiments.benchmarks.bench_memory $(ARGS)
 
 encoder-table: setup-pretrained  ## the table of docs/encoders.md; ARGS=--measure measures anew
-	$(RUN) -m experiments.encoder_table $(ARGS)
+	$(RUN) -m experiments.tools.encoder_table $(ARGS)
 
 check-data: setup  ## look a data set through: ARGS="cityscapes ROOT --deep"
-	$(RUN) data/prepare.py $(ARGS)
+	$(VENV)/bin/confseg check $(ARGS)
 
 notebooks: setup-notebook  ## execute experiments/notebooks/
-	$(RUN) -m experiments.run_notebooks $(ARGS)
+	$(RUN) -m experiments.tools.run_notebooks $(ARGS)
 
 export: setup  ## write the tables' networks to symbols/
-	$(RUN) -m experiments.export_symbols $(ARGS)
+	$(RUN) -m experiments.tools.export_symbols $(ARGS)
 
 doctor: setup  ## what works here, and what does not
-	@$(RUN) -m gluon_confseg doctor $(ARGS)
+	@$(VENV)/bin/confseg doctor $(ARGS)
 
 clean:  ## remove what tests and builds leave behind
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

@@ -38,3 +38,4 @@ PROFILES = {
         draw={"train": 8, "val": 4, "size": (256, 128)},
     ),
 }
+FORMER = {"drawn": "quick"}  # the name that this profile had, and `make ... PROFILE=drawn` still gives
