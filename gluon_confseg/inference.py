@@ -7,6 +7,7 @@ dense CRF may then refine by the image.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -119,10 +120,17 @@ def probabilities(network, fusions: dict, images, inference: Inference = PLAIN) 
             continue
         sums = _zeros(network, fusions, scaled)
         _add_views(network, fusions, scaled, inference, sums)
-        for rule, total in totals.items():
-            _add_resized(total, sums.pop(rule))
+        height, width = images.shape[2:]
+        for rule, total in totals.items():  # plane by plane
+            planes = sums.pop(rule).reshape(-1, *scaled.shape[2:])
+            for target, plane in zip(total.reshape(-1, height, width), planes):
+                target += cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
     if inference.crf is not None:
-        _refine(totals, images.asnumpy(), network.normalisation, inference.crf)
+        for n, image in enumerate(images.asnumpy()):
+            picture = denormalize(image, **network.normalisation)
+            for total in totals.values():
+                # bicubic views leave a little below 0
+                total[n] = crf.refine(np.maximum(total[n], 0), picture, inference.crf)
     return totals
 
 
@@ -143,22 +151,26 @@ def _scaled(images, scale: float):
     height, width = (max(1, round(length * scale)) for length in images.shape[2:])
     if (height, width) == images.shape[2:]:
         return images
-    resized = [
-        cv2.resize(image.transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LINEAR).transpose(
-            2, 0, 1
-        )
-        for image in images.asnumpy()
-    ]
-    return mx.nd.array(np.stack(resized), ctx=images.context)
+    pictures = images.asnumpy().transpose(0, 2, 3, 1)
+    resized = [cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR) for picture in pictures]
+    return mx.nd.array(np.stack(resized).transpose(0, 3, 1, 2), ctx=images.context)
 
 
 def _add_views(network, fusions: dict, images, inference: Inference, sums: dict) -> None:
     """Add the mean over windows and mirror images at one scale, times that scale's share of the whole mean."""
     share = 1 / (len(inference.scales) * (1 + inference.flip))
-    for rows, columns, covered in _windows(images.shape[2:], inference):
-        weight = np.float32(share) / covered
+    sides = [
+        _intervals(length, window, inference.overlap)
+        for length, window in zip(images.shape[2:], inference.window or images.shape[2:])
+    ]
+    for (rows, over_rows), (columns, over_columns) in itertools.product(*sides):
+        weight = np.float32(share) / np.outer(over_rows, over_columns)
         height, width = weight.shape
-        view = _padded(images[:, :, rows, columns], inference.window)
+        view = images[:, :, rows, columns]
+        if inference.window and (height, width) != inference.window:
+            # filled up below and on the right with the mean colour, 0 after normalisation
+            missing = inference.window[0] - height, inference.window[1] - width
+            view = mx.nd.pad(view, mode="constant", pad_width=(0, 0, 0, 0, 0, missing[0], 0, missing[1]))
         for mirrored in (False, True)[: 1 + inference.flip]:
             seen = mx.nd.flip(view, axis=3) if mirrored else view
             for rule, scores in _one_view(network, fusions, seen, inference.bicubic):
@@ -166,17 +178,6 @@ def _add_views(network, fusions: dict, images, inference: Inference, sums: dict)
                 scores = scores[:, :, :height, :width]
                 scores *= weight
                 sums[rule][:, :, rows, columns] += scores
-
-
-def _windows(size, inference: Inference) -> Iterator[tuple]:
-    """(rows, columns, (h, w) float32: how many windows cover each of its pixels) of every window."""
-    sides = [
-        _intervals(length, window, inference.overlap)
-        for length, window in zip(size, inference.window or size)
-    ]
-    for rows, over_rows in sides[0]:
-        for columns, over_columns in sides[1]:
-            yield rows, columns, np.outer(over_rows, over_columns)
 
 
 def _intervals(length: int, window: int, overlap: float) -> list:
@@ -188,45 +189,16 @@ def _intervals(length: int, window: int, overlap: float) -> list:
     return [(part, covered[part]) for part in slices]
 
 
-def _padded(view, window):
-    """Filled up below and on the right with the mean colour, 0 after normalisation, to the size of a window."""
-    missing = [max(0, wanted - there) for wanted, there in zip(window or view.shape[2:], view.shape[2:])]
-    if not any(missing):
-        return view
-    return mx.nd.pad(view, mode="constant", pad_width=(0, 0, 0, 0, 0, missing[0], 0, missing[1]))
-
-
 def _one_view(network, fusions: dict, images, bicubic: bool) -> Iterator[tuple]:
     """(rule, (N, K, H, W) float32 probabilities that the caller may write to) of each rule."""
-    stride = network.encoder.output_stride
+    stride, (height, width) = network.encoder.output_stride, images.shape[2:]
     for rule, scores in log_probabilities(network, fusions, images).items():
-        if bicubic:
-            grid = mx.nd.softmax(scores, axis=1).asnumpy()
-            yield rule, _enlarged_bicubically(grid, stride, images.shape[2:])
-        else:
+        if not bicubic:
             yield rule, mx.nd.softmax(enlarge(mx.nd, scores, stride, images), axis=1).asnumpy()
-
-
-def _enlarged_bicubically(grid: np.ndarray, stride: int, size) -> np.ndarray:
-    count, classes, height, width = grid.shape
-    large = np.empty((count, classes, *size), np.float32)
-    for source, target in zip(grid.reshape(-1, height, width), large.reshape(-1, *size)):
-        enlarged = cv2.resize(source, (width * stride, height * stride), interpolation=cv2.INTER_CUBIC)
-        target[:] = enlarged[: size[0], : size[1]]
-    return large
-
-
-def _add_resized(total: np.ndarray, sums: np.ndarray) -> None:
-    """Add probabilities of another scale, plane by plane."""
-    height, width = total.shape[2:]
-    for target, source in zip(total.reshape(-1, height, width), sums.reshape(-1, *sums.shape[2:])):
-        target += cv2.resize(source, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def _refine(totals: dict, images: np.ndarray, normalisation: dict, settings: DenseCRF) -> None:
-    """Put a dense CRF's probabilities in place of those of each rule and image."""
-    for n, image in enumerate(images):
-        picture = denormalize(image, **normalisation)
-        for total in totals.values():
-            # bicubic views leave a little below 0
-            total[n] = crf.refine(np.maximum(total[n], 0), picture, settings)
+            continue
+        grid = mx.nd.softmax(scores, axis=1).asnumpy()
+        large, size = np.empty((*grid.shape[:2], height, width), np.float32), grid.shape[2:]
+        for source, target in zip(grid.reshape(-1, *size), large.reshape(-1, height, width)):
+            whole = cv2.resize(source, (size[1] * stride, size[0] * stride), interpolation=cv2.INTER_CUBIC)
+            target[:] = whole[:height, :width]
+        yield rule, large

@@ -129,16 +129,6 @@ _CITYSCAPES = (
     ("bicycle", 33, (119, 11, 32)),
 )
 
-_CITYSCAPES_CATEGORIES = {
-    "flat": (0, 1),
-    "construction": (2, 3, 4),
-    "object": (5, 6, 7),
-    "nature": (8, 9),
-    "sky": (10,),
-    "human": (11, 12),
-    "vehicle": (13, 14, 15, 16, 17, 18),
-}
-
 _CAMVID = (
     ("Sky", (128, 128, 128)),
     ("Building", (128, 0, 0)),
@@ -203,7 +193,15 @@ CITYSCAPES = LabelSpace(
         **dict.fromkeys(range(-1, 34), IGNORE),
         **{raw_id: train_id for train_id, (_, raw_id, _) in enumerate(_CITYSCAPES)},
     },
-    categories=_CITYSCAPES_CATEGORIES,
+    categories={
+        "flat": (0, 1),
+        "construction": (2, 3, 4),
+        "object": (5, 6, 7),
+        "nature": (8, 9),
+        "sky": (10,),
+        "human": (11, 12),
+        "vehicle": (13, 14, 15, 16, 17, 18),
+    },
 )
 
 VOC = LabelSpace(

@@ -127,10 +127,8 @@ def collapse(counts: np.ndarray, group) -> np.ndarray:
 
 def mean_of_defined(values: np.ndarray) -> float:
     """Mean over the entries that are not NaN; NaN where there are none."""
-    defined = values[~np.isnan(values)].tolist()
-    return (
-        sum(defined) / len(defined) if defined else float("nan")
-    )  # one after the other, as the official scorer
+    defined = values[~np.isnan(values)].tolist()  # summed one after the other, as the official scorer does
+    return sum(defined) / len(defined) if defined else float("nan")
 
 
 def _ratio(numerator, denominator) -> np.ndarray:

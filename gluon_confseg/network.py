@@ -149,7 +149,7 @@ def build(
     device          the device, or a list of them, which `norm="sync"` joins
     last_stage      the encoder's last stage, 4 or 3; heads read stages up to it
     norm            what the encoder's batch norms do in training, of `norms.NAMES`; heads keep their own
-    learned_fusion  hold the parameters of the rule "learned", which `steps.FusionStep` trains; needs a group
+    learned_fusion  hold the parameters of the rule "learned", which `engine.FusionStep` trains; needs a group
     Raises ValueError for settings that don't fit. Draws the initial values from MXNet's random state.
     """
     groups = _checked_groups(groups, num_classes)

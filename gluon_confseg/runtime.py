@@ -111,7 +111,16 @@ def prepare() -> str | None:
     # MXNet takes half of the processors unless told, and ends the process where it is told anything but one number;
     # OMP_PLACES stays untouched (apache/mxnet#14087)
     os.environ["OMP_NUM_THREADS"] = str(threads() or hardware.physical_cores())
-    _quieten()
+    # hide what is harmless, and nothing that a user can change: first, deprecations that MXNet and GluonCV run into
+    for module in (r"mxnet(\.|$)", r"gluoncv(\.|$)"):
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)
+    for message in (
+        # heads are handed the features of all stages and read those of their settings; "subnet0" leaves heads out
+        r"(The .*-th input to HybridBlock|Parameter .*) is not used by any",
+        r"Cannot decide type for",
+        r"Both `mxnet==.*` and `torch==.*` are",
+    ):
+        warnings.filterwarnings("ignore", message=message, category=UserWarning)
     found = _wrong_versions() or _missing_libraries()
     if found is not None:
         sys.meta_path.insert(0, _Refusal(found))
@@ -136,17 +145,6 @@ def threads() -> int | None:
     """
     value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(value) or None if value.isdecimal() else None
-
-
-def _quieten() -> None:
-    """Hide the deprecations that MXNet and GluonCV run into: harmless, and nothing that a user can change."""
-    for module in (r"mxnet(\.|$)", r"gluoncv(\.|$)"):
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)
-    # heads are handed the features of all stages and read those of their settings; "subnet0" leaves heads out
-    unused = r"(The .*-th input to HybridBlock|Parameter .*) is not used by any"
-    warnings.filterwarnings("ignore", message=unused, category=UserWarning)
-    warnings.filterwarnings("ignore", message=r"Cannot decide type for", category=UserWarning)
-    warnings.filterwarnings("ignore", message=r"Both `mxnet==.*` and `torch==.*` are", category=UserWarning)
 
 
 def version_of(*packages: str) -> str | None:

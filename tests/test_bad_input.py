@@ -35,38 +35,41 @@ def test_errors_of_data_sets_are_errors_of_the_package():
 # --- folders
 
 
-@pytest.mark.parametrize("name, variable", [("cityscapes", "CITYSCAPES_ROOT"), ("camvid", "CAMVID_ROOT")])
+@pytest.mark.parametrize(
+    "name, wanted",
+    [("cityscapes", "the folder that holds leftImg8bit/"), ("camvid", "the folder that holds train/")],
+)
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 class TestFolders:
-    def test_no_such_folder(self, tmp_path, name, variable, split):
+    def test_no_such_folder(self, tmp_path, name, wanted, split):
         message = sentence(lambda: datasets.open_dataset(name, tmp_path / "nowhere", split))
-        assert str(tmp_path / "nowhere") in message and "no such folder" in message and variable in message
+        assert str(tmp_path / "nowhere") in message and "no such folder" in message and wanted in message
 
-    def test_no_folder_given(self, name, variable, split):
+    def test_no_folder_given(self, name, wanted, split):
         for nothing in (None, ""):
-            assert variable in sentence(lambda nothing=nothing: datasets.open_dataset(name, nothing, split))
+            assert wanted in sentence(lambda nothing=nothing: datasets.open_dataset(name, nothing, split))
 
-    def test_an_archive_instead_of_a_folder(self, tmp_path, name, variable, split):
+    def test_an_archive_instead_of_a_folder(self, tmp_path, name, wanted, split):
         archive = tmp_path / "data.zip"
         archive.write_bytes(b"PK")
         message = sentence(lambda: datasets.open_dataset(name, archive, split))
-        assert str(archive) in message and "unpack" in message and variable in message
+        assert str(archive) in message and "unpack" in message and wanted in message
 
-    def test_a_folder_of_something_else(self, tmp_path, name, variable, split):
+    def test_a_folder_of_something_else(self, tmp_path, name, wanted, split):
         write_png(tmp_path / "holiday.png", picture(0))
         message = sentence(lambda: datasets.open_dataset(name, tmp_path, split))
         assert (
             str(tmp_path) in message
             and "is not the" in message
             and "looked for" in message
-            and variable in message
+            and wanted in message
         )
 
-    def test_folders_of_the_layout_without_files(self, tmp_path, name, variable, split):
+    def test_folders_of_the_layout_without_files(self, tmp_path, name, wanted, split):
         for folder in (f"leftImg8bit/{split}", f"gtFine/{split}", split, f"{split}annot"):
             (tmp_path / folder).mkdir(parents=True)
         message = sentence(lambda: datasets.open_dataset(name, tmp_path, split))
-        assert str(tmp_path) in message and "holds no" in message and variable in message
+        assert str(tmp_path) in message and "holds no" in message and wanted in message
 
 
 def test_an_unknown_data_set_and_an_unknown_split_are_answered_with_the_known_ones(tmp_path):

@@ -199,7 +199,7 @@ def test_a_faulty_yaml_is_one_sentence_with_the_entry(tmp_path, text, words):
 
 def test_what_is_missing_is_said(tmp_path):
     root = make_custom(tmp_path / "own")
-    assert "CUSTOM_ROOT" in sentence(lambda: datasets.Custom(tmp_path / "none"))
+    assert "give the folder that holds images/" in sentence(lambda: datasets.Custom(tmp_path / "none"))
     (root / "classes.yaml").write_text(YAML)
     assert "2 lists of classes" in sentence(lambda: datasets.Custom(root))
     (root / "classes.yaml").unlink()

@@ -141,7 +141,7 @@ def test_a_list_that_can_not_be_read(place, content):
 
 def test_a_folder_of_something_else_says_what_was_looked_for(tmp_path):
     message = sentence(lambda: VOC(tmp_path, "train"))
-    assert "ImageSets/Segmentation" in message and "VOC_ROOT" in message
+    assert "ImageSets/Segmentation" in message and "give the folder that holds" in message
 
 
 def test_it_survives_pickling(place):

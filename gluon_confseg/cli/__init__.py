@@ -35,7 +35,7 @@ VERBS = (
 def main(argv: list[str] | None = None) -> int:
     """Run the verb of a command line (default: this process's) and return the exit status."""
     arguments = parser().parse_args(argv)
-    verb = _module(arguments.verb)
+    verb = arguments.module
 
     def run() -> int:
         output = verb.run(arguments)
@@ -48,18 +48,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> options.Parser:
-    """The parser of all verbs; `verb` of its result is the verb's name, `usage` ends with a usage error."""
+    """The parser of all verbs; `module` of its result is the verb's, `usage` ends with a usage error."""
     declared = options.Parser("confseg", description="Segmentation networks, and what they confuse.")
     declared.add_argument("--version", action="version", version=f"confseg {__version__}")
     verbs = declared.add_verbs()
     for name in VERBS:
-        module = _module(name)
+        module = importlib.import_module(f"{__name__}.{name}")
         verb = verbs.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
         module.add_arguments(verb)
         verb.add_argument("--json", action="store_true", help="print one JSON object for programs")
-        verb.set_defaults(usage=verb.error)
+        verb.set_defaults(usage=verb.error, module=module)
     return declared
-
-
-def _module(verb: str):
-    return importlib.import_module(f"{__name__}.{verb}")

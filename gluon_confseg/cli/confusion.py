@@ -74,7 +74,7 @@ def of_predictions(arguments) -> NamedMatrix:
     if arguments.labels:
         labels, where = folders.of_folder(arguments.labels), arguments.labels
     else:
-        dataset = data.labelled(space.name, arguments.root, arguments.split)
+        dataset = data.split_of(space.name, arguments.root, arguments.split, labelled=True)
         labels, where = dict(zip(dataset.names, dataset.label_paths)), dataset.root
     counted = folders.count(labels, predictions, space)
     told = (
@@ -106,15 +106,14 @@ def _text(named: NamedMatrix, pairs: list) -> str:
 
     matrix = named.matrix
     lines = [f"Data: {named.data}"] if named.data else []
-    lines.append(f"Matrix: {named.source}; {matrix.counts.sum() + matrix.misses.sum():,} labelled pixels.")
     lines += [
+        f"Matrix: {named.source}; {matrix.counts.sum() + matrix.misses.sum():,} labelled pixels.",
         "",
         "Percent of each truth row (rows: truth, columns: prediction):",
         scores.rows(named),
         "",
     ]
+    listing = ["No pairs to list."]
     if pairs:
-        lines += ["Worst pairs, by what they cost:", scores.pairs_table(pairs), ""]
-    else:
-        lines += ["No pairs to list.", ""]
-    return "\n".join([*lines, scores.means(matrix), scores.rule(matrix, named.classes)])
+        listing = ["Worst pairs, by what they cost:", scores.pairs_table(pairs)]
+    return "\n".join([*lines, *listing, "", scores.means(matrix), scores.rule(matrix, named.classes)])

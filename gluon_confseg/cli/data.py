@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,39 +40,30 @@ def root_of(name: str, root: Path | None, by: str = "with --root") -> Path:
     return Path(root)
 
 
-def any_split(name: str, root: Path | None, split: str) -> SegmentationDataset:
-    """A split, which may be without labels. root: None takes the variable of the environment.
+def split_of(name: str, root: Path | None, split: str, *, labelled: bool) -> SegmentationDataset:
+    """A split, with labels or perhaps without. root: None takes the variable of the environment.
 
-    Raises DatasetError without a folder, and for one that is not the layout.
+    Raises DatasetError without a folder, for one that is not the layout, and for labels that are not there.
     """
     from gluon_confseg.datasets import open_dataset
 
-    return open_dataset(name, root_of(name, root), split)
-
-
-def labelled(name: str, root: Path | None, split: str) -> SegmentationDataset:
-    """A split with labels; besides as `any_split`, DatasetError for one without."""
-    dataset = any_split(name, root, split)
-    if None in dataset.label_paths:
+    dataset = open_dataset(name, root_of(name, root), split)
+    if labelled and None in dataset.label_paths:
         raise DatasetError(
             f"{dataset.root}: split {split} has no labels to compare with; choose another --split"
         )
     return dataset
 
 
-def of_network(arguments, labels: LabelSpace, opened: Callable) -> SegmentationDataset:
-    """The data set asked for, every file looked at; DatasetError where it has not the network's classes.
-
-    labels    the network's
-    opened    `labelled` or `any_split`
-    """
+def of_network(arguments, labels: LabelSpace, *, labelled: bool) -> SegmentationDataset:
+    """The data set asked for, every file looked at; DatasetError where it has not the network's classes, `labels`."""
     name = arguments.data or labels.name
     if name != labels.name:
         raise DatasetError(
             f"{arguments.checkpoint}: its network was trained for the {labels.num_classes} classes of "
             f"{labels.title}, which --data {name} has not; use it with --data {labels.name}"
         )
-    dataset = opened(name, arguments.root, arguments.split)
+    dataset = split_of(name, arguments.root, arguments.split, labelled=labelled)
     if dataset.classes != labels.classes:
         raise DatasetError(
             f"{dataset.root}: its classes ({', '.join(dataset.classes)}) are not those that {arguments.checkpoint} was "

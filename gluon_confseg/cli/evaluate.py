@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from gluon_confseg.cli import data, networks, options, views, writable
@@ -23,7 +24,7 @@ def run(arguments) -> Output:
     out = arguments.out and writable.file(arguments.out)
     inference = views.inference(arguments)
     loaded = networks.load(arguments.checkpoint, arguments.rule)
-    dataset = data.of_network(arguments, loaded.labels, data.labelled)
+    dataset = data.of_network(arguments, loaded.labels, labelled=True)
 
     from gluon_confseg.cli import evaluation, matrices, scores
 
@@ -54,7 +55,7 @@ def run(arguments) -> Output:
         },
         "checkpoint": str(arguments.checkpoint),
         "network": networks.record(loaded),
-        "inference": views.record(inference),
+        "inference": dataclasses.asdict(inference),
         **scores.record(matrix, dataset.classes),
         **scores.benchmark_record(matrix, dataset.labels, instances),
         "out": str(out) if out else None,

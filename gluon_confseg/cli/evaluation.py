@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from gluon_confseg import engine, runtime
 from gluon_confseg.datasets import whole_images
 from gluon_confseg.errors import DatasetError
@@ -27,7 +25,13 @@ def measure(loaded, dataset, inference: Inference, instances: InstanceIoU | None
             total.counts += counted[loaded.rule].counts
             if instances is not None:
                 raw = dataset.labels.to_stored(predictions[loaded.rule][0])
-                instances.update(read_instances(dataset, index, raw.shape), raw)
+                found = dataset.read_instances(index)
+                if found.shape != raw.shape:
+                    raise DatasetError(
+                        f"{dataset.instance_path(index)}: is {found.shape[1]} x {found.shape[0]} pixels, its label "
+                        f"{raw.shape[1]} x {raw.shape[0]}; use the file that came with the label"
+                    )
+                instances.update(found, raw)
             bar.update(1)
     return total
 
@@ -48,19 +52,6 @@ def predict(loaded, dataset, inference: Inference, missing: list) -> Iterator[tu
 def instances_of(dataset) -> tuple:
     """(InstanceIoU, []) where each label has a file of instance ids; (None, what to say) where some or none have."""
     there = sum(dataset.instance_path(index) is not None for index in range(len(dataset)))
-    if there == len(dataset) > 0:
-        return InstanceIoU(), []
-    if not there:
-        return None, []
+    if there in (0, len(dataset)):
+        return InstanceIoU() if there else None, []
     return None, [f"No iIoU: only {there} of {len(dataset)} labels have a file *_instanceIds.png."]
-
-
-def read_instances(dataset, index: int, size: tuple) -> np.ndarray:
-    """(H, W) instance ids of an image of this size; DatasetError where they are of another."""
-    found = dataset.read_instances(index)
-    if found.shape != size:
-        raise DatasetError(
-            f"{dataset.instance_path(index)}: is {found.shape[1]} x {found.shape[0]} pixels, its label "
-            f"{size[1]} x {size[0]}; use the file that came with the label"
-        )
-    return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from gluon_confseg import files
 from gluon_confseg.errors import RunError, did_you_mean
 from gluon_confseg.labels import LABEL_SPACES, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix
-from gluon_confseg.run_folder import read_matrices
+from gluon_confseg.run_folder import read_json, read_matrices
 
 _CLASSES, _DATA, _MISSES = "classes", "data", "misses"  # entries of a file beside its matrices
 _WANTED = "give the confusion.npz of a run, of `confseg evaluate --out` or of `confseg confusion --out`"
@@ -119,10 +119,8 @@ def _classes(path: Path, size: int, data: str | None, stored: dict, run: dict) -
 
 def _run_beside(path: Path) -> dict:
     """results.json of the run whose confusion.npz this is; empty where there is none that can be read."""
-    if path.name != "confusion.npz":
-        return {}
-    try:
-        found = json.loads((path.parent / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    found = None
+    if path.name == "confusion.npz":
+        with contextlib.suppress(RunError):
+            found = read_json(path.parent / "results.json")
     return found if isinstance(found, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from gluon_confseg.cli import networks, options, views, writable
@@ -22,7 +23,19 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> Output:
     """Segment every picture; OUT/ids/NAME.png and OUT/overlay/NAME.png each."""
-    check(arguments.images)
+    from gluon_confseg.datasets.pairing import listed
+
+    paths, first = arguments.images, {}
+    missing = [
+        f"{path}: is {'a folder' if path.is_dir() else 'not there'}" for path in paths if not path.is_file()
+    ]
+    if missing:
+        raise DatasetError(f"{listed(missing)}; give the files of pictures, such as FOLDER/*.png")
+    for path in paths:
+        if first.setdefault(path.stem, path) is not path:
+            raise DatasetError(
+                f"{path}: would get the same file as {first[path.stem]}; segment them into two folders"
+            )
     inference = views.inference(arguments)
     for kind in ("ids", "overlay"):
         writable.folder(arguments.out / kind)
@@ -32,31 +45,14 @@ def run(arguments) -> Output:
     from gluon_confseg.progress import Progress
 
     segment, done = segmenting.segmenter(loaded, inference), []
-    with Progress("prediction", len(arguments.images), "image") as bar:
-        for path in arguments.images:
+    with Progress("prediction", len(paths), "image") as bar:
+        for path in paths:
             picture = segmenting.read(path)
             done.append(segmenting.write(arguments.out, path, picture, segment(picture), loaded.labels))
             bar.update(1)
-    about = {"network": networks.record(loaded), "inference": views.record(inference)}
+    about = {"network": networks.record(loaded), "inference": dataclasses.asdict(inference)}
     record = {**about, "classes": list(loaded.labels.classes), "images": done}
     return Output(_text(loaded, inference, done), record)
-
-
-def check(paths: list) -> None:
-    """One DatasetError for all pictures that are not there, and for two that would get the same name."""
-    from gluon_confseg.datasets.pairing import listed
-
-    missing = [
-        f"{path}: is {'a folder' if path.is_dir() else 'not there'}" for path in paths if not path.is_file()
-    ]
-    if missing:
-        raise DatasetError(f"{listed(missing)}; give the files of pictures, such as FOLDER/*.png")
-    first = {}
-    for path in paths:
-        if first.setdefault(path.stem, path) is not path:
-            raise DatasetError(
-                f"{path}: would get the same file as {first[path.stem]}; segment them into two folders"
-            )
 
 
 def _text(loaded, inference, done: list) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from pathlib import Path
@@ -36,11 +37,6 @@ def goes_on(arguments) -> bool:
 
 def run(arguments) -> Output:
     """Write an archive with --out, or check one with --check."""
-    _check_usage(arguments)
-    return _check(arguments) if arguments.check else _write(arguments)
-
-
-def _check_usage(arguments) -> None:
     if (arguments.checkpoint is None) == (arguments.check is None):
         arguments.usage("give either a checkpoint and --out, or --check ARCHIVE")
     if (arguments.out is None) != (arguments.checkpoint is None):
@@ -54,6 +50,7 @@ def _check_usage(arguments) -> None:
         arguments.usage(f"--check runs no network: leave out {', '.join(given)}")
     if arguments.names and (arguments.checkpoint or arguments.root):
         arguments.usage("--names goes with --check, in place of --root")
+    return _check(arguments) if arguments.check else _write(arguments)
 
 
 def _write(arguments) -> Output:
@@ -68,13 +65,13 @@ def _write(arguments) -> Output:
 
     server = submission.server_of(loaded.labels)
     archives.check_suffix(arguments.out, server)
-    dataset = data.of_network(arguments, loaded.labels, data.any_split)
+    dataset = data.of_network(arguments, loaded.labels, labelled=False)
     expected = submission.of_dataset(dataset)
     folder = writable.folder(arguments.out.with_name(f"{arguments.out.name}.predictions"))
     made_with = {
         "checkpoint": hashlib.sha256(arguments.checkpoint.read_bytes()).hexdigest(),
         "rule": loaded.rule,
-        "inference": views.record(inference),
+        "inference": dataclasses.asdict(inference),
         "images": f"{server.labels.title}, {dataset.split}",
     }
     predictions = submission.Predictions(folder, server, made_with)
@@ -92,7 +89,7 @@ def _write(arguments) -> Output:
         f"Predictions: {folder}{f' ({kept} were there before)' if kept else ''}; no longer needed.",
         *(record["notes"] or [f"Upload it at {server.url}"]),
     ]
-    about = {"network": networks.record(loaded), "inference": views.record(inference), "kept": kept}
+    about = {"network": networks.record(loaded), "inference": made_with["inference"], "kept": kept}
     return Output("\n".join(lines), {**record, **about})
 
 
@@ -101,14 +98,14 @@ def _check(arguments) -> Output:
     from gluon_confseg.labels import LABEL_SPACES
     from gluon_confseg.progress import Progress
 
-    server = submission.server_of(LABEL_SPACES[arguments.data]) if arguments.data in LABEL_SPACES else None
-    if server is None:
+    if arguments.data not in LABEL_SPACES:
         raise DatasetError("your own data have no test server, so there is no archive of them to check")
+    server = submission.server_of(LABEL_SPACES[arguments.data])
     drawn = False
     if arguments.names:
         expected = submission.of_list(arguments.names, server)
     elif arguments.root or os.environ.get(data.VARIABLES[arguments.data]):
-        dataset = data.any_split(arguments.data, arguments.root, arguments.split)
+        dataset = data.split_of(arguments.data, arguments.root, arguments.split, labelled=False)
         expected, drawn = submission.of_dataset(dataset), dataset.drawn
     else:
         raise DatasetError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from gluon_confseg.cli import options
@@ -63,9 +62,3 @@ def inference(arguments) -> Inference:
     )
     chosen.check()
     return chosen
-
-
-def record(chosen: Inference) -> dict:
-    """The same for programs."""
-    about = dataclasses.asdict(chosen)
-    return {**about, "scales": list(chosen.scales), "window": list(chosen.window) if chosen.window else None}

@@ -31,7 +31,53 @@ def order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.argsort(rng(seed, epoch, 0, purpose=ORDER).random(count), kind="stable")
 
 
-class Batches:
+class Prepared:
+    """Batches that `task` fills, by worker processes or in the caller's thread."""
+
+    def __init__(self, task: Callable, workers: int, prefetch: int):
+        self._task, self._count, self._ahead = task, workers, max(workers, prefetch)
+        self._slots, self._workers = Slots(), None
+
+    def batches(self, jobs: Iterable) -> Iterator[Batch]:
+        """The batch of each job, in order."""
+        if self._count and not self.processes:
+            self._workers = Workers(self._task, self._count)
+        results = self._workers.run(jobs, self._ahead) if self._count else self._own_results(jobs)
+        for (images, labels), names in results:
+            yield Batch(images, labels, names)
+            del images, labels  # or this frame would keep the batch after the caller has let it go
+
+    def __enter__(self) -> Prepared:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker processes; new ones are started when batches are asked for."""
+        if self._workers is not None:
+            self._workers.close()
+        self._workers = None
+
+    @property
+    def processes(self) -> list[int]:
+        """Ids of the worker processes that run now."""
+        return [] if self._workers is None else self._workers.processes
+
+    def _own_results(self, jobs: Iterable) -> Iterator[tuple]:
+        for job in jobs:
+            memory, lent = self._slots.take(), []
+            try:
+                names = self._task(
+                    job, lambda layout, m=memory, lent=lent: lent.append(layout) or m.arrays(layout)
+                )
+            except BaseException:
+                self._slots.give(memory)
+                raise
+            yield self._slots.lend(memory, lent[0]), names
+
+
+class Batches(Prepared):
     """Training batches of a data set, packed or not.
 
     batch_size      samples per batch; the rest of an epoch is left out, unless the epoch is smaller than a batch
@@ -60,38 +106,20 @@ class Batches:
             )
         rng(seed, 0, 0)  # a seed that can't be used is said here, not in the first epoch
         self.dataset, self.augment, self.batch_size, self.seed = dataset, augment, batch_size, seed
-        self._prepared = Prepared(Crops(dataset, augment, seed), workers, prefetch)
+        super().__init__(Crops(dataset, augment, seed), workers, prefetch)
 
     def __len__(self) -> int:
         """Batches per epoch."""
         return max(1, len(self.dataset) // self.batch_size)
-
-    def __enter__(self) -> Batches:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from batch `start` on: the same bytes for any `start`, `workers`, `prefetch`.
 
         Raises the error of a sample that can't be read when its batch is asked for, and RunError where a worker died.
         """
-        permutation = order(self.seed, epoch, len(self.dataset))
-        jobs = ((epoch, self._indices(permutation, batch)) for batch in range(start, len(self)))
-        return self._prepared.batches(jobs)
-
-    def close(self) -> None:
-        """End the worker processes; the next epoch starts new ones."""
-        self._prepared.close()
-
-    @property
-    def processes(self) -> list[int]:
-        """Ids of the worker processes that run now."""
-        return self._prepared.processes
-
-    def _indices(self, permutation: np.ndarray, batch: int) -> list[int]:
-        return [int(i) for i in permutation[batch * self.batch_size : (batch + 1) * self.batch_size]]
+        permutation, size = order(self.seed, epoch, len(self.dataset)).tolist(), self.batch_size
+        starts = (batch * size for batch in range(start, len(self)))
+        return self.batches((epoch, permutation[first : first + size]) for first in starts)
 
 
 def whole_images(
@@ -104,55 +132,9 @@ def whole_images(
 ) -> Iterator[Batch]:
     """Images at their own size as batches of one, for evaluation: all in their order, or those of `indices`."""
     chosen = [int(index) for index in (range(len(dataset)) if indices is None else indices)]
-    prepared = Prepared(Whole(dataset, tuple(mean), tuple(std)), min(workers, len(chosen)), prefetch)
-    try:
+    task = Whole(dataset, tuple(mean), tuple(std))
+    with Prepared(task, min(workers, len(chosen)), prefetch) as prepared:
         yield from prepared.batches(chosen)
-    finally:
-        prepared.close()
-
-
-class Prepared:
-    """Batches that `task` fills, by worker processes or in the caller's thread."""
-
-    def __init__(self, task: Callable, workers: int, prefetch: int):
-        self._task, self._count, self._ahead = task, workers, max(workers, prefetch)
-        self._slots, self._workers = Slots(), None
-
-    def batches(self, jobs: Iterable) -> Iterator[Batch]:
-        """The batch of each job, in order."""
-        for (images, labels), names in (
-            self._workers_results(jobs) if self._count else self._own_results(jobs)
-        ):
-            yield Batch(images, labels, names)
-            del images, labels  # or this frame would keep the batch after the caller has let it go
-
-    def close(self) -> None:
-        """End the processes."""
-        if self._workers is not None:
-            self._workers.close()
-        self._workers = None
-
-    @property
-    def processes(self) -> list[int]:
-        """Ids of the processes that run now."""
-        return [] if self._workers is None else self._workers.processes
-
-    def _workers_results(self, jobs: Iterable) -> Iterator[tuple]:
-        if not self.processes:
-            self._workers = Workers(self._task, self._count)
-        return self._workers.run(jobs, self._ahead)
-
-    def _own_results(self, jobs: Iterable) -> Iterator[tuple]:
-        for job in jobs:
-            memory, lent = self._slots.take(), []
-            try:
-                names = self._task(
-                    job, lambda layout, m=memory, lent=lent: lent.append(layout) or m.arrays(layout)
-                )
-            except BaseException:
-                self._slots.give(memory)
-                raise
-            yield self._slots.lend(memory, lent[0]), names
 
 
 class Crops:

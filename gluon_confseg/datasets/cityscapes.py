@@ -20,9 +20,8 @@ from gluon_confseg.datasets.pairing import (
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import CITYSCAPES
 
-DRAWN_MARK = (
-    "drawn_scenes.json"  # `scenes.draw` leaves it, so that its pictures are never taken for Cityscapes
-)
+# `scenes.draw` leaves it, so that its pictures are never taken for Cityscapes
+DRAWN_MARK = "drawn_scenes.json"
 ANNOTATIONS = {"fine": "gtFine", "coarse": "gtCoarse"}
 LABEL_KINDS = ("labelIds", "labelTrainIds")
 IMAGES = ("leftImg8bit", "leftImg8bit_blurred")
@@ -97,13 +96,16 @@ class Cityscapes(SegmentationDataset):
         return path if path.is_file() else None
 
     def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
-        if self.raw and look_like_train_ids(values):
-            raise Fault(
-                "raw_ids",
-                f"{self.label_paths[index]}: holds 255 and otherwise only values below 19, as train ids do, where "
-                f"raw ids (0-33) are expected; name train-id labels "
-                f"*_{ANNOTATIONS[self.annotation]}_labelTrainIds.png, or use the raw ones.",
-            )
+        if self.raw and values.max() == 255:
+            # raw ids have no 255, and go on above 18 (vegetation, sky, person, car): train ids do neither
+            classes = values[values < 255]
+            if classes.size and classes.max() < CITYSCAPES.num_classes:
+                raise Fault(
+                    "raw_ids",
+                    f"{self.label_paths[index]}: holds 255 and otherwise only values below 19, as train ids do, where "
+                    f"raw ids (0-33) are expected; name train-id labels "
+                    f"*_{ANNOTATIONS[self.annotation]}_labelTrainIds.png, or use the raw ones.",
+                )
         return super().train_ids(index, values)
 
     def _value_name(self) -> str:
@@ -117,14 +119,6 @@ class Cityscapes(SegmentationDataset):
                 f"these look like raw ids: use the {file} file, or convert the raw ids to train ids.",
             )
         return "value", "correct the label, or make it again from the polygons."
-
-
-def look_like_train_ids(values: np.ndarray) -> bool:
-    """Raw ids have no 255, and go on above 18 (vegetation, sky, person, car): train ids do neither."""
-    if values.max() < 255:
-        return False
-    classes = values[values < 255]
-    return classes.size > 0 and int(classes.max()) < CITYSCAPES.num_classes
 
 
 def _pairing(root: Path, split: str, images: str, labels: str, kind: str) -> tuple[str, Pairing]:

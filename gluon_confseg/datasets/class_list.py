@@ -56,8 +56,19 @@ def read(path: Path, title: str) -> ClassList:
         raise DatasetError(f"{path}: is no UTF-8 text; save it as UTF-8, as {_WANTED}.") from error
     entries = _yaml(path, text) if path.suffix.lower() in (".yaml", ".yml") else _csv(path, text)
     rows = [_row(path, place, entry) for place, entry in entries]
-    _check(path, rows)
-    return _class_list(rows, title)
+    classes = [row for row in rows if row.name != IGNORED]
+    _check(path, rows, classes)
+    raw_ids = {train_id if row.value is None else row.value: train_id for train_id, row in enumerate(classes)}
+    table = {packed(*row.color): train_id for train_id, row in enumerate(classes)}
+    for row in rows:
+        if row.name == IGNORED:
+            table[packed(*row.color)] = IGNORE
+            if row.value is not None:
+                raw_ids.setdefault(row.value, IGNORE)
+    colors = np.array([row.color for row in classes], np.uint8)
+    colors.setflags(write=False)
+    space = LabelSpace("custom", title, tuple(row.name for row in classes), colors, raw_ids=raw_ids)
+    return ClassList(space, table)
 
 
 def packed(red, green, blue):
@@ -125,8 +136,7 @@ def _byte(given: Any) -> int | None:
     return number if 0 <= number <= 255 else None
 
 
-def _check(path: Path, rows: list[_Row]) -> None:
-    classes = [row for row in rows if row.name != IGNORED]
+def _check(path: Path, rows: list[_Row], classes: list[_Row]) -> None:
     if not 2 <= len(classes) < UNKNOWN:
         raise DatasetError(f"{path}: names {len(classes)} classes; give 2 to {UNKNOWN - 1} of them.")
     for what, of in (("name", classes), ("color", rows), ("value", rows)):
@@ -148,16 +158,3 @@ def _check(path: Path, rows: list[_Row]) -> None:
             raise DatasetError(
                 f"{path}, {row.place}: {row.name} has the value 255, which is always ignored; give it another."
             )
-
-
-def _class_list(rows: list[_Row], title: str) -> ClassList:
-    classes = [row for row in rows if row.name != IGNORED]
-    ignored = [row for row in rows if row.name == IGNORED]
-    raw_ids = {train_id if row.value is None else row.value: train_id for train_id, row in enumerate(classes)}
-    raw_ids.update({row.value: IGNORE for row in ignored if row.value not in (None, *raw_ids)})
-    colors = np.array([row.color for row in classes], np.uint8)
-    colors.setflags(write=False)
-    space = LabelSpace("custom", title, tuple(row.name for row in classes), colors, raw_ids=raw_ids)
-    table = {packed(*row.color): train_id for train_id, row in enumerate(classes)}
-    table.update({packed(*row.color): IGNORE for row in ignored})
-    return ClassList(space, table)

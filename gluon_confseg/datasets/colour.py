@@ -73,20 +73,14 @@ class Jitter:
             values = np.arange(256) * (1 + contrast) + 255 * brightness
             image = cv2.LUT(image, _rounded(values))
         if self.saturation or self.hue:
-            image = _turn(image, saturation, hue)
+            values = np.arange(256)
+            turned = ((values + round(90 * hue)) % 180).astype(
+                np.uint8
+            )  # OpenCV's hue has 180 steps in a circle
+            tables = [turned, _rounded(values * (1 + saturation)), values.astype(np.uint8)]
+            changed = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), np.stack(tables, axis=1)[None])
+            image = cv2.cvtColor(changed, cv2.COLOR_HSV2RGB)
         return image
-
-
-def _turn(image: np.ndarray, saturation: float, hue: float) -> np.ndarray:
-    """Change saturation and hue by a table for each: OpenCV's hue has 180 steps in a circle."""
-    values = np.arange(256)
-    tables = [
-        ((values + round(90 * hue)) % 180).astype(np.uint8),
-        _rounded(values * (1 + saturation)),
-        values.astype(np.uint8),
-    ]
-    table = np.stack(tables, axis=1)[None]
-    return cv2.cvtColor(cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table), cv2.COLOR_HSV2RGB)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

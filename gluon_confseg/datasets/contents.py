@@ -51,6 +51,21 @@ def unreadable(path: Path, error: OSError) -> DatasetError:
     )
 
 
+def check_ends(path: Path, data: bytes, kind: str, start: bytes, end: bytes, convert: str) -> None:
+    """DatasetError unless a picture's content begins with its format's signature, and its end is in it."""
+    if not data:
+        raise DatasetError(f"{path}: is empty (0 bytes), where a {kind} picture was expected; {AGAIN}.")
+    if data[: len(start)] != start[: len(data)]:
+        raise DatasetError(
+            f"{path}: is no {kind} file, whatever its name says (it begins with {bytes(data[:8])!r}); "
+            f"{convert}, or {AGAIN}."
+        )
+    if end not in data:
+        raise DatasetError(
+            f"{path}: is truncated, its {len(data)} bytes end before the picture does; {AGAIN}."
+        )
+
+
 def opened(data: bytes, kind: str) -> Image.Image:
     """The picture in a file's content, its header read; `PILLOW_ERRORS` from here on. kind: "PNG" or "JPEG"."""
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as GluonCV is imported, it sets this for the whole program

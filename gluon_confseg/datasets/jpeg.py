@@ -49,17 +49,7 @@ def peek(path: Path) -> Header:
 @contextlib.contextmanager
 def _opened(path: Path, data: bytes) -> Iterator[Image.Image]:
     """The picture, its header read; what Pillow says against it, there or in the block, is one DatasetError."""
-    if not data:
-        raise DatasetError(f"{path}: is empty (0 bytes), where a JPEG picture was expected; {AGAIN}.")
-    if data[:2] != _START[: len(data)]:
-        raise DatasetError(
-            f"{path}: is no JPEG file, whatever its name says (it begins with {bytes(data[:8])!r}); "
-            f"convert it, or {AGAIN}."
-        )
-    if _END not in data:  # where only this is missing, Pillow does not mind
-        raise DatasetError(
-            f"{path}: is truncated, its {len(data)} bytes end before the picture does; {AGAIN}."
-        )
+    contents.check_ends(path, data, "JPEG", _START, _END, "convert it")  # Pillow does not mind a missing end
     try:
         with contents.opened(data, "JPEG") as picture:
             yield picture

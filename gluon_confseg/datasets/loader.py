@@ -27,9 +27,6 @@ from gluon_confseg.datasets.memory import Memory, Slots
 from gluon_confseg.errors import RunError
 from gluon_confseg.runtime import WORKER
 
-_START = (
-    "import sys; sys.path[:] = {path!r}; from gluon_confseg.datasets import loader; loader.work({descriptor})"
-)
 # one thread each: workers are what fills the cores
 _ENVIRONMENT = {WORKER: "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PATIENCE = 120.0  # seconds without an answer of any worker
@@ -40,6 +37,22 @@ class WorkerTraceback(Exception):
 
 
 # ---- in the program
+
+
+def start_process(module: str, *arguments: int) -> tuple[Connection, subprocess.Popen]:
+    """A fresh interpreter that runs `work(descriptor, *arguments)` of a module here, and our end of its socket."""
+    ours, theirs = Pipe()
+    with theirs:
+        numbers = ", ".join(map(str, (theirs.fileno(), *arguments)))
+        command = f"from gluon_confseg.datasets import {module}; {module}.work({numbers})"
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {command}"],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # what a data set prints must not get into the program's answer
+            env={**os.environ, **_ENVIRONMENT},
+        )
+    return ours, process
 
 
 class Order:
@@ -53,16 +66,7 @@ class Worker:
     """One process, what it was asked for and has not answered, and the memories it writes to."""
 
     def __init__(self):
-        self.connection, theirs = Pipe()
-        command = _START.format(path=sys.path, descriptor=theirs.fileno())
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", command],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # what a data set prints must not get into the program's answer
-            env={**os.environ, **_ENVIRONMENT},
-        )
-        theirs.close()
+        self.connection, self.process = start_process("loader")
         self.orders: deque[Order] = deque()
         self.slots, self._numbers = Slots(), {}
 
@@ -123,14 +127,20 @@ class Workers:
         pending: deque[tuple[Worker, Order]] = deque()
         try:
             for job in jobs:
-                pending.append(self._ask(job))
+                worker = min(self._workers, key=lambda one: len(one.orders))
+                # of equals the one that was asked longest ago, so that all come to hold as many memories
+                self._workers.remove(worker)
+                self._workers.append(worker)
+                pending.append((worker, self._guarded(worker, worker.ask, job)))
                 if len(pending) > ahead:
                     yield self._result(*pending.popleft())
             while pending:
                 yield self._result(*pending.popleft())
         finally:
             for worker, order in pending:
-                self._drop(worker, order)
+                order.dropped = True
+                if order.answer is not None and order.answer[0] == "done":
+                    worker.slots.give(order.memory)
 
     def close(self) -> None:
         """End the processes."""
@@ -141,16 +151,21 @@ class Workers:
         """Ids of the processes that run."""
         return [worker.process.pid for worker in self._workers]
 
-    def _ask(self, job) -> tuple[Worker, Order]:
-        worker = min(self._workers, key=lambda one: len(one.orders))
-        # of equals the one that was asked longest ago, so that all come to hold as many memories
-        self._workers.remove(worker)
-        self._workers.append(worker)
-        return worker, self._guarded(worker, worker.ask, job)
-
     def _result(self, worker: Worker, order: Order) -> tuple:
         while order.answer is None:
-            for connection in self._answering(worker):
+            for _ in range(10):  # so that at most a tenth passes while the program itself is stopped (Ctrl-Z)
+                found = wait([one.connection for one in self._workers], PATIENCE / 10)
+                if found:
+                    break
+            else:
+                process, samples = worker.process.pid, self.task.names(worker.orders[0].job)
+                self.close()
+                raise RunError(
+                    f"No worker process has prepared a batch for {PATIENCE:.0f} seconds, and process {process} was to "
+                    f"work on {_few(samples)}; see that nothing stops the processes (kill -STOP) and that the disk "
+                    f"answers, then start again, with workers=0 to see it happen."
+                )
+            for connection in found:
                 heard = next(one for one in self._workers if one.connection is connection)
                 self._guarded(heard, heard.hear)
         kind, *content = order.answer
@@ -160,26 +175,6 @@ class Workers:
         error, text = content
         raise error from WorkerTraceback(text)
 
-    def _answering(self, wanted: Worker) -> list[Connection]:
-        """The connections that have an answer; RunError where none has for `PATIENCE` seconds."""
-        for _ in range(10):  # so that at most a tenth passes while the program itself is stopped (Ctrl-Z)
-            found = wait([one.connection for one in self._workers], PATIENCE / 10)
-            if found:
-                return found
-        process, samples = wanted.process.pid, self.task.names(wanted.orders[0].job)
-        self.close()
-        raise RunError(
-            f"No worker process has prepared a batch for {PATIENCE:.0f} seconds, and process {process} was to work on "
-            f"{_few(samples)}; see that nothing stops the processes (kill -STOP) and that the disk answers, then "
-            f"start again, with workers=0 to see it happen."
-        )
-
-    @staticmethod
-    def _drop(worker: Worker, order: Order) -> None:
-        order.dropped = True
-        if order.answer is not None and order.answer[0] == "done":
-            worker.slots.give(order.memory)
-
     def _guarded(self, worker: Worker | None, function: Callable, *arguments):
         """Call a function that talks to a worker; where that is gone, all end, and RunError says on what it worked."""
         try:
@@ -188,7 +183,15 @@ class Workers:
             status = worker.process.wait() if worker else None
             samples = self.task.names(worker.orders[0].job) if worker and worker.orders else ()
             self.close()
-            raise RunError(_obituary(status, samples)) from error
+            how = f"ended with status {status}"
+            if status is not None and status < 0:
+                how = f"was killed by {signal.Signals(-status).name}"
+                if status == -signal.SIGKILL:
+                    how += " (is the machine short of memory?)"
+            raise RunError(
+                f"A worker process that prepares batches {how} while it worked on {_few(samples) or 'nothing yet'}; "
+                f"start again, with fewer workers or smaller batches, or with workers=0 to see it happen."
+            ) from error
         except OSError as error:
             self.close()
             raise RunError(f"Worker processes can't be started or asked ({error}); use workers=0.") from error
@@ -197,18 +200,6 @@ class Workers:
 def _stop(workers: list[Worker]) -> None:
     while workers:
         workers.pop().stop()
-
-
-def _obituary(status: int | None, samples) -> str:
-    how = f"ended with status {status}"
-    if status is not None and status < 0:
-        how = f"was killed by {signal.Signals(-status).name}"
-        if status == -signal.SIGKILL:
-            how += " (is the machine short of memory?)"
-    return (
-        f"A worker process that prepares batches {how} while it worked on {_few(samples) or 'nothing yet'}; "
-        f"start again, with fewer workers or smaller batches, or with workers=0 to see it happen."
-    )
 
 
 def _few(samples) -> str:
@@ -243,18 +234,15 @@ def _received(connection: Connection) -> Callable:
     try:
         return pickle.loads(content)
     except Exception as error:
-        return _Unusable(
+        sentence = (
             f"The data set can't be rebuilt in a worker process ({error}); "
             f"define its class in a module, not in the script, or use workers=0."
         )
 
+    def unusable(job, allocate):
+        raise RunError(sentence)
 
-class _Unusable:
-    def __init__(self, sentence: str):
-        self.sentence = sentence
-
-    def __call__(self, job, allocate):
-        raise RunError(self.sentence)
+    return unusable
 
 
 def _answer(task: Callable, job, memory: Memory) -> tuple:
@@ -268,12 +256,9 @@ def _answer(task: Callable, job, memory: Memory) -> tuple:
         said = task(job, allocate)
         return "done", layouts[-1], said
     except Exception as error:
-        return "failed", _sendable(error), traceback.format_exc()
-
-
-def _sendable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))
-        return error
-    except Exception:
-        return RunError(f"{type(error).__name__}: {error}")
+        text = traceback.format_exc()
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # it can't be sent
+            error = RunError(f"{type(error).__name__}: {error}")
+        return "failed", error, text

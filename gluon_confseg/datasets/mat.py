@@ -8,25 +8,18 @@ which are verified; a flipped bit in the pixels of an uncompressed file is a val
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import deque
-from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import numpy as np
 
 from gluon_confseg.datasets import contents
 from gluon_confseg.datasets.contents import AGAIN
+from gluon_confseg.datasets.loader import start_process
 from gluon_confseg.errors import DatasetError
-from gluon_confseg.runtime import WORKER
 
 PATIENCE = 60.0  # seconds for one file
 MEMORY = 1 << 30  # bytes that the process may take: some damaged files claim any amount
-_START = (
-    "import sys; sys.path[:] = {path!r}; from gluon_confseg.datasets import mat_process; "
-    "mat_process.work({descriptor}, {memory})"
-)
 
 
 def read_label(path: Path) -> np.ndarray:
@@ -48,22 +41,13 @@ class _Reader:
     """The process, which ends when the other side of its socket is closed."""
 
     def __init__(self):
-        self.connection, theirs = Pipe()
-        with theirs:
-            command = _START.format(path=sys.path, descriptor=theirs.fileno(), memory=MEMORY)
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", command],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=2,
-                env={**os.environ, WORKER: "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            )
+        self.connection, self.process = start_process("mat_process", MEMORY)
 
-    def stop(self) -> int:
-        """End the process; its exit status."""
+    def stop(self) -> None:
+        """End the process."""
         self.connection.close()
         self.process.kill()
-        return self.process.wait()
+        self.process.wait()
 
 
 _IDLE: deque[_Reader] = deque()  # several threads may read at the same time, each with a process

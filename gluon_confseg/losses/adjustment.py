@@ -30,16 +30,11 @@ class LogitAdjustedLoss(PixelLoss):
         super().__init__(num_classes, ignore_label, **kwargs)
         if not math.isfinite(tau):
             raise ValueError(f"tau is finite, got {tau}")
-        self._shift = tau * log_priors(statistics)
+        counts = np.maximum(statistics.pixels, 1)  # a class without pixels counts as one pixel
+        self._shift = tau * np.log(counts / counts.sum())
 
     def of(self, pixels: Pixels):
         """(N,) mean of the adjusted cross-entropy."""
         planes = [plane + float(shift) for plane, shift in zip(pixels.planes, self._shift)]
         losses = negative_log_likelihood(planes, pixels.true + pixels.of_class(self._shift))
         return pixels.mean(pixels.only_labelled(losses))
-
-
-def log_priors(statistics: LabelStatistics) -> np.ndarray:
-    """(K,) float64 log of each class's share of the pixels; a class without pixels counts as one pixel."""
-    counts = np.maximum(statistics.pixels, 1)
-    return np.log(counts / counts.sum())

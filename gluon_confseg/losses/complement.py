@@ -25,16 +25,12 @@ class ComplementLoss(PixelLoss):
 
     def of(self, pixels: Pixels):
         """(N,) mean of both terms; below 0 where the first is small and gamma negative."""
-        entropy = pixels.only_labelled(complement_entropy(pixels.planes, pixels.labels))
-        return pixels.mean(pixels.negative_log_likelihood() + self._factor * entropy)
-
-
-def complement_entropy(planes, labels):
-    """K planes (N, P) of logits, (N, P) true classes -> (N, P) entropy of the softmax over the wrong classes."""
-    far = F.full(labels.shape, -FARTHEST, ctx=labels.context)
-    wrong = [F.where(labels == k, far, F.maximum(plane, -FARTHEST)) for k, plane in enumerate(planes)]
-    top = largest(wrong)
-    wrong = [plane - top for plane in wrong]
-    shares = [F.exp(plane) for plane in wrong]
-    total = F.add_n(*shares)
-    return F.log(total) - F.add_n(*[a * b for a, b in zip(shares, wrong)]) / total
+        planes, labels = pixels.planes, pixels.labels
+        far = F.full(labels.shape, -FARTHEST, ctx=labels.context)
+        wrong = [F.where(labels == k, far, F.maximum(plane, -FARTHEST)) for k, plane in enumerate(planes)]
+        top = largest(wrong)
+        wrong = [plane - top for plane in wrong]
+        shares = [F.exp(plane) for plane in wrong]  # of the softmax over the wrong classes
+        total = F.add_n(*shares)
+        entropy = F.log(total) - F.add_n(*[a * b for a, b in zip(shares, wrong)]) / total
+        return pixels.mean(pixels.negative_log_likelihood() + self._factor * pixels.only_labelled(entropy))

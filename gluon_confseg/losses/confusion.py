@@ -60,12 +60,9 @@ class ConfusionCELoss(gluon.loss.Loss):
         check_shapes(logits, labels, len(self._weights))
         known = label_array(labels, len(self._weights), self._ignore_label).reshape(logits.shape[0], -1)
         divisors = _divisors(known != self._ignore_label, self._average)
-        if logits.context.device_type == "gpu":
-            evaluate = partial(_on_device, labels=labels)
-        else:
-            evaluate = partial(_on_cpu, labels=known)
+        evaluate, taken = (_on_device, labels) if logits.context.device_type == "gpu" else (_on_cpu, known)
         evaluate = partial(
-            evaluate, weights=self._weights, ignore_label=self._ignore_label, divisors=divisors
+            evaluate, labels=taken, weights=self._weights, ignore_label=self._ignore_label, divisors=divisors
         )
         if autograd.is_recording():
             loss = _WithGradient(evaluate)(logits)
@@ -145,22 +142,13 @@ def _on_cpu(
 def _on_device(logits, labels, weights: np.ndarray, ignore_label: int, divisors, want_gradient: bool):
     context, classes = logits.context, len(weights)
     flat = logits.astype("float32").reshape((0, 0, -1))
-    labels = _as_nd(labels, context).reshape((logits.shape[0], -1))
+    labels = labels if isinstance(labels, mx.nd.NDArray) else mx.nd.array(labels)
+    labels = labels.astype("float32").as_in_context(context).reshape((logits.shape[0], -1))
+    weights, divisors = (mx.nd.array(array, ctx=context) for array in (weights, divisors))
     loss, gradient = operators.value_and_gradient(
-        mx.nd,
-        flat,
-        labels,
-        mx.nd.array(weights, ctx=context),
-        mx.nd.array(divisors, ctx=context),
-        ignore_label,
-        classes,
+        mx.nd, flat, labels, weights, divisors, ignore_label, classes
     )
     return loss, gradient.reshape(logits.shape)
-
-
-def _as_nd(labels, context):
-    labels = labels if isinstance(labels, mx.nd.NDArray) else mx.nd.array(labels)
-    return labels.astype("float32").as_in_context(context)
 
 
 class _Capsule:

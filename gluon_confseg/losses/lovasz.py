@@ -15,15 +15,11 @@ class LovaszSoftmaxLoss(PixelLoss):
     each adds to the Jaccard loss. Not a mean over pixels: the mean over the classes present in the image.
     """
 
-    def __init__(self, num_classes: int, *, ignore_label: int = 255, **kwargs):
-        super().__init__(num_classes, ignore_label, **kwargs)
-
     def of(self, pixels: Pixels):
         """(N,) mean over the classes present; 0 where nothing is labelled."""
         present = (pixels.counts > 0) / np.maximum((pixels.counts > 0).sum(1, keepdims=True), 1)
-        total = F.zeros_like(pixels.true).sum(
-            axis=1
-        )  # of the logits: backward works where no class is present
+        # of the logits: backward works where no class is present
+        total = F.zeros_like(pixels.true).sum(axis=1)
         for c, probability in enumerate(softmax(pixels.planes)):
             if not present[:, c].any():
                 continue

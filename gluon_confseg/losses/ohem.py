@@ -37,17 +37,13 @@ class OHEMLoss(PixelLoss):
     def of(self, pixels: Pixels):
         """(N,) mean over the kept pixels; 0 where nothing is labelled."""
         losses = pixels.negative_log_likelihood()
-        with autograd.pause():
-            kept = self._kept(losses, pixels.valid)
+        with autograd.pause():  # losses are compared, not probabilities: those round to 1
+            ranked = F.where(pixels.valid, losses, -F.ones_like(losses))  # ignored pixels are the last
+            least = F.full((losses.shape[0], 1), self._least_loss, ctx=losses.context)
+            k = min(self._min_kept, losses.shape[1])
+            if k:
+                hardest = F.topk(ranked, axis=1, k=k, ret_typ="value")
+                least = F.minimum(least, F.slice_axis(hardest, axis=1, begin=k - 1, end=k))
+            kept = F.broadcast_greater_equal(ranked, least) * pixels.valid
             share = F.broadcast_div(kept, F.maximum(kept.sum(axis=1, keepdims=True), 1))
         return (losses * share).sum(axis=1)
-
-    def _kept(self, losses, valid):
-        """(N, P) 1 for the pixels that count. Losses are compared, not probabilities: those round to 1."""
-        ranked = F.where(valid, losses, -F.ones_like(losses))  # ignored pixels are the last
-        least = F.full((losses.shape[0], 1), self._least_loss, ctx=losses.context)
-        k = min(self._min_kept, losses.shape[1])
-        if k:
-            hardest = F.topk(ranked, axis=1, k=k, ret_typ="value")
-            least = F.minimum(least, F.slice_axis(hardest, axis=1, begin=k - 1, end=k))
-        return F.broadcast_greater_equal(ranked, least) * valid

@@ -14,9 +14,8 @@ def value_and_gradient(F, logits, labels, weights, divisors, ignore_label: int, 
     divisors: (N,), what each sample's sum over its labelled pixels is divided by, none of them 0.
     """
     valid = labels != ignore_label
-    true = F.where(
-        valid, labels, F.zeros_like(labels)
-    )  # pick() and take() clip: 255 would become class K - 1
+    # pick() and take() clip: 255 would become class K - 1
+    true = F.where(valid, labels, F.zeros_like(labels))
     truth = F.one_hot(true, num_classes).transpose((0, 2, 1))
     columns = F.take(weights, true, axis=0).transpose((0, 2, 1))
     own = (columns * truth).sum(axis=1)

@@ -20,20 +20,12 @@ def _by_largest(off_diagonal: np.ndarray) -> np.ndarray:
     return off_diagonal / largest if largest > 0 else off_diagonal
 
 
-def _uniform(off_diagonal: np.ndarray) -> np.ndarray:
-    return np.ones_like(off_diagonal)
-
-
-def _none(off_diagonal: np.ndarray) -> np.ndarray:
-    return np.zeros_like(off_diagonal)
-
-
 SCHEMES = {
     "confusion": _as_measured,  # c_ij = A_ij
     "confusion_max": _by_largest,  # c_ij = A_ij / largest off-diagonal A
     "confusion_row": normalize,  # each row's c_ij sum to 1
-    "uniform": _uniform,  # c_ij = 1: eq. 2
-    "none": _none,  # c_ij = 0: plain cross-entropy
+    "uniform": np.ones_like,  # c_ij = 1: eq. 2
+    "none": np.zeros_like,  # c_ij = 0: plain cross-entropy
     "literal": _as_measured,  # C = A, its diagonal too: a class that was never found is not asked for
 }
 

@@ -37,22 +37,16 @@ class SeesawLoss(PixelLoss):
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name} is finite and not negative, got {value}")
         self._mitigation, self._compensation = mitigation, compensation
-        self._log_counts = np.log(
-            np.maximum(statistics.pixels, 1)
-        )  # a class without pixels counts as one pixel
+        # a class without pixels counts as one pixel
+        self._log_counts = np.log(np.maximum(statistics.pixels, 1))
 
     def of(self, pixels: Pixels):
         """(N,) mean of the seesaw loss."""
         with autograd.pause():
-            own = pixels.of_class(self._log_counts)
-            factors = [
-                self._log_factor(plane, pixels.true, float(count), own)
-                for plane, count in zip(pixels.planes, self._log_counts)
-            ]
+            own, factors = pixels.of_class(self._log_counts), []
+            for plane, log_count in zip(pixels.planes, self._log_counts):  # 0 where j is i
+                mitigated = F.minimum(float(log_count) - own, 0) * self._mitigation
+                # q_j / q_i is exp(z_j - z_i)
+                factors.append(mitigated + F.clip(plane - pixels.true, 0, FARTHEST) * self._compensation)
         planes = [plane + factor for plane, factor in zip(pixels.planes, factors)]
         return pixels.mean(pixels.only_labelled(negative_log_likelihood(planes, pixels.true)))
-
-    def _log_factor(self, plane, true, log_count: float, own):
-        """(N, P) log of M_ij C_ij for one j; 0 where j is i. q_j / q_i is exp(z_j - z_i)."""
-        mitigated = F.minimum(log_count - own, 0) * self._mitigation
-        return mitigated + F.clip(plane - true, 0, FARTHEST) * self._compensation

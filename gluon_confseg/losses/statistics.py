@@ -30,9 +30,18 @@ class LabelStatistics:
         """
         pixels, image_pixels = np.zeros((2, num_classes), np.int64)
         images = 0
-        for mask in masks:
-            images += 1
-            counts = _counts(np.asarray(mask), num_classes, ignore_label, images)
+        for images, mask in enumerate(map(np.asarray, masks), 1):
+            if mask.dtype != np.uint8:
+                raise ValueError(f"mask {images} is {mask.dtype}: wanted uint8 train ids")
+            counts = np.bincount(mask.ravel(), minlength=256)
+            counts[ignore_label] = 0
+            outside = np.flatnonzero(counts[num_classes:])
+            if outside.size:
+                raise LabelError(
+                    f"mask {images} holds {outside[0] + num_classes}, which is no class (0-{num_classes - 1}) and "
+                    f"not the ignored {ignore_label}: are these raw ids where train ids are wanted?"
+                )
+            counts = counts[:num_classes]
             pixels += counts
             image_pixels += np.where(counts > 0, counts.sum(), 0)
         if not images:
@@ -46,11 +55,8 @@ class LabelStatistics:
 
     def record(self) -> dict:
         """What JSON can hold; `from_record` reads it."""
-        return {
-            "pixels": self.pixels.tolist(),
-            "image_pixels": self.image_pixels.tolist(),
-            "images": self.images,
-        }
+        counts = {"pixels": self.pixels.tolist(), "image_pixels": self.image_pixels.tolist()}
+        return {**counts, "images": self.images}
 
     @classmethod
     def from_record(cls, record: dict) -> LabelStatistics:
@@ -63,17 +69,3 @@ class LabelStatistics:
         if pixels.ndim != 1 or pixels.shape != image_pixels.shape or (image_pixels < pixels).any():
             raise ValueError("this is no record of label statistics: its counts do not fit each other")
         return cls(pixels, image_pixels, images)
-
-
-def _counts(mask: np.ndarray, num_classes: int, ignore_label: int, number: int) -> np.ndarray:
-    if mask.dtype != np.uint8:
-        raise ValueError(f"mask {number} is {mask.dtype}: wanted uint8 train ids")
-    counts = np.bincount(mask.ravel(), minlength=256)
-    counts[ignore_label] = 0
-    outside = np.flatnonzero(counts[num_classes:])
-    if outside.size:
-        raise LabelError(
-            f"mask {number} holds {outside[0] + num_classes}, which is no class (0-{num_classes - 1}) and not the "
-            f"ignored {ignore_label}: are these raw ids where train ids are wanted?"
-        )
-    return counts[:num_classes]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from .aspp import AsppV2, AsppV3
-from .deeplab import DeepLabV2Head, DeepLabV3Head
-from .gather import Gather
-from .gcn import GCN, BoundaryRefinement, GCNHead, GlobalConvolution
-from .plain import PlainHead
-from .residual import ResidualHead
+from .gcn import GCN, BoundaryRefinement, GlobalConvolution
+from .heads import DeepLabV2Head, DeepLabV3Head, GCNHead, PlainHead, ResidualHead
+from .layers import Gather
 from .settings import CONTEXTS, KINDS, PLAIN, RESIDUAL, HeadSettings
 
 __all__ = [

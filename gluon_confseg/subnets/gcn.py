@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from mxnet import gluon, init
-from mxnet.gluon import nn
 
-from .base import Head
-from .gather import Gather, check_stages
 from .layers import conv, output_conv
-from .settings import HeadSettings
 
 
 class GlobalConvolution(gluon.HybridBlock):
@@ -62,33 +58,3 @@ class GCN(gluon.HybridBlock):
     def hybrid_forward(self, F, x):
         """Refined scores."""
         return self.refinement(self.convolution(x))
-
-
-class GCNHead(Head):
-    """Scores of each stage by a GCN of its own, summed from the last stage to the first, refined after each sum.
-
-    all stages' features -> (N, outputs, h, w) logits.
-    The article lets the coarser scores grow by deconvolution to the finer grid, up to the image's. Here all
-    subnets meet on the last stage's grid, which dilation keeps fine: stages 2 to 4 share it at output stride 8.
-    Finer features are pooled down to it first (`Gather`).
-    """
-
-    def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
-        super().__init__(**kwargs)
-        check_stages(encoder, settings.stages)
-        with self.name_scope():
-            self.gathers, self.scores = nn.HybridSequential(), nn.HybridSequential()
-            self.refinements = nn.HybridSequential()
-            for stage in reversed(settings.stages):
-                gather = Gather(encoder, (stage,))
-                self.gathers.add(gather)
-                self.scores.add(GCN(gather.channels, outputs, settings.kernel))
-            for _ in settings.stages[1:]:
-                self.refinements.add(BoundaryRefinement(outputs))
-
-    def hybrid_forward(self, F, *features):
-        """Logits on the last stage's grid."""
-        summed, *finer = [score(gather(*features)) for gather, score in zip(self.gathers, self.scores)]
-        for scores, refine in zip(finer, self.refinements):
-            summed = refine(summed + scores)
-        return summed

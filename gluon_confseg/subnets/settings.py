@@ -44,30 +44,24 @@ class HeadSettings:
         for name in ("stages", "rates"):  # JSON turns tuples into lists
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        defaults = self._defaults()
+        if self.kind not in KINDS:
+            raise ValueError(f"no head {self.kind!r}: choose one of {', '.join(KINDS)}")
+        defaults, what = KINDS[self.kind], f"a {self.kind} head"
+        if self.context is not None:
+            if self.context not in CONTEXTS:
+                raise ValueError(f"no context {self.context!r}: choose None or one of {', '.join(CONTEXTS)}")
+            if self.kind != "plain":
+                raise ValueError(f"a context stands before plain heads, not before {self.kind!r}")
+            defaults, what = {**defaults, **CONTEXTS[self.context]}, f"{what} after {self.context}"
         for name in ("channels", "depth", "dilation", "rates", "kernel"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, defaults.get(name))
             elif name not in defaults:
                 raise ValueError(
-                    f"{self._what()} has no {name}: its settings are stages, {', '.join(defaults) or 'no more'}"
+                    f"{what} has no {name}: its settings are stages, {', '.join(defaults) or 'no more'}"
                 )
             else:
                 _check(name, getattr(self, name))
-
-    def _defaults(self) -> dict:
-        if self.kind not in KINDS:
-            raise ValueError(f"no head {self.kind!r}: choose one of {', '.join(KINDS)}")
-        if self.context is None:
-            return KINDS[self.kind]
-        if self.context not in CONTEXTS:
-            raise ValueError(f"no context {self.context!r}: choose None or one of {', '.join(CONTEXTS)}")
-        if self.kind != "plain":
-            raise ValueError(f"a context stands before plain heads, not before {self.kind!r}")
-        return {**KINDS[self.kind], **CONTEXTS[self.context]}
-
-    def _what(self) -> str:
-        return f"a {self.kind} head" + (f" after {self.context}" if self.context else "")
 
 
 def _check(name: str, value) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import WeightsError
 from . import fitting, formats, names
-from .stored import plain, telling
+from .stored import BFLOAT16, plain, telling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,10 @@ class Loaded:
     unused: list
 
     def __str__(self) -> str:
+        arrays = "1 array" if len(self.unused) == 1 else f"{len(self.unused)} arrays"
         return (
             f"{len(self.loaded)} of the network's parameters loaded, {len(self.left)} left as they were, "
-            f"{_arrays(len(self.unused))} in the file not used"
+            f"{arrays} in the file not used"
         )
 
     def listing(self) -> str:
@@ -73,13 +74,22 @@ def load(network, file) -> Loaded:
         }
     loaded = sorted(values)
     for name in loaded:
-        _set(parameters[name], values.pop(name))
+        parameter, value = parameters[name], values.pop(name)
+        # a copy between is needed: NumPy can't write into weights that a convolution has rearranged for itself, and an
+        # NDArray that borrows NumPy's memory makes MXNet abort when the process ends
+        array = mx.nd.array(value, dtype=value.dtype)
+        if parameter._data is None and not parameter._deferred_init:
+            parameter.shape = value.shape
+            parameter.initialize(mx.init.Zero())
+        parameter.set_data(array)
+        if parameter._deferred_init:
+            parameter._finish_deferred_init()
     return Loaded(loaded, sorted(set(parameters) - set(loaded)), sorted(match.foreign))
 
 
 def _value(array, name: str, dtype, file) -> np.ndarray:
     """The array in the parameter's type."""
-    if not array.is_floating:
+    if array.dtype != BFLOAT16 and array.dtype[1:] not in ("f2", "f4", "f8"):
         raise WeightsError(
             f"{file}: {plain(name)} holds numbers of type {array.dtype}, and weights are floating-point numbers; "
             "save the network before it is quantised"
@@ -91,19 +101,3 @@ def _value(array, name: str, dtype, file) -> np.ndarray:
             f"{file}: {plain(name)} holds values that are not finite; take a checkpoint from before training diverged"
         )
     return value
-
-
-def _set(parameter, value: np.ndarray) -> None:
-    # a copy between is needed: NumPy can't write into weights that a convolution has rearranged for itself, and an
-    # NDArray that borrows NumPy's memory makes MXNet abort when the process ends
-    array = mx.nd.array(value, dtype=value.dtype)
-    if parameter._data is None and not parameter._deferred_init:
-        parameter.shape = value.shape
-        parameter.initialize(mx.init.Zero())
-    parameter.set_data(array)
-    if parameter._deferred_init:
-        parameter._finish_deferred_init()
-
-
-def _arrays(count: int) -> str:
-    return f"{count} array{'' if count == 1 else 's'}"

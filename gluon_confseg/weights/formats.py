@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -12,9 +13,8 @@ from . import params, safetensors_file, torch_file, zip_archive
 from .stored import Arrays, Held
 
 _OWN = "parameter:"
-_PICKLE = re.compile(
-    rb"\x80[\x01-\x05]|\(*[ci][\w.]+\n[\w.]+\n|\([dl]p\d"
-)  # binary, or one of the text protocol 0
+# binary, or one of the text protocol 0
+_PICKLE = re.compile(rb"\x80[\x01-\x05]|\(*[ci][\w.]+\n[\w.]+\n|\([dl]p\d")
 _MISTAKEN = {
     b"version https://git-lfs": "a Git LFS pointer and not the file: fetch it with `git lfs pull`",
     b"<": "a web page or XML: download the file itself",
@@ -31,45 +31,37 @@ def read(file) -> Arrays:
     Raises WeightsError, or CheckpointError for a damaged checkpoint of ours.
     """
     try:
-        _check_regular(Path(file))
+        status = os.stat(file)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise WeightsError(f"{Path(file)}: is {kind}; give a file of weights")
+        if not status.st_size:
+            raise WeightsError(f"{Path(file)}: is empty; get another copy of it")
         with open(file, "rb") as stream:
             start = stream.read(64)
     except OSError as error:
         raise WeightsError(f"{file}: can't be read ({error.strerror}); is this the file's path?") from error
-    return _reader(file, start)(file)
-
-
-def _check_regular(path: Path) -> None:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise WeightsError(f"{path}: is {kind}; give a file of weights")
-    if not status.st_size:
-        raise WeightsError(f"{path}: is empty; get another copy of it")
-
-
-def _reader(file, start: bytes):
-    if safetensors_file.looks_like(start):
-        return safetensors_file.read
-    if start.startswith(b"PK"):
-        return _read_archive
+    if (
+        start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32
+    ):  # a header's length, and its first brace
+        return safetensors_file.read(file)
     if start.startswith(params.MAGIC):
-        return params.read
+        return params.read(file)
+    if start.startswith(b"PK"):
+        with zip_archive.opened(file) as archive:
+            if not checkpoint.is_checkpoint(file):
+                return torch_file.read_zip(file)
+            zip_archive.refuse_packed(
+                archive, file
+            )  # nothing that unpacks to more than the file reaches NumPy
+        arrays, _ = checkpoint.load(file)
+        return Arrays((k[len(_OWN) :], Held(array)) for k, array in arrays.items() if k.startswith(_OWN))
     if _PICKLE.match(start):
-        return torch_file.read_legacy
-    guess = next((kind for signature, kind in _MISTAKEN.items() if start.lstrip().startswith(signature)), "")
+        return torch_file.read_legacy(file)
+    for signature, kind in _MISTAKEN.items():
+        if start.lstrip().startswith(signature):
+            raise WeightsError(f"{file}: is {kind}")
     raise WeightsError(
-        f"{file}: is {guess}"
-        if guess
-        else f"{file}: is no file of weights, or its beginning is damaged; a checkpoint of ours, MXNet's .params, "
+        f"{file}: is no file of weights, or its beginning is damaged; a checkpoint of ours, MXNet's .params, "
         "PyTorch's .pth and .safetensors are read"
     )
-
-
-def _read_archive(file) -> Arrays:
-    with zip_archive.opened(file) as archive:
-        if not checkpoint.is_checkpoint(file):
-            return torch_file.read_zip(file)
-        zip_archive.refuse_packed(archive, file)  # nothing that unpacks to more than the file reaches NumPy
-    arrays, _ = checkpoint.load(file)
-    return Arrays((k[len(_OWN) :], Held(array)) for k, array in arrays.items() if k.startswith(_OWN))

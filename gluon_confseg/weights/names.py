@@ -57,11 +57,7 @@ def match(names, known, file) -> Match:
     prefix, order = max(
         votes, key=lambda at: (votes[at], any(word in at[0] for word in _AVERAGED), -len(at[0]), -at[1])
     )
-    return _placed(names, namings[order], prefix, known, file)
-
-
-def _placed(names, ours, prefix: str, known, file) -> Match:
-    places, foreign = {}, {}
+    ours, places, foreign = namings[order], {}, {}
     for name in names:
         place = _place(ours, name, prefix, known)
         if place is None:
@@ -86,29 +82,14 @@ def _place(ours, name: str, prefix: str, known):
 
 
 def _prefixes(name: str):
-    """Every beginning of a name that ends with a dot, and none."""
-    yield ""
-    end = 0
-    for _ in range(_DEEPEST):
-        end = name.find(".", end) + 1
-        if not end:
-            return
-        yield name[:end]
-
-
-def _network(names):
-    """Our own: `encoder.layer1.0.conv1.weight`, `subnets.0.output.bias`."""
-    return lambda name: name
-
-
-def _encoder(names):
-    """GluonCV's and torchvision's: `layer1.0.conv1.weight`."""
-    return lambda name: f"encoder.{name}"
+    """None, and every beginning of a name that ends with a dot."""
+    parts = name.split(".", _DEEPEST)
+    return ["".join(f"{part}." for part in parts[:count]) for count in range(len(parts))]
 
 
 _NAMINGS = (
-    _network,
-    _encoder,
+    lambda names: lambda name: name,  # our own: `encoder.layer1.0.conv1.weight`, `subnets.0.output.bias`
+    lambda names: "encoder.{}".format,  # GluonCV's and torchvision's: `layer1.0.conv1.weight`
     torch_names.resnext,
     torch_names.efficientnet_timm,
     torch_names.efficientnet_lite,

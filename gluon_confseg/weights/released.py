@@ -7,6 +7,7 @@ import re
 _KINDS = ("arg:", "aux:")  # MXNet's Module puts one of them before every name
 _NAME = re.compile(r"(?P<layer>\w+?)_(?P<end>weight|bias|gamma|beta|moving_mean|moving_var)")
 _LAYER = re.compile(r"(?P<op>res|bn)(?P<level>[2-7])(?:a|b(?P<block>\d+))_branch(?:1|2a|2b(?P<further>\d))")
+_FIXED = {"conv1a": "encoder.stem.blocks.0", "bn7": "encoder.level7.norm", "conv6a": "subnet0.body.0"}
 _ENDS = {"moving_mean": "running_mean", "moving_var": "running_var"}
 
 
@@ -31,25 +32,20 @@ def structural_name(name: str):
     `res4b2_branch2b1_weight` -> `encoder.level4.blocks.2.conv2.weight`
     """
     parts = _NAME.fullmatch(name)
-    layer = _layer(parts["layer"]) if parts else None
-    return f"{layer}.{_ENDS.get(parts['end'], parts['end'])}" if layer else None
-
-
-def _layer(layer: str):
-    fixed = {"conv1a": "encoder.stem.blocks.0", "bn7": "encoder.level7.norm", "conv6a": "subnet0.body.0"}
-    if layer in fixed:
-        return fixed[layer]
-    if re.fullmatch(r"linear\d+", layer):
-        return "subnet0.output"
-    parts = _LAYER.fullmatch(layer)
-    return _block_layer(layer, parts) if parts else None
-
-
-def _block_layer(layer: str, parts) -> str:
-    level, block, number = int(parts["level"]), int(parts["block"] or 0), int(parts["further"] or 0) + 1
-    if parts["op"] == "bn" and not block and number == 1:  # read by the whole block: it ends the level before
-        return f"encoder.level{level - 1}.norm" if level > 2 else "encoder.stem.norm"
-    within = f"encoder.level{level}.blocks.{block}"
-    if layer.endswith("_branch1"):
-        return f"{within}.projection"
-    return f"{within}.{'conv' if parts['op'] == 'res' else 'bn'}{number}"
+    layer = parts["layer"] if parts else ""
+    within = _LAYER.fullmatch(layer)
+    if layer in _FIXED:
+        place = _FIXED[layer]
+    elif re.fullmatch(r"linear\d+", layer):
+        place = "subnet0.output"
+    elif not within:
+        return None
+    else:
+        level, block = int(within["level"]), int(within["block"] or 0)
+        kind, number = "conv" if within["op"] == "res" else "bn", int(within["further"] or 0) + 1
+        place = f"encoder.level{level}.blocks.{block}.{kind}{number}"
+        if kind == "bn" and not block and number == 1:  # read by the whole block: it ends the level before
+            place = f"encoder.level{level - 1}.norm" if level > 2 else "encoder.stem.norm"
+        elif layer.endswith("_branch1"):
+            place = f"encoder.level{level}.blocks.{block}.projection"
+    return f"{place}.{_ENDS.get(parts['end'], parts['end'])}"

@@ -27,11 +27,6 @@ _TYPES = {
 }
 
 
-def looks_like(start: bytes) -> bool:
-    """Whether a file that begins like this declares the length of a header, and then its first brace."""
-    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32
-
-
 def read(file) -> Arrays:
     """name -> Stored, in the order of their names. Raises WeightsError for a damaged file."""
     from safetensors import SafetensorError, safe_open

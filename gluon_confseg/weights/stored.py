@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,13 @@ import numpy as np
 from ..errors import WeightsError
 
 BFLOAT16 = "bfloat16"  # NumPy has none: the upper half of a float32
+DAMAGE = (
+    EOFError,
+    LookupError,
+    OverflowError,
+    ValueError,
+    struct.error,
+)  # what readers raise for damaged files
 MOST_ARRAYS = 20_000  # of a file; no network here has a tenth of them
 _LONGEST_NAME = 512
 _MOST_AXES = 32  # of a NumPy array
@@ -32,7 +41,7 @@ class Stored(NamedTuple):
     def read(self) -> np.ndarray:
         """The array, in its own type; bfloat16 becomes float32. Raises WeightsError where the file has changed."""
         try:
-            flat = np.empty(self.span(), _on_disk(self.dtype))
+            flat = np.empty(span(self.shape, self.strides), _on_disk(self.dtype))
             with open(self.file, "rb") as stream:
                 stream.seek(self.start)
                 taken = stream.readinto(flat.view(np.uint8)) if flat.size else 0
@@ -47,15 +56,6 @@ class Stored(NamedTuple):
         steps = tuple(stride * flat.itemsize for stride in self.strides)
         return np.lib.stride_tricks.as_strided(flat, self.shape, steps).copy()
 
-    def span(self) -> int:
-        """Number of elements from the first to the last, those in between included."""
-        return span(self.shape, self.strides)
-
-    @property
-    def is_floating(self) -> bool:
-        """Whether it may be a weight."""
-        return self.dtype == BFLOAT16 or self.dtype[1:] in ("f2", "f4", "f8")
-
 
 class Held(NamedTuple):
     """The same for an array that is in memory already."""
@@ -69,10 +69,6 @@ class Held(NamedTuple):
     @property
     def dtype(self) -> str:
         return self.array.dtype.str
-
-    @property
-    def is_floating(self) -> bool:
-        return self.array.dtype.kind == "f"
 
     def read(self) -> np.ndarray:
         return self.array
@@ -111,10 +107,7 @@ def check_count(count: int, file) -> None:
 def span(shape: tuple, strides: tuple | None = None) -> int:
     """Elements from the first to the last of an array; in whole numbers, which no shape overflows."""
     if strides is None:
-        count = 1
-        for size in shape:
-            count *= size
-        return count
+        return math.prod(shape)
     return 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
 
 

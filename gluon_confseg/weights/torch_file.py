@@ -7,11 +7,13 @@ import os
 import struct
 
 from ..errors import WeightsError
-from . import state_dict, torch_pickle, zip_archive
-from .stored import Arrays, Stored, item_size, plain, telling
+from . import torch_pickle, zip_archive
+from .stored import Arrays, Stored, check_count, checked_name, item_size, plain, telling
+from .torch_pickle import Mapping, Tensor
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LARGEST_PICKLE = 64 << 20
+_DEEPEST = 32
 _ROOT = "data.pkl"
 
 
@@ -21,7 +23,9 @@ def read_zip(file) -> Arrays:
     with telling(strangers), zip_archive.opened(file) as archive:
         folder = _folder(file, archive.namelist())
         zip_archive.refuse_packed(archive, file)
-        zip_archive.verify(archive)
+        wrong = archive.testzip()
+        if wrong is not None:
+            raise ValueError(f"{plain(wrong)} does not give its checksum")
         size = archive.getinfo(folder + _ROOT).file_size
         if size > _LARGEST_PICKLE:
             raise WeightsError(
@@ -48,16 +52,13 @@ def read_legacy(file) -> Arrays:
         pickles = io.BytesIO(stream.read(_LARGEST_PICKLE))
         first, _ = torch_pickle.load(pickles, file, strangers)
         if first != LEGACY_MAGIC:
-            kind = (
-                "a pickle of NumPy arrays" if any(n.startswith("numpy.") for n in strangers) else "a pickle"
-            )
+            kind = " of NumPy arrays" if any(name.startswith("numpy.") for name in strangers) else ""
             raise WeightsError(
-                f"{file}: is {kind}, but not of torch.save's making; save a state_dict() with torch.save"
+                f"{file}: is a pickle{kind}, but not of torch.save's making; save a state_dict() with torch.save"
             )
         torch_pickle.load(pickles, file, strangers)  # the format's version
-        torch_pickle.load(
-            pickles, file, strangers
-        )  # the writer's integers; storages are little-endian everywhere
+        # the writer's integers; storages are little-endian everywhere
+        torch_pickle.load(pickles, file, strangers)
         root, storages = torch_pickle.load(pickles, file, strangers)
         keys, _ = torch_pickle.load(pickles, file, strangers)
         stream.seek(pickles.tell())
@@ -81,20 +82,17 @@ def _storage_starts(stream, file, keys, storages: dict) -> dict:
     starts, end = {}, os.fstat(stream.fileno()).st_size
     for key in keys if isinstance(keys, list) else ():
         storage = storages.get(key) if isinstance(key, str) else None
-        length = stream.read(8)
-        if storage is None or len(length) < 8 or struct.unpack("<q", length)[0] != storage.total:
-            raise _cut_short(file)
-        starts[key] = stream.tell()
-        if starts[key] + storage.total * item_size(storage.dtype) > end:
-            raise _cut_short(file)
-        stream.seek(storage.total * item_size(storage.dtype), os.SEEK_CUR)
-    if set(starts) != set(storages):
-        raise _cut_short(file)
-    return starts
-
-
-def _cut_short(file) -> WeightsError:
-    return WeightsError(
+        if storage is None or stream.read(8) != struct.pack("<q", storage.total):
+            break
+        start, size = stream.tell(), storage.total * item_size(storage.dtype)
+        if start + size > end:
+            break
+        starts[key] = start
+        stream.seek(size, os.SEEK_CUR)
+    else:
+        if set(starts) == set(storages):
+            return starts
+    raise WeightsError(
         f"{file}: is cut short or damaged (its storages do not fit its pickle); get another copy of it"
     )
 
@@ -102,9 +100,51 @@ def _cut_short(file) -> WeightsError:
 def _located(file, root, starts: dict, strangers: list, swapped: bool = False) -> Arrays:
     found = Arrays()
     found.strangers = strangers
-    for name, tensor in state_dict.tensors(root, file).items():
+    for name, tensor in _tensors(root, file).items():
         storage = tensor.storage
         start = starts[storage.key] + (storage.first + tensor.offset) * item_size(storage.dtype)
         dtype = storage.dtype.replace("<", ">") if swapped else storage.dtype
         found[name] = Stored(str(file), start, dtype, tensor.shape, tensor.strides)
     return found
+
+
+def _tensors(root, file) -> dict:
+    """Dotted path -> Tensor: `model.conv1.weight` for {"model": {"conv1.weight": ...}}.
+
+    An optimizer's state is no weights and left out. A container that occurs twice is read once.
+    Raises WeightsError where there are none, or where two have the same path.
+    """
+    found = {}
+    if isinstance(root, Tensor):
+        raise WeightsError(f"{file}: holds one tensor without a name; save the model's state_dict()")
+    try:
+        _collect(root, "", found, set(), 0)
+    except ValueError as error:
+        raise WeightsError(
+            f"{file}: is no state_dict ({error}); save the model's state_dict() alone"
+        ) from error
+    if not found:
+        raise WeightsError(f"{file}: holds no tensors; save the model's state_dict() with torch.save")
+    check_count(len(found), file)
+    return found
+
+
+def _collect(value, path: str, found: dict, seen: set, depth: int) -> None:
+    if isinstance(value, Tensor):
+        if path in found:
+            raise ValueError("two tensors have one name")
+        found[path] = value
+        return
+    # by type: a Storage is a tuple too
+    if type(value) not in (Mapping, list, tuple) or id(value) in seen:
+        return
+    if isinstance(value, Mapping) and len(value.pairs) <= 8:
+        if {"state", "param_groups"} <= {key for key, _ in value.pairs if isinstance(key, str)}:
+            return  # an optimizer's
+    if depth > _DEEPEST:
+        raise ValueError("its containers are nested too deep")
+    seen.add(id(value))
+    for key, item in value.pairs if isinstance(value, Mapping) else enumerate(value):
+        if isinstance(item, (Mapping, list, tuple)) and isinstance(key, (str, int)):
+            inner = checked_name(str(key))
+            _collect(item, f"{path}.{inner}" if path else inner, found, seen, depth + 1)

@@ -29,17 +29,15 @@ def resnext(names):
         if not parts:
             return None
         stage, block, kind, number, shortcut, end = parts.groups()
-        place = f"downsample.{shortcut}" if kind is None else f"body.{_within_body(kind, int(number))}"
+        place = f"downsample.{shortcut}"
+        if kind is not None:  # convolution, batch norm, ReLU
+            place = f"body.{3 * (int(number) - 1) + (kind == 'bn')}"
         return f"encoder.features.{int(stage) + 3}.{block}.{place}.{end}"
 
     return ours
 
 
 _RESNEXT_ENDS = {"conv1": "features.0", "bn1": "features.1", "fc": "output"}
-
-
-def _within_body(kind: str, number: int) -> int:
-    return 3 * (number - 1) + (kind == "bn")  # convolution, batch norm, ReLU
 
 
 def efficientnet_timm(names):
@@ -60,18 +58,12 @@ def efficientnet_timm(names):
         if not parts:
             return None
         place = int(parts[1]), int(parts[2])
-        order = _PARTS if place in expanding else _PARTS[1:]
-        if parts[4]:
-            number = int(parts[4]) - 1
-            layer = f"{order[number]}.norm" if number < len(order) else None
-        else:
-            layer = {
-                "dw": "depthwise",
-                "pwl": "project",
-                "pw": order[0] if place in expanding else "project",
-            }[parts[3]]
-            layer += ".conv"
-        return layer and f"encoder.blocks.{flat[place]}.{layer}.{parts[5]}"
+        kinds = ("pw", "dw", "pwl") if place in expanding else ("dw", "pw")
+        number = int(parts[4]) - 1 if parts[4] else kinds.index(parts[3])
+        if number == len(kinds):
+            return None
+        layer = f"{_PARTS[-len(kinds) :][number]}.{'norm' if parts[4] else 'conv'}"
+        return f"encoder.blocks.{flat[place]}.{layer}.{parts[5]}"
 
     return ours
 

@@ -8,28 +8,16 @@ from __future__ import annotations
 
 import pickle
 import pickletools
-import struct
 from typing import NamedTuple
 
 from ..errors import WeightsError
-from .stored import BFLOAT16, checked_shape, plain, span
+from .stored import BFLOAT16, DAMAGE, checked_shape, plain, span
 
 _MOST_STEPS = 1_000_000  # opcodes; a ResNet-152 with its optimizer takes 60,000
 _MOST_NAMED = 3
 _MOST_BITS = 128  # of a number; the one that the older format begins with has 80
 # opcodes that call or refer to something outside in other ways, and are in no file by torch.save
 _REFUSED = "PERSID INST OBJ NEWOBJ_EX EXT1 EXT2 EXT4 NEXT_BUFFER READONLY_BUFFER".split()
-_DAMAGE = (
-    pickle.UnpicklingError,
-    struct.error,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-)
 
 
 class Storage(NamedTuple):
@@ -78,10 +66,9 @@ class StandIn:
 
 
 class Known(NamedTuple):
-    """A name that is known: means is a function of ours for a call, or the numbers' type for a class of storages."""
+    """A name that is known: of `_MAKERS` or `_STORAGES`."""
 
     path: str
-    means: object
 
 
 def load(content, file, strangers: list):
@@ -95,25 +82,21 @@ def load(content, file, strangers: list):
     """
     start = content.tell()
     try:
-        _check_opcodes(content, file)
+        # bounds what a pickle may do: each opcode makes one small thing, and what it declares has to be there
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+            if step >= _MOST_STEPS:
+                raise WeightsError(f"{file}: its pickle is too long for weights; save the state_dict() alone")
+            if opcode.name.endswith("PUT") and argument > step:
+                raise ValueError("a memo of more than there is")
+            if type(argument) is int and argument.bit_length() > _MOST_BITS:
+                raise ValueError(f"a number of {argument.bit_length()} bits")
         content.seek(start)
         unpickler = _Unpickler(content, file, strangers)
         return unpickler.load(), unpickler.storages
-    except _DAMAGE as error:
+    except (pickle.UnpicklingError, TypeError, AttributeError, MemoryError, *DAMAGE) as error:
         raise WeightsError(
             f"{file}: its pickle is damaged ({plain(error)}); get another copy of it"
         ) from error
-
-
-def _check_opcodes(content, file) -> None:
-    """Bounds what a pickle may do: each opcode makes one small thing, and what it declares has to be there."""
-    for step, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if step >= _MOST_STEPS:
-            raise WeightsError(f"{file}: its pickle is too long for weights; save the state_dict() alone")
-        if opcode.name.endswith("PUT") and argument > step:
-            raise ValueError("a memo of more than there is")
-        if type(argument) is int and argument.bit_length() > _MOST_BITS:
-            raise ValueError(f"a number of {argument.bit_length()} bits")
 
 
 class _Unpickler(pickle._Unpickler):
@@ -130,10 +113,8 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module, name):
         path = f"{module}.{name}"
-        if path in _STORAGES:
-            return Known(path, _STORAGES[path])
-        if path in _MAKERS:
-            return Known(path, _MAKERS[path])
+        if path in _STORAGES or path in _MAKERS:
+            return Known(path)
         if len(self.strangers) < _MOST_NAMED and path not in self.strangers:
             self.strangers.append(path)
         return StandIn()
@@ -149,7 +130,7 @@ class _Unpickler(pickle._Unpickler):
         first, numel = checked_shape(view[1:3], "a storage") if view is not None else (0, total)
         if first + numel > total:
             raise ValueError(f"a part of storage {plain(key)} reaches beyond it")
-        storage = Storage(key, storage_type.means, total, first, numel)
+        storage = Storage(key, _STORAGES[storage_type.path], total, first, numel)
         before = self.storages.setdefault(key, storage)
         if (before.dtype, before.total) != (storage.dtype, total):
             raise ValueError(f"storage {plain(key)} has two types or lengths")
@@ -160,7 +141,7 @@ class _Unpickler(pickle._Unpickler):
         if isinstance(called, StandIn):
             self.append(called)
         elif isinstance(called, Known) and called.path in _MAKERS and isinstance(arguments, tuple):
-            self.append(called.means(*arguments))
+            self.append(_MAKERS[called.path](*arguments))
         else:
             raise ValueError(f"a call of {_called(called)}")
 

@@ -12,18 +12,7 @@ import struct
 import zipfile
 
 from ..errors import WeightsError
-from .stored import check_count, plain
-
-_DAMAGE = (
-    zipfile.BadZipFile,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    OverflowError,
-    OSError,
-)
+from .stored import DAMAGE, check_count, plain
 
 
 @contextlib.contextmanager
@@ -41,7 +30,7 @@ def opened(file):
             if sum(record.compress_size for record in archive.infolist()) > os.path.getsize(file):
                 raise ValueError("its records overlap, or reach beyond its end")
             yield archive
-    except _DAMAGE as error:
+    except (zipfile.BadZipFile, RuntimeError, OSError, *DAMAGE) as error:
         raise WeightsError(
             f"{file}: is a zip archive that is cut short or damaged ({plain(error)}); get another copy of it"
         ) from error
@@ -57,13 +46,6 @@ def refuse_packed(archive, file) -> None:
             )
         if record.file_size != record.compress_size:
             raise ValueError(f"{plain(record.filename)} has two sizes")
-
-
-def verify(archive) -> None:
-    """Raise ValueError where a record's bytes do not give its checksum."""
-    wrong = archive.testzip()
-    if wrong is not None:
-        raise ValueError(f"{plain(wrong)} does not give its checksum")
 
 
 def start(archive, record) -> int:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,13 @@ def pack(
     _check_room(folder, plan, say)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with open(folder / LOCK, "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DatasetError(
+                    f"{folder}: is being packed by another process; wait until that is done, then start again."
+                ) from error
             return Packed(folder, _fill(dataset, folder, plan, progress, workers))
     except OSError as error:
         raise DatasetError(f"{folder}: can't be packed into ({error.strerror or error}).") from error
@@ -88,18 +94,6 @@ def _check_room(folder: Path, plan: Index, say: Callable[[str], None] | None) ->
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with open(folder / LOCK, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DatasetError(
-                f"{folder}: is being packed by another process; wait until that is done, then start again."
-            ) from error
-        yield
 
 
 def _fill(dataset, folder: Path, plan: Index, progress: Callable[[int], None] | None, workers: int) -> Index:

@@ -29,13 +29,8 @@ class Packed(SegmentationDataset):
     def __init__(self, folder: Path, index: Index):
         paths = [[Path(path) for path, _, _ in entry.sources] + [None] for entry in index.entries]
         pairs = [Pair(entry.name, image, label) for entry, (image, label, *_) in zip(index.entries, paths)]
-        super().__init__(
-            Path(index.about["root"]),
-            index.about["split"],
-            index.label_space(),
-            Pairing(pairs, []),
-            raw=False,
-        )
+        root, split = Path(index.about["root"]), index.about["split"]
+        super().__init__(root, split, index.label_space(), Pairing(pairs, []), raw=False)
         self.folder, self.index = Path(folder), index
         self.drawn = index.about["drawn"]
         self._descriptor, self._status = None, None
@@ -47,12 +42,8 @@ class Packed(SegmentationDataset):
 
     def __getstate__(self) -> dict:
         # another process opens the file itself, and trusts nothing
-        return {
-            **self.__dict__,
-            "_descriptor": None,
-            "_status": None,
-            "_verified": np.zeros_like(self._verified),
-        }
+        fresh = {"_descriptor": None, "_status": None, "_verified": np.zeros_like(self._verified)}
+        return {**self.__dict__, **fresh}
 
     def __del__(self) -> None:
         if getattr(self, "_descriptor", None) is not None:

@@ -29,12 +29,25 @@ def apply(encoder: gluon.HybridBlock, norm: str = "batch", contexts=()) -> None:
     """
     if norm not in NAMES:
         raise ValueError(f"no norm {norm!r}: choose one of {', '.join(NAMES)}")
-    if norm in ("frozen", "fixed"):
-        _freeze(encoder, with_affine=norm == "fixed")
-    elif norm == "sync":
+    if norm == "sync":
         sync.apply(batch_norms(encoder), list(contexts) or [mx.cpu()])
+    elif norm in ("frozen", "fixed"):
+        for layer in batch_norms(encoder):
+            layer._kwargs["use_global_stats"] = True
+            if norm == "fixed":
+                layer.gamma.grad_req = layer.beta.grad_req = "null"
     elif norm == "inplace":
-        _activate_in_place(encoder)
+        found = pairs.find(encoder)
+        if not found:
+            raise ValueError(
+                f"norm 'inplace' replaces a batch norm and the ReLU that reads it, and {type(encoder).__name__} "
+                f"has none: choose one of {', '.join(name for name in NAMES if name != 'inplace')}"
+            )
+        for layer, relu in found:
+            # a new class for the same object: parents, names, parameters and their values stay as they are
+            layer.__class__ = InPlaceABN
+            if relu is not None:
+                relu.__class__ = pairs.Passed
 
 
 def batch_norms(block: gluon.HybridBlock) -> list:
@@ -48,24 +61,3 @@ def batch_norms(block: gluon.HybridBlock) -> list:
 def keeps_outputs_only(block: gluon.HybridBlock) -> bool:
     """Whether a block has in-place activated batch norms."""
     return any(isinstance(norm, InPlaceABN) for norm in batch_norms(block))
-
-
-def _freeze(encoder, with_affine: bool) -> None:
-    for norm in batch_norms(encoder):
-        norm._kwargs["use_global_stats"] = True
-        if with_affine:
-            norm.gamma.grad_req = norm.beta.grad_req = "null"
-
-
-def _activate_in_place(encoder) -> None:
-    found = pairs.find(encoder)
-    if not found:
-        raise ValueError(
-            f"norm 'inplace' replaces a batch norm and the ReLU that reads it, and {type(encoder).__name__} "
-            f"has none: choose one of {', '.join(name for name in NAMES if name != 'inplace')}"
-        )
-    for norm, relu in found:
-        # a new class for the same object: parents, names, parameters and their values stay as they are
-        norm.__class__ = InPlaceABN
-        if relu is not None:
-            relu.__class__ = pairs.Passed

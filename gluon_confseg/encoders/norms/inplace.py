@@ -54,7 +54,11 @@ class _FromOutput(Function):
         output = mx.nd.LeakyReLU(output, act_type="leaky", slope=SLOPE, out=output)
         # detached: an array that is part of the graph would keep itself alive where backward is never called
         self._kept = output.detach(), scale, beta.copy(), inverse_std, gamma.sign()
-        self._move_running(mean, inverse_std)
+        # by the values that MXNet's batch norm takes, which moves them in backward
+        momentum, variance = self._settings["momentum"], 1 / inverse_std.square() - self._settings["eps"]
+        for running, batch in zip(self._running, (mean, variance)):
+            running *= momentum
+            running += (1 - momentum) * batch
         return output
 
     def gradients(self, upstream):
@@ -62,14 +66,6 @@ class _FromOutput(Function):
         self._kept = None  # MXNet leaves this object to the garbage collector
         of_x, of_scale, of_beta = gradients(output, upstream.asnumpy(), scale, beta, inverse_std)
         return [mx.nd.array(array, ctx=upstream.context) for array in (of_scale * sign, of_beta, of_x)]
-
-    def _move_running(self, mean, inverse_std) -> None:
-        """By the values that MXNet's batch norm takes, which moves them in backward."""
-        momentum = self._settings["momentum"]
-        variance = 1 / inverse_std.square() - self._settings["eps"]
-        for running, batch in zip(self._running, (mean, variance)):
-            running *= momentum
-            running += (1 - momentum) * batch
 
 
 def gradients(output, upstream, scale, beta, inverse_std) -> tuple:

@@ -31,10 +31,8 @@ def find(block: gluon.HybridBlock) -> list:
     found = [(children[norm], children.get(relu)) for norm, relu in named.items() if norm in children]
     if isinstance(block, nn.HybridSequential):
         layers = list(children.values())
-        found += [pair for pair in zip(layers, layers[1:]) if _is_pair(*pair)]
+        for norm, relu in zip(layers, layers[1:]):
+            is_relu = isinstance(relu, nn.Activation) and relu._act_type == "relu"
+            if is_relu and isinstance(norm, nn.BatchNorm):
+                found.append((norm, relu))
     return found + [pair for child in children.values() for pair in find(child)]
-
-
-def _is_pair(first, second) -> bool:
-    is_relu = isinstance(second, nn.Activation) and second._act_type == "relu"
-    return isinstance(first, nn.BatchNorm) and is_relu

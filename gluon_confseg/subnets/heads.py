@@ -1,0 +1,165 @@
+"""The heads: the paper's (Section 3, Fig. 4), DeepLab's, and one that corrects subnet 0 (docs/decisions.md)."""
+
+from __future__ import annotations
+
+import mxnet as mx
+from mxnet import autograd, gluon
+from mxnet.gluon import nn
+
+from ..fusion import view
+from ..groups import SubnetSpace
+from .aspp import AsppV2, AsppV3, ImagePooling, published_rates
+from .gcn import GCN, BoundaryRefinement
+from .layers import Gather, check_stages, conv, conv_norm_relu, output_conv
+from .settings import PLAIN, RESIDUAL, HeadSettings
+
+
+class Head(gluon.HybridBlock):
+    """A subnet's head: all stages' features -> (N, outputs, h, w) logits, h = ceil(H / output stride).
+
+    reads_subnet0   whether it is called with subnet 0's logits before the features
+    """
+
+    reads_subnet0 = False
+
+    def forward(self, *inputs):
+        """As any HybridBlock; RunError where it would train on one image and can't (see `ImagePooling`)."""
+        # only a head that is called with arrays can see a size: inside a traced network there is none
+        alone = isinstance(inputs[0], mx.nd.NDArray) and inputs[0].shape[0] == 1
+        if alone and autograd.is_training():
+            self.apply(ImagePooling.refuse_one_image)
+        return super().forward(*inputs)
+
+
+class PlainHead(Head):
+    """The paper's head: dilated 3x3 convolutions with ReLU between them; subnet 0 and, if so chosen, all others.
+
+    all stages' features -> (N, outputs, h, w) logits
+    """
+
+    def __init__(self, encoder, outputs: int, settings: HeadSettings = PLAIN, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.gather = Gather(encoder, settings.stages)
+            self.context, width = build_context(settings, self.gather.channels, encoder.output_stride)
+            self.body = nn.HybridSequential()
+            for _ in range(settings.depth - 1):
+                self.body.add(
+                    conv(width, settings.channels, dilation=settings.dilation), nn.Activation("relu")
+                )
+                width = settings.channels
+            self.output = output_conv(width, outputs, dilation=settings.dilation)
+
+    def hybrid_forward(self, F, *features):
+        """Logits on the last stage's grid."""
+        return self.output(self.body(self.context(self.gather(*features))))
+
+
+class ResidualHead(Head):
+    """A subnet that corrects subnet 0: what subnet 0 says in the group's space, plus what this head adds.
+
+    The addition is zero at the start, so that training starts at subnet 0 (docs/decisions.md).
+    (N, K, h, w) logits of subnet 0, all stages' features -> (N, |g| + 1, h, w) logits, channel 0 is "others";
+    (N, K, h, w) for a group of all classes.
+    """
+
+    reads_subnet0 = True
+
+    def __init__(self, encoder, group, num_classes: int, settings: HeadSettings = RESIDUAL, **kwargs):
+        super().__init__(**kwargs)
+        if settings.kind != "plain":
+            raise ValueError(
+                f"residual subnets have plain heads, got {settings.kind!r}: choose a context instead, "
+                "or plain subnets"
+            )
+        self._group, self._num_classes = tuple(group), num_classes
+        with self.name_scope():
+            self.gather = Gather(encoder, settings.stages)
+            # it needs beta: without any gradient of its own, MXNet never moves its running statistics
+            self.standardise = nn.BatchNorm(scale=False, in_channels=self.gather.channels)
+            self.context, width = build_context(settings, self.gather.channels, encoder.output_stride)
+            self.body = nn.HybridSequential()
+            for _ in range(settings.depth - 1):
+                self.body.add(*conv_norm_relu(width, settings.channels, dilation=settings.dilation))
+                width = settings.channels
+            outputs = SubnetSpace(group, num_classes).channels
+            self.output = conv(width, outputs, kernel=1, weight_initializer="zeros")
+
+    def hybrid_forward(self, F, subnet0_logits, *features):
+        """Logits on the last stage's grid."""
+        delta = self.output(self.body(self.context(self.standardise(self.gather(*features)))))
+        return view(subnet0_logits, self._group, self._num_classes) + delta
+
+
+def build_context(settings: HeadSettings, width: int, output_stride: int) -> tuple:
+    """The module of `settings.context` for `width` channels, and how many channels it gives.
+
+    (N, width, h, w) -> (N, settings.channels, h, w); without a context nothing happens and width stays.
+    """
+    if settings.context is None:
+        return nn.HybridSequential(), width
+    if settings.context == "aspp":
+        rates = settings.rates or published_rates("aspp_v3", output_stride)
+        return AsppV3(width, settings.channels, rates), settings.channels
+    return GCN(width, settings.channels, settings.kernel, scores=False), settings.channels
+
+
+class DeepLabV2Head(Head):
+    """ASPP of DeepLabV2 (ResNet-101): all stages' features -> (N, outputs, h, w) logits."""
+
+    def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
+        super().__init__(**kwargs)
+        rates = settings.rates or published_rates("aspp_v2", encoder.output_stride)
+        with self.name_scope():
+            self.gather = Gather(encoder, settings.stages)
+            self.aspp = AsppV2(self.gather.channels, outputs, rates)
+
+    def hybrid_forward(self, F, *features):
+        """Logits on the last stage's grid."""
+        return self.aspp(self.gather(*features))
+
+
+class DeepLabV3Head(Head):
+    """ASPP of DeepLabV3, then a 1x1 to the outputs: all stages' features -> (N, outputs, h, w) logits."""
+
+    def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
+        super().__init__(**kwargs)
+        rates = settings.rates or published_rates("aspp_v3", encoder.output_stride)
+        with self.name_scope():
+            self.gather = Gather(encoder, settings.stages)
+            self.aspp = AsppV3(self.gather.channels, settings.channels, rates)
+            self.output = output_conv(settings.channels, outputs, kernel=1)
+
+    def hybrid_forward(self, F, *features):
+        """Logits on the last stage's grid."""
+        return self.output(self.aspp(self.gather(*features)))
+
+
+class GCNHead(Head):
+    """Scores of each stage by a GCN of its own, summed from the last stage to the first, refined after each sum.
+
+    all stages' features -> (N, outputs, h, w) logits.
+    The article lets the coarser scores grow by deconvolution to the finer grid, up to the image's. Here all
+    subnets meet on the last stage's grid, which dilation keeps fine: stages 2 to 4 share it at output stride 8.
+    Finer features are pooled down to it first (`Gather`).
+    """
+
+    def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
+        super().__init__(**kwargs)
+        check_stages(encoder, settings.stages)
+        with self.name_scope():
+            self.gathers, self.scores = nn.HybridSequential(), nn.HybridSequential()
+            self.refinements = nn.HybridSequential()
+            for stage in reversed(settings.stages):
+                gather = Gather(encoder, (stage,))
+                self.gathers.add(gather)
+                self.scores.add(GCN(gather.channels, outputs, settings.kernel))
+            for _ in settings.stages[1:]:
+                self.refinements.add(BoundaryRefinement(outputs))
+
+    def hybrid_forward(self, F, *features):
+        """Logits on the last stage's grid."""
+        summed, *finer = [score(gather(*features)) for gather, score in zip(self.gathers, self.scores)]
+        for scores, refine in zip(finer, self.refinements):
+            summed = refine(summed + scores)
+        return summed
