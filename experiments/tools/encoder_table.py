@@ -114,7 +114,7 @@ def _peak() -> int:
 
 
 def _in_a_process(name: str, steps: int) -> dict:
-    command = [sys.executable, "-m", "experiments.encoder_table", "--one", name, "--steps", str(steps)]
+    command = [sys.executable, "-m", "experiments.tools.encoder_table", "--one", name, "--steps", str(steps)]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise RunError(f"measuring {name} ended with status {done.returncode} (-9: out of memory)")
