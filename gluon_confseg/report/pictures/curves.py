@@ -9,9 +9,9 @@ from gluon_confseg.report.pictures import canvas
 PHASES = {
     "base": "subnet 0, cross-entropy",
     "ce": "subnet 0, cross-entropy continued",
-    "new_ce": "subnet 0, new CE",
+    "confusion_ce": "subnet 0, confusion CE",
     "subnets_ce": "further subnets, cross-entropy",
-    "subnets_new": "further subnets, new CE",
+    "subnets_confusion_ce": "further subnets, confusion CE",
 }
 
 
