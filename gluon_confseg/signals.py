@@ -14,11 +14,13 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 class Signals:
     """Inside, a signal of ENDING raises `Stopped`: at once, or at the end of a `held` block that it falls into.
 
+    A second signal does not wait for the end of the block: `torn` then says that it was left half way, and that what it
+    was changing must not be saved.
     Signals that the process was told to ignore (`nohup`) stay ignored; outside of the main thread nothing changes.
     """
 
     def __init__(self):
-        self._holding, self._caught, self._before = False, None, {}
+        self._holding, self._caught, self._before, self.torn = False, None, {}, False
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
@@ -40,9 +42,10 @@ class Signals:
     @contextlib.contextmanager
     def held(self):
         """What must not be interrupted half way: a step and what counts it."""
-        self._holding = True
+        self._holding = self.torn = True
         try:
             yield
+            self.torn = False
         finally:
             self._holding = False
         if self._caught is not None:

@@ -92,7 +92,8 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                             at.next_epoch()
                             folder.save(phase.name, at, network, trainer)
                 except Stopped:
-                    folder.save(phase.name, at, network, trainer)
+                    if not signals.torn:  # of half a step nothing is kept: the last saved state stands
+                        folder.save(phase.name, at, network, trainer)
                     raise
             folder.finish(phase.name, network, about)
         measure_training_set(recipe, phase, phases, data, folder, device)
