@@ -35,7 +35,7 @@ class BuildWithRecipes(build_py):
         recipes = Path(self.build_lib, "gluon_confseg", "recipes")
         shutil.rmtree(recipes, ignore_errors=True)  # of an earlier build
         recipes.mkdir(parents=True)
-        for file in sorted((HERE / "experiments").glob("*.py")):
+        for file in sorted((HERE / "experiments").glob("[!_]*.py")):
             shutil.copy(str(file), str(recipes))
 
 

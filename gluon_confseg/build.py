@@ -199,7 +199,7 @@ def groups_of(phase: Phase, labels, matrix=None) -> list:
                 f"phase {phase.name}: the paper has no groups for {labels.title}; set groups=discover, or name them"
             )
         return [tuple(group) for group in groups.PAPER[labels.name]]
-    if kind not in ("discover", "random", "whole", "one"):
+    if not phase.discovers:
         return named_groups(phase.groups, labels)
     found = discovered(phase, matrix)
     if kind == "random":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .settings import SETTINGS
+from .settings import FROM_MATRIX, SETTINGS
 from .subnets import HeadSettings
 
 
@@ -99,6 +99,11 @@ class Phase:
     def part(self) -> Part:
         """What it trains."""
         return PARTS[self.trains]
+
+    @property
+    def discovers(self) -> bool:
+        """Whether its groups, or how many they are, come from a training matrix."""
+        return self.part.has_groups and self.groups.split()[0] in FROM_MATRIX
 
     @property
     def reads_matrix(self) -> bool:

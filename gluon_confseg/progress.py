@@ -74,10 +74,11 @@ class Progress:
     def update(self, n: int = 1, **figures: float) -> None:
         """Count `n` steps more; `figures` (a loss, a score) are shown behind the rate until others come."""
         self.done += n
-        if self._whole is not None and n:
+        if self._whole is not None:
             run, kind = self._whole
-            run.count(kind, self.clock() - self._last_step, n)
-            self._last_step = self.clock()
+            if n:
+                run.count(kind, self.clock() - self._last_step, n)
+            self._last_step = self.clock()  # what went on before an update without steps was other work
             figures = {**figures, "the whole run": run.left()}
         self.figures.update(figures)
         if self._bar is not None:

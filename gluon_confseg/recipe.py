@@ -7,8 +7,11 @@ resolves anew, so that what follows from a setting follows from its new value to
 from __future__ import annotations
 
 import dataclasses
+import re
 
+from .engine import MOMENTUM, WEIGHT_DECAY
 from .errors import RunError, did_you_mean
+from .fusion import LEARNED, RULES
 from .inference import PLAIN as WHOLE_IMAGES
 from .inference import TTA, Inference
 from .phases import PARTS, Cell, Phase
@@ -132,8 +135,8 @@ DEFAULTS = {
     "warm_up": 0,
     "schedule": "linear",
     "power": 0.9,
-    "momentum": 0.9,
-    "weight_decay": 0.0005,
+    "momentum": MOMENTUM,
+    "weight_decay": WEIGHT_DECAY,
     "biases": "same",
     "encoder": "resnet101",
     "output_stride": 8,
@@ -179,7 +182,7 @@ def declare(*, name, title, data, phases, cells, matrix_phase, profile="full", *
         raise RunError(
             f"recipe {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}"
         )
-    return Declared(fixed, settings, tuple(phases), tuple(cells)).resolve()
+    return Declared(fixed, _read(settings, f"recipe {name}"), tuple(phases), tuple(cells)).resolve()
 
 
 def phase(name: str, start: str | None = None, trains: str = "subnet0", **own) -> dict:
@@ -191,7 +194,12 @@ def phase(name: str, start: str | None = None, trains: str = "subnet0", **own) -
         raise RunError(
             f"phase {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}"
         )
-    return {"name": name, "start": start, "trains": trains, "own": own}
+    return {"name": name, "start": start, "trains": trains, "own": _read(own, f"phase {name}")}
+
+
+def _read(settings: dict, where: str) -> dict:
+    """The settings with their values checked, as those of the command line are; heads check themselves."""
+    return {k: value_of(SETTINGS[k], v, where) if k in SETTINGS else v for k, v in settings.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,8 +266,8 @@ class Declared:
             ("default", {**DEFAULTS, "epochs": 0, "matrix": self.fixed["matrix_phase"]}),
             ("recipe", {key: value for key, value in self.settings.items() if key in DEFAULTS}),
         ]
+        inherited = () if start is None else (*NETWORK, *(OF_SUBNETS if start.part.has_groups else ()))
         if start is not None:
-            inherited = (*NETWORK, *(OF_SUBNETS if start.part.has_groups else ()))
             levels.append((f"phase {start.name}", {key: getattr(start, key) for key in inherited}))
         levels.append(("phase", declared["own"]))
         values, level_of, source = {}, {}, {}
@@ -274,7 +282,7 @@ class Declared:
             base, _, field = key.partition(".")
             if SETTINGS[key].of != "phase" or of_phase not in (None, name):
                 continue
-            if of_phase is None and start is not None and base in NETWORK:
+            if of_phase is None and base in inherited:
                 continue  # it has that of its start
             if field:
                 of_heads[base].append((group, field, value))
@@ -327,20 +335,22 @@ def _resolve_heads(values: dict, level_of: dict, source: dict, changes: dict) ->
     if values["head"].stages[-1] != last and (level_of["last_stage"] >= GIVEN or not level_of["head"]):
         values["head"] = dataclasses.replace(values["head"], stages=(last,))
         source["head"] = "follows last_stage"
-    values["head"] = _with_fields(values["head"], changes["head"], None)
+    values["head"] = _with_fields(values["head"], changes["head"], "head")
     misfit = values["subnet_head"].stages[-1] != last and level_of["last_stage"] >= GIVEN
     if misfit or level_of["subnets"] > level_of["subnet_head"] or not level_of["subnet_head"]:
         residual = dataclasses.replace(RESIDUAL, stages=(last - 2, last - 1, last))
         values["subnet_head"] = values["head"] if values["subnets"] == "plain" else residual
         source["subnet_head"] = "follows subnets"
-    values["subnet_head"] = _with_fields(values["subnet_head"], changes["subnet_head"], None)
+    values["subnet_head"] = _with_fields(values["subnet_head"], changes["subnet_head"], "subnet_head")
     heads = dict(values["subnet_heads"])
     for group in sorted({group for group, _, _ in changes["subnet_head"] if group is not None}):
-        heads[group] = _with_fields(heads.get(group, values["subnet_head"]), changes["subnet_head"], group)
+        head = heads.get(group, values["subnet_head"])
+        heads[group] = _with_fields(head, changes["subnet_head"], "subnet_head", group)
+        source["subnet_heads"] = "--set"
     values["subnet_heads"] = tuple(sorted(heads.items()))
 
 
-def _with_fields(head: HeadSettings, changes: list, group: int | None) -> HeadSettings:
+def _with_fields(head: HeadSettings, changes: list, base: str, group: int | None = None) -> HeadSettings:
     """A head with fields changed; a new kind or context takes its own defaults for what was not given with it."""
     fields = {field: value for of, field, value in changes if of == group}
     if not fields:
@@ -354,12 +364,23 @@ def _with_fields(head: HeadSettings, changes: list, group: int | None) -> HeadSe
     try:
         return HeadSettings(**{**kept, **fields})
     except ValueError as error:
-        name = "head" if group is None else f"subnet_head.{group}"
+        name = base if group is None else f"{base}.{group}"
         raise RunError(f"--set {name}.{next(iter(fields))}: {error}") from error
 
 
 def _check_names(declared: Declared, phases: dict) -> None:
-    """Whatever phases and cells name is there, and earlier."""
+    """Phases and cells have names of their own, that can be file names; whatever they name is there, and earlier."""
+    for what, names in (
+        ("phase", [phase["name"] for phase in declared.phases]),
+        ("cell", [cell.key for cell in declared.cells]),
+    ):
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise RunError(f"{what} {name!r}: a name is made of letters, digits, _ and -")
+            if names.count(name) > 1:
+                raise RunError(f"{what} {name!r} is there twice: give each a name of its own")
+            if what == "cell" and (name == "train" or name.startswith("train_")):
+                raise RunError(f"cell {name!r}: that name is a training matrix's; give it another")
     order = list(phases)
     for number, (name, found) in enumerate(phases.items()):
         if found.reads_matrix and found.matrix not in order[:number]:
@@ -372,6 +393,8 @@ def _check_names(declared: Declared, phases: dict) -> None:
     for cell in declared.cells:
         if cell.tta != "single" and cell.tta not in TTA:
             raise RunError(f"cell {cell.key}: no way of testing {cell.tta!r}: choose one of {', '.join(TTA)}")
+        if cell.rule not in (None, *RULES, LEARNED):
+            raise RunError(f"cell {cell.key}: no fusion rule {cell.rule!r}{did_you_mean(cell.rule, RULES)}")
 
 
 def _check_effects(recipe: Recipe) -> None:
@@ -411,12 +434,12 @@ def settings_in_use(recipe: Recipe) -> list:
             found.setdefault((_plain(value), source), []).append(phase.name)
         for (value, source), phases in found.items():
             rows.append((", ".join(phases), name, value, source))
-    for phase in recipe.phases:
+    for phase in (p for p in recipe.phases if p.part.trains_subnets):
         for number, head in phase.subnet_heads:
             value = ", ".join(
                 f"{k} {_plain(v)}" for k, v in dataclasses.asdict(head).items() if v is not None
             )
-            rows.append((phase.name, f"subnet_head.{number}", value, "--set"))
+            rows.append((phase.name, f"subnet_head.{number}", value, sources[phase.name]["subnet_heads"]))
     every = ", ".join(phase.name for phase in recipe.phases)
     rows = [("all", *row[1:]) if row[0] == every else row for row in rows]
     return [("phases", "setting", "value", "comes from"), *rows]

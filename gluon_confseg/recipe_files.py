@@ -50,7 +50,7 @@ def names() -> list:
 def find(name) -> RecipeFile:
     """A recipe by its name, or by the path of its file. Raises RunError, one sentence, for what is none."""
     path = Path(name)
-    if path.suffix == ".py" or path.is_file():
+    if path.suffix == ".py":
         return read(path)
     if str(name) not in names():
         raise RunError(

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from . import build, groups, metrics
+from .settings import FROM_MATRIX, SETTINGS
 
 SCHEMA = 2
 PANELS = 6
@@ -45,7 +46,7 @@ def source(recipe) -> str:
     kinds = {phase.groups.split()[0] for phase in recipe.phases if phase.part.trains_subnets}
     if "paper" in kinds:
         return "paper, Table 1" if recipe.data == "cityscapes" else "paper, Section 4.2"
-    return "given" if kinds - {"discover", "random", "whole", "one"} else "discovered"
+    return "given" if kinds - set(FROM_MATRIX) else "discovered"
 
 
 def record(
@@ -60,8 +61,7 @@ def record(
     matrix     (K, K) training matrix
     log        the records of log.jsonl
     """
-    val, first = data.val, recipe.phases[0]
-    shares = metrics.normalize(matrix)
+    val, shares = data.val, metrics.normalize(matrix)
     return {
         "schema": SCHEMA,
         "recipe": recipe.name,
@@ -77,8 +77,8 @@ def record(
         "classes": list(val.classes),
         "colors": np.asarray(val.labels.colors).tolist(),
         "network": network_record(recipe),
-        "loss": {"scheme": first.scheme, "penalty": first.penalty},
         "training": training_record(recipe),
+        "evaluation": {"images": recipe.evaluation.describe()},
         "seed": recipe.seed,
         "groups": {
             "source": source(recipe),
@@ -102,6 +102,10 @@ def not_run(recipe) -> list:
     return [] if is_papers or recipe.data == "custom" else [NOT_RUN]
 
 
+# told by `network_record`
+NETWORK_SETTINGS = ("encoder", "output_stride", "last_stage", "pretrained", "subnets", "rule")
+
+
 def network_record(recipe) -> dict:
     """Encoder, stride, heads and rule, of the phase that has most of them."""
     phase = next((p for p in recipe.phases if p.part.trains_subnets), recipe.phases[0])
@@ -115,34 +119,22 @@ def network_record(recipe) -> dict:
 
 
 def training_record(recipe) -> dict:
-    """Phases, augmentation and optimiser as they were used."""
-    first = recipe.phases[0]
-    return {
-        "profile": recipe.profile,
-        "crop": list(first.crop),
-        "scale": list(first.scale),
-        "batch_size": first.batch_size,
-        "optimiser": {
-            name: getattr(first, name) for name in ("momentum", "weight_decay", "schedule", "biases")
-        },
-        "phases": [
-            {
-                name: getattr(phase, name)
-                for name in (
-                    "name",
-                    "start",
-                    "trains",
-                    "loss",
-                    "epochs",
-                    "learning_rate",
-                    "warm_up",
-                    "penalty",
-                    "scheme",
-                )
-            }
-            for phase in recipe.phases
-        ],
-    }
+    """What was trained: each setting once, where all phases in which it does something agree, else by phase.
+
+    How their networks are built is in `network_record`, and all of it in config.json.
+    """
+    shared, phases = {"profile": recipe.profile}, []
+    for phase in recipe.phases:
+        phases.append({"name": phase.name, "start": phase.start, "trains": phase.trains})
+    for name, setting in SETTINGS.items():
+        if setting.of == "phase" and "." not in name and name not in NETWORK_SETTINGS:
+            used = [(said, getattr(p, name)) for said, p in zip(phases, recipe.phases) if not setting.idle(p)]
+            if len({repr(value) for _, value in used}) == 1:
+                shared[name] = used[0][1]
+            else:
+                for said, value in used:
+                    said[name] = value
+    return {**shared, "phases": phases}
 
 
 def cell_record(recipe, cell, counts: np.ndarray, data) -> dict:

@@ -1,4 +1,4 @@
-"""The folder of a run: the only code that writes its files, and that says which of them can be trusted.
+"""The folder of a run: the only code that writes its files, but the report's, and says which can be trusted.
 
 config.json, log.jsonl, checkpoints/, confusion.npz, groups.json, results.json, ...: a killed run goes on from them, and
 every table and picture is computed from them. What is damaged and can be computed again is computed again, with a line
@@ -294,6 +294,10 @@ class RunFolder:
     def write(self, name: str, value) -> None:
         """Replace a JSON file of the run."""
         files.write_json(self.path / name, value)
+
+    def write_picture(self, name: str, content: bytes) -> None:
+        """Replace a picture of the run."""
+        files.write_bytes(self.path / name, content)
 
     def add_time(self, seconds: float) -> None:
         """Add this session's time to timing.json: kept apart, since all other results are the same for every run."""

@@ -19,7 +19,8 @@ from .fusion import RULES
 from .network import SUBNETS
 from .subnets import CONTEXTS, KINDS
 
-GROUPS = ("paper", "discover", "random", "whole", "one")
+FROM_MATRIX = ("discover", "random", "whole", "one")  # groups that come from a training matrix
+GROUPS = ("paper", *FROM_MATRIX)
 SCHEDULES = ("linear", "poly")
 BIASES = ("same", "twice")
 AVERAGES = ("image", "batch")
@@ -162,13 +163,11 @@ def _no_subnets(phase) -> str:
 
 
 def _max_groups(phase) -> str:
-    return _no_subnets(phase) or (
-        "" if phase.groups.split()[0] in GROUPS[1:] else f"its groups are given ({phase.groups})"
-    )
+    return _no_subnets(phase) or ("" if phase.discovers else f"its groups are given ({phase.groups})")
 
 
 def _matrix(phase) -> str:
-    if phase.loss == "confusion_ce" or (phase.part.has_groups and phase.groups.split()[0] in GROUPS[1:]):
+    if phase.loss == "confusion_ce" or phase.discovers:
         return ""
     return "neither its loss nor its groups come from a training matrix"
 
@@ -189,10 +188,6 @@ def _average(phase) -> str:
 
 def _not_drawn(recipe) -> str:
     return "" if recipe.draw else "the data are not drawn"
-
-
-def _no_matrix(recipe) -> str:
-    return "" if recipe.measured() else "no phase reads a training matrix"
 
 
 def _no_window(recipe) -> str:
@@ -270,7 +265,7 @@ def _recipe_settings() -> list:
         Setting("seed", "a whole number from 0", whole(0), "of initial values, order and crops", **recipe),
         Setting("train_split", "the name of a split", text, "the split to train on", **recipe),
         Setting("matrix_images", "a whole number from 1, or none", whole(1, none=True),
-                "training images that a training matrix counts; none: all", of="recipe", idle=_no_matrix),
+                "training images that a training matrix counts; none: all", **recipe),
         Setting("validate_every", "a whole number from 0", whole(0),
                 "epochs between validations; 0: only when a phase ends", **recipe),
         Setting("other_rules", f"some of {', '.join(RULES)}, or none",

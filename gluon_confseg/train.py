@@ -8,7 +8,7 @@ import zlib
 import mxnet as mx
 import numpy as np
 
-from . import engine, files, losses, metrics, results, runtime
+from . import engine, losses, metrics, results, runtime
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
 from .datasets import normalize
 from .errors import RunError, Stopped
@@ -31,14 +31,16 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
     The result is bit-identical however often the run was interrupted (CPU, same number of threads).
     """
     began, device, cells = time.monotonic(), device or runtime.default_context(), recipe.choose(cells)
-    for tta in {cell.tta for cell in cells} - {"single"}:
-        TTA[tta].check()  # what is not installed is said before days of training
+    for views in (recipe.evaluation, *(TTA[cell.tta] for cell in cells if cell.tta != "single")):
+        views.check()  # what is not installed is said before days of training
     phases, left_out = recipe.needed(cells), {}
     whole = WholeRun(_work(recipe, phases, data, folder), WEIGHTS)
     for number, phase in enumerate(phases, 1):
         title = f"phase {number} of {len(phases)}: {describe(phase)}"
-        matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
-        why = left_out.get(phase.start) or why_left_out(phase, data.labels, matrix)
+        why, matrix = left_out.get(phase.start) or (phase.reads_matrix and left_out.get(phase.matrix)), None
+        if not why:
+            matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
+            why = why_left_out(phase, data.labels, matrix)
         if why:
             left_out[phase.name] = why
             say(f"{title} is left out: {why}")
@@ -224,7 +226,7 @@ def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, de
         about, pictures = results.panel(index, pair, worse, dataset, answers)
         records.append(about)
         for name, content in pictures.items():
-            files.write_bytes(folder.path / "panels" / about["name"] / f"{name}.png", content)
+            folder.write_picture(f"panels/{about['name']}/{name}.png", content)
     folder.write("panels/panels.json", records)
 
 
@@ -252,6 +254,7 @@ def _about(recipe, phase, data: Data, steps: int) -> dict:
     """What a checkpoint says of itself: its classes, the rule that its network is fused by, its cells."""
     cells = {c.key: {"rule": recipe.rule_of(c), "tta": c.tta} for c in recipe.cells if c.phase == phase.name}
     about = {"labels": data.labels.record(), "rule": recipe.rule_at(phase), "cells": cells}
+    about["evaluation"] = recipe.evaluation.describe()
     return {**about, "epoch": phase.epochs, "steps": steps}
 
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from gluon_confseg.progress import Progress, duration
+from gluon_confseg.progress import Progress, WholeRun, duration
 
 
 class Clock:
@@ -89,3 +89,17 @@ def test_nothing_to_do_is_no_error():
 )
 def test_durations_are_said_as_a_person_says_them(seconds, words):
     assert duration(seconds) == words
+
+
+def test_work_between_two_steps_is_not_charged_to_the_step_after_it(clock):
+    """A validation counts its images itself; `update(0)` after it shows its scores."""
+    run = WholeRun({"step": 10, "image": 100}, {})
+    with Progress("training", 10, stream=io.StringIO(), clock=clock, whole=(run, "step")) as progress:
+        clock.now += 1
+        progress.update(1)
+        clock.now += 50
+        run.count("image", 50, 100)
+        progress.update(0, score=1)
+        clock.now += 1
+        progress.update(1)
+    assert run.left() == "less than a minute more"  # 8 steps of a second

@@ -329,3 +329,99 @@ def test_twice_is_for_biases_and_beta_alone():
 
 def test_choices_of_settings_are_those_of_the_code():
     assert set(settings.BIASES) == set(engine.BIAS_RULES)
+
+
+@pytest.mark.parametrize(
+    "own, wanted",
+    [
+        ({"schedule": "cosine"}, "phase base: schedule is linear or poly, not 'cosine'"),
+        ({"loss": "foccal"}, "phase base: loss is one of ce"),
+        ({"epochs": 2.5}, "phase base: epochs is a whole number from 0, not 2.5"),
+        ({"max_groups": 0}, "phase base: max_groups is a whole number from 1"),
+        ({"penaly": 2}, "phase base: there is no setting 'penaly'; did you mean penalty."),
+    ],
+)
+def test_a_recipes_file_is_checked_as_the_command_line_is(own, wanted):
+    with pytest.raises(RunError, match=wanted):
+        phase("base", **own)
+
+
+def test_words_of_a_recipes_file_mean_what_they_mean_on_the_command_line():
+    assert phase("base", jitter="no")["own"]["jitter"] is False
+
+
+@pytest.mark.parametrize(
+    "phases, cells, wanted",
+    [
+        (["base", "base"], ["a"], "phase 'base' is there twice"),
+        (["base", "ce.best"], ["a"], "phase 'ce.best': a name is made of letters"),
+        (["base"], ["a", "a"], "cell 'a' is there twice"),
+        (["base"], ["train"], "cell 'train': that name is a training matrix's"),
+        (["base"], ["train_ce"], "that name is a training matrix's"),
+        (["base"], ["my cell"], "a name is made of letters"),
+    ],
+)
+def test_names_are_names_of_files_and_each_is_there_once(phases, cells, wanted):
+    with pytest.raises(RunError, match=wanted):
+        declare(
+            name="x",
+            title="x",
+            data="camvid",
+            phases=[phase(name, epochs=1) for name in phases],
+            cells=[Cell(key, "0", "CE", "base") for key in cells],
+            matrix_phase="base",
+        )
+
+
+def test_a_cell_of_an_unknown_rule_is_said_at_once():
+    with pytest.raises(RunError, match="cell a: no fusion rule 'summ'; did you mean sum"):
+        declare(
+            name="x",
+            title="x",
+            data="camvid",
+            phases=[phase("base", epochs=1)],
+            cells=[Cell("a", "all", "CE", "base", rule="summ")],
+            matrix_phase="base",
+        )
+
+
+def test_a_fusion_has_the_groups_of_its_subnets_whatever_is_given_for_all_phases():
+    recipe = declare(
+        name="x",
+        title="x",
+        data="camvid",
+        phases=[
+            phase("base", epochs=1),
+            phase("heads", "base", "subnets", epochs=1, groups="discover"),
+            phase("fused", "heads", "fusion", epochs=1),
+        ],
+        cells=[Cell("a", "all", "CE", "fused")],
+        matrix_phase="base",
+    ).override(["groups=Car,Tree", "phases.heads.groups=Car,Fence", "subnets=residual"])
+    heads, fused = recipe.phase("heads"), recipe.phase("fused")
+    assert heads.groups == fused.groups == "Car,Fence"
+    assert (heads.subnets, heads.subnet_head) == (fused.subnets, fused.subnet_head)
+
+
+def test_a_wrong_field_of_a_head_is_named_as_it_was_typed():
+    with pytest.raises(RunError, match=r"--set subnet_head\.kernel: a plain head has no kernel"):
+        RECIPE.override(["subnet_head.kernel=3"])
+
+
+def test_the_record_says_each_setting_once_or_by_phase():
+    from gluon_confseg import results
+
+    found = results.training_record(RECIPE.override(["phases.more.crop=16,16", "phases.heads.penalty=2"]))
+    more = {p["name"]: p for p in found["phases"]}
+    assert "crop" not in found and (more["base"]["crop"], more["more"]["crop"]) == ((32, 32), (16, 16))
+    assert (more["more"]["penalty"], more["heads"]["penalty"]) == (5.0, 2.0) and "penalty" not in more["base"]
+    assert found["momentum"] == 0.9 and found["batch_size"] == 2
+
+
+def test_what_is_printed_after_a_training_looks_at_images_as_it_did():
+    from gluon_confseg.cli import views
+    from gluon_confseg.inference import Inference
+
+    looked = Inference(scales=(0.5, 1), flip=True, window=(32, 48), overlap=0.5)
+    assert views.words(looked) == " --scales 0.5 1 --window 32 48 --overlap 0.5 --flip"
+    assert views.words(Inference()) == ""

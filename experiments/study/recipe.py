@@ -18,6 +18,7 @@ A cell's name is [HEADS_]LOSS[_HOW]: `ce` is subnet 0 trained by cross-entropy, 
 from __future__ import annotations
 
 from gluon_confseg import losses
+from gluon_confseg.phases import PARTS
 from gluon_confseg.recipe import SMALL_EFFICIENTNET, Cell, declare, phase
 
 PENALTIES = (1, 2.5, 10, 20)
@@ -149,9 +150,9 @@ def cells() -> tuple:
     for key in (key for family in FAMILIES.values() for key in family):
         name, rule = READ_BY.get(key, (key, None))
         declared = known[name]
-        of_loss = known[declared["start"]] if declared["trains"] == "fusion" else declared
+        of_loss = known[declared["start"]] if PARTS[declared["trains"]].has_learned_fusion else declared
         loss = of_loss["own"]["loss"]
-        subnets = "0" if declared["trains"] == "subnet0" else "all"
+        subnets = "all" if PARTS[declared["trains"]].has_groups else "0"
         found.append(Cell(key, subnets, WORDS.get(loss, loss), name, rule=rule))
     return tuple(found)
 

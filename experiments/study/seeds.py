@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ def run_each(commands: dict, processes: int) -> None:
     """Run commands (name -> argument list), `processes` at a time; their lines go to stderr behind their names.
 
     Raises RunError that names the first that failed, when those beside it are done or, interrupted, have stopped.
-    SIGTERM and SIGHUP (`Stopped`) are passed on to the processes.
+    Stopped by a signal, it waits until they have saved their state; SIGTERM and SIGHUP are passed on.
     """
     waiting, failed, running, lock = deque(commands.items()), [], [], threading.Lock()
 
@@ -44,11 +45,14 @@ def run_each(commands: dict, processes: int) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    except Stopped:  # Ctrl-C reaches them from the terminal
+    except Stopped as stopped:
         with lock:
             waiting.clear()
             for child in running:
-                child.terminate()
+                if stopped.signal != signal.SIGINT:  # which reaches them from the terminal
+                    child.terminate()
+        for child in running:
+            child.wait()  # it finishes its step and saves it, and leaves its run folder free
         raise
     if failed:
         raise RunError(f"{failed[0]} stopped, see its last line above; the same command goes on from there")

@@ -20,8 +20,8 @@ def load(path: Path, rule: str | None) -> TrainedNetwork:
     """
     if path.is_dir():
         found = sorted(path.glob("checkpoints/*.npz")) or sorted(path.glob("*.npz"))
-        stages = [str(file) for file in found if "." not in file.stem]
-        hint = f"one of its checkpoints: {', '.join(stages)}" if stages else "the file of a checkpoint"
+        phases = [str(file) for file in found if "." not in file.stem]
+        hint = f"one of its checkpoints: {', '.join(phases)}" if phases else "the file of a checkpoint"
         raise CheckpointError(f"{path}: is a folder; give {hint}")
 
     from gluon_confseg import engine, network

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 from pathlib import Path
 
-from gluon_confseg.cli import data
+from gluon_confseg.cli import data, views
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
@@ -48,7 +47,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--dry-run", action="store_true",
                         help="two steps of each phase at full size, and what the whole will need; profile full unless "
                         "another is named, and drawn images without --root")  # fmt: skip
-    parser.add_argument("--dry-batch", type=int, default=1, metavar="N", help="images of a dry run's step")
+    parser.add_argument("--dry-batch", type=int, metavar="N", help="images of a dry run's step")
 
 
 def goes_on(arguments) -> bool:
@@ -62,6 +61,11 @@ def run(arguments) -> Output:
 
     if arguments.list:
         return _listing()
+    for option, needs in (("list_weights", "weights"), ("dry_batch", "dry_run")):
+        if getattr(arguments, option) and not getattr(arguments, needs):
+            arguments.usage(f"--{option.replace('_', '-')} does nothing without --{needs.replace('_', '-')}")
+    if arguments.packs and arguments.dry_run:
+        arguments.usage("--packs does nothing in a dry run, which reads a handful of images")
     if arguments.recipe is None:
         arguments.usage("give a recipe: a name that --list shows, or your own file")
     found = recipe_files.find(arguments.recipe)
@@ -80,7 +84,7 @@ def run(arguments) -> Output:
             root,
             arguments.out,
             arguments.cell,
-            arguments.dry_batch,
+            1 if arguments.dry_batch is None else arguments.dry_batch,
             list_weights=arguments.list_weights,
         )
         return Output(dry_run.text(record), record)
@@ -184,16 +188,18 @@ def _check_start(recipe, cells) -> None:
 
 
 def _next_steps(recipe, root: Path, run: Path, cells: list) -> list:
-    """Which network is the best, and what to type next."""
+    """Which network is the best, and what to type next: `evaluate` then prints its number again."""
+    from gluon_confseg.inference import TTA
+
     best = max(cells, key=lambda cell: cell["mean_iou"])
-    file = run / best["checkpoint"]
-    phase = next(cell.phase for cell in recipe.cells if cell.key == best["key"])
-    rule = f" --rule {best['rule']}" if best["rule"] != recipe.rule_at(recipe.phase(phase)) else ""
+    file, cell = run / best["checkpoint"], recipe.choose([best["key"]])[0]
+    rule = f" --rule {best['rule']}" if best["rule"] != recipe.rule_at(recipe.phase(cell.phase)) else ""
+    looked = views.words(recipe.evaluation if cell.tta == "single" else TTA[cell.tta])
     return [
         f"best network: {file}",
-        f"next: confseg evaluate {file}{rule} --data {recipe.data} --root {root}",
-        f"      confseg predict {file}{rule} PICTURE --out predictions",
-        f"      confseg export {file}{rule} --out mynet",
+        f"next: confseg evaluate {file} --data {recipe.data} --root {root}{rule}{looked}",
+        f"      confseg predict {file} PICTURE --out predictions{rule}{looked}",
+        f"      confseg export {file} --out mynet{rule}",
     ]
 
 
@@ -228,12 +234,17 @@ def _size(recipe) -> str:
 
 
 def _shown(recipe) -> Output:
-    """Every setting as it will be used, by phase, and where it comes from."""
+    """Every setting as it will be used, by phase, where it comes from, and what it is."""
     from gluon_confseg.recipe import settings_in_use
+    from gluon_confseg.settings import find
 
-    rows = settings_in_use(recipe)
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1, 2)]
+    head, *rows = settings_in_use(recipe)
+    rows = [
+        (*head, "what it is"),
+        *((*row, find(row[1])[0].help if "." not in row[1] else "") for row in rows),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [f"{recipe.title} (recipe {recipe.name}, profile {recipe.profile})", ""]
-    lines += ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]) for row in rows]
+    lines += ["  ".join([*map(str.ljust, row, widths), row[4]]).rstrip() for row in rows]
     record = [dict(zip(("phases", "setting", "value", "from"), row)) for row in rows[1:]]
-    return Output("\n".join(lines), {"recipe": dataclasses.asdict(recipe)["name"], "settings": record})
+    return Output("\n".join(lines), {"recipe": recipe.name, "settings": record})

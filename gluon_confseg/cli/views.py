@@ -44,6 +44,17 @@ def add_arguments(parser) -> None:
     )
 
 
+def words(inference: Inference) -> str:
+    """The options that ask for this, each after a blank; "" for whole images at their own size."""
+    asked = []
+    if inference.scales != (1.0,):
+        asked += ["--scales", *(f"{scale:g}" for scale in inference.scales)]
+    if inference.window:
+        asked += ["--window", *map(str, inference.window), "--overlap", f"{inference.overlap:.6g}"]
+    asked += [f"--{name}" for name in ("flip", "bicubic", "crf") if getattr(inference, name)]
+    return "".join(f" {word}" for word in asked)
+
+
 def inference(arguments) -> Inference:
     """What the command line asks for; RunError for what can't be, and for a library that is not installed."""
     from gluon_confseg.crf import DenseCRF

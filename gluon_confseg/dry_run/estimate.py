@@ -87,7 +87,7 @@ def _phase(phase, found, fastest: float, train_images: int) -> dict:
     steps = phase.epochs * steps_per_epoch(phase, train_images)
     features = max(0, found.steps_peak - found.base - found.momentum) / found.images
     batch = found.base + found.momentum + features * phase.batch_size if found.seconds else found.peak
-    from_matrix = found.groups and phase.groups.split()[0] in ("discover", "random", "whole", "one")
+    from_matrix = found.groups and phase.discovers
     return {
         "name": phase.name,
         "start": phase.start,

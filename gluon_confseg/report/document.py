@@ -46,8 +46,6 @@ def build(run: Run) -> list:
 def _result(run: Run) -> list:
     results = run.results
     blocks = [Text(tables.summary(results), strong=True), tables.cells(results)]
-    if results.get("quality_note"):
-        blocks.append(Text(results["quality_note"]))
     blocks.append(
         Text("mIoU is the mean over the classes in truth or prediction; one that is only predicted counts 0.")
     )
@@ -141,7 +139,7 @@ def _settings(run: Run) -> list:
     left_out = {("data", "name"), ("training", "phases")}
     rows = [
         [part, name.replace("_", " "), _shown(value)]
-        for part in ("data", "network", "loss", "training")
+        for part in ("data", "network", "training", "evaluation")
         for name, value in (results.get(part) or {}).items()
         if (part, name) not in left_out
     ]

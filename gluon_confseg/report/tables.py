@@ -29,14 +29,12 @@ def table(results: dict, style: str = "markdown") -> str:
 def terminal(results: dict) -> str:
     """What a run prints at its end: which data, the main table, and what was not run, as plain text."""
     parts = [results["first_line"], table(results, "text"), summary(results)]
-    if results.get("quality_note"):
-        parts.append(results["quality_note"])
     parts += [f"Not run: {sentence}" for sentence in results.get("not_run", [])]
     return "\n\n".join(parts)
 
 
 def cell_name(cell: dict) -> str:
-    """ "subnet 0, CE", "subnets 0-3, new CE" """
+    """ "subnet 0, CE", "subnets 0-3, confusion CE" """
     subnets = str(cell["subnets"])
     return f"{'subnet' if subnets.isdigit() else 'subnets'} {subnets}, {cell['loss']}"
 

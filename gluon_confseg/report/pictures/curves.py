@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from gluon_confseg.report.pictures import canvas
 
 PHASES = {
-    "base": "subnet 0, cross-entropy",
-    "ce": "subnet 0, cross-entropy continued",
+    "base": "subnet 0, cross-entropy (base)",
+    "ce": "subnet 0, cross-entropy (ce)",
     "confusion_ce": "subnet 0, confusion CE",
     "subnets_ce": "further subnets, cross-entropy",
     "subnets_confusion_ce": "further subnets, confusion CE",
