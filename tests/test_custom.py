@@ -213,7 +213,8 @@ def test_what_does_not_pair_is_told_at_once(tmp_path):
     (root / "labels/train/photo 1.png").unlink()
     (root / "images/train/photo 2.jpg").unlink()
     message = sentence(lambda: datasets.Custom(root))
-    assert "labels/train/photo 1.png" in message and "labels/train/photo 2.png" in message
+    assert "image images/train/photo 1.jpg has no label" in message
+    assert "label labels/train/photo 2.png has no image" in message
     write_png(root / "images/train/photo 0.png", picture(0))
     assert "same name" in sentence(lambda: datasets.Custom(root))
 

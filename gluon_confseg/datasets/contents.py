@@ -70,3 +70,15 @@ def opened(data: bytes, kind: str) -> Image.Image:
     """The picture in a file's content, its header read; `PILLOW_ERRORS` from here on. kind: "PNG" or "JPEG"."""
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as GluonCV is imported, it sets this for the whole program
     return Image.open(io.BytesIO(data), formats=(kind,))
+
+
+def text(path: Path, most_bytes: int = 1 << 26) -> str:
+    """A text file in UTF-8, with or without byte order mark; every kind of line end becomes \\n."""
+    data = read(path)
+    if len(data) > most_bytes:
+        raise DatasetError(f"{path}: has {len(data):,} bytes, too many for a list; is this the right file?")
+    try:
+        decoded = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: is no UTF-8 text; save it as UTF-8.") from error
+    return decoded.replace("\r\n", "\n").replace("\r", "\n")

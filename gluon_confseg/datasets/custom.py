@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg.datasets import class_list, png
+from gluon_confseg.datasets import class_list, own_folders, png
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.datasets.faults import Fault
-from gluon_confseg.datasets.pairing import existing_root, pair, unlabelled
-from gluon_confseg.datasets.pictures import FORMATS
+from gluon_confseg.datasets.pairing import existing_root
 from gluon_confseg.errors import DatasetError
 
 _WANTED = "images/, labels/ and classes.csv"
@@ -33,44 +31,45 @@ class Custom(SegmentationDataset):
         print(train.description, train.classes)
 
     root        folder of images/, labels/ and classes.csv (or .yaml); each may also be given by itself
-    split       images/SPLIT/ and labels/SPLIT/; where these folders have no such subfolders, all is one split, "train"
+    split       images/SPLIT/ and labels/SPLIT/, or a list SPLIT.txt of names; "training" and "validation" are train and
+                val. Without either, all is one split, "train"
     images      folder of .png, .jpg or .jpeg files
     labels      folder of .png files of the same names: one channel (gray or palette) of indices, or RGB colours,
                 file by file; a palette's indices count, its colours do not
     classes     see `class_list`: names and colours, and perhaps values and what to ignore
+    suffix      an ending of the labels' names, beside those that are known (`matching`)
     strict      False: what does not pair is left out, and listed in `alone`
     Raises DatasetError: no such folder or file, a fault in the list of classes, images and labels that do not pair.
     """
 
     def __init__(
-        self, root=None, split: str = "train", *, images=None, labels=None, classes=None, strict: bool = True
+        self,
+        root=None,
+        split: str = "train",
+        *,
+        images=None,
+        labels=None,
+        classes=None,
+        suffix: str = "",
+        strict: bool = True,
     ):
         if root is not None or None in (images, labels, classes):
             root = existing_root(root, _WANTED)
-        given = images is not None
-        images = _folder(root, images, "images", split, given)
-        labels = _folder(root, labels, "labels", split, given)
-        base = Path(os.path.commonpath([images.absolute(), labels.absolute()])) if root is None else root
-        listed = class_list.read(_class_file(root, classes), base.absolute().name or "own data")
+        found = own_folders.find(root, split, images, labels, suffix)
+        self.listing = found.listing
+        listed = class_list.read(_class_file(root, classes), found.base.absolute().name or "own data")
         self._packed = np.array(sorted(listed.colors), np.int32)
         self._ids = np.array([listed.colors[color] for color in self._packed.tolist()], np.uint8)
-        found, masks = _files(images, FORMATS), _files(labels, (".png",))
-        if not found:
-            raise DatasetError(
-                f"{images}: holds no images ({', '.join(FORMATS)}); put the images of {split} there."
-            )
-        if masks or split != "test":
-            below = base.absolute() if images.is_absolute() else base
-            pairing = pair(below, found, masks, (images, ".png"), (labels, ".png"))
-        else:
-            pairing = unlabelled(found)
-        super().__init__(base, split, listed.space, pairing, strict=strict)
+        super().__init__(found.base, split, listed.space, found.pairing, strict=strict)
 
     @classmethod
     def splits_in(cls, root: Path) -> list[str]:
-        folders = _subfolders(root / "images")
-        usual = [split for split in cls.SPLITS if split in folders]
-        return usual + [name for name in folders if name not in usual] or ["train"]
+        return own_folders.splits_in(root)
+
+    @property
+    def description(self) -> str:
+        listed = f" (listed in {self.listing})" if self.listing else ""
+        return f"{self.labels.title}, {self.split}: {len(self)} images{listed}."
 
     def read_values(self, index: int) -> np.ndarray | None:
         """(H, W) uint8 indices, or (H, W, 3) uint8 colours."""
@@ -109,31 +108,6 @@ def _holds_colors(header: png.Header) -> bool:
     return header.color_type in (2, 6) and header.depth == 8
 
 
-def _subfolders(folder: Path) -> list[str]:
-    try:
-        return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-    except OSError:
-        return []
-
-
-def _folder(root: Path | None, given, name: str, split: str, named: bool) -> Path:
-    """The folder of a split's images or labels. named: the caller named the folders, so they may be of any split."""
-    folder = root / name if given is None else Path(given).expanduser()
-    if (folder / split).is_dir():
-        return folder / split
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: there is no such folder; it should hold the {name} of your own data.")
-    there = _subfolders(folder)
-    if name == "labels" and split == "test" and not named:
-        return folder / split  # a test split may have no labels
-    if (there or split != "train") and not named:
-        known = ", ".join(there) or "train: all that is in it"
-        raise DatasetError(
-            f"{folder}: has no split {split!r}; make the folder {split} there, or use one of {known}."
-        )
-    return folder
-
-
 def _class_file(root: Path | None, given) -> Path:
     if given is not None:
         return Path(given).expanduser()
@@ -142,21 +116,3 @@ def _class_file(root: Path | None, given) -> Path:
         what = f"{len(found)} lists of classes" if found else "no list of classes"
         raise DatasetError(f"{root}: holds {what}; put one of {', '.join(class_list.FILES)} there.")
     return found[0]
-
-
-def _files(folder: Path, suffixes) -> dict[str, Path]:
-    """{name with subfolders, less the suffix: path}; links to folders are not followed, so that no loop is."""
-    found: dict[str, Path] = {}
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        for name in sorted(names):
-            path = Path(place, name)
-            if path.suffix.lower() not in suffixes or name[0] == ".":
-                continue
-            key = path.relative_to(folder).with_suffix("").as_posix()
-            if key in found:
-                raise DatasetError(
-                    f"{path}: has the same name as {found[key]}; rename one, labels pair by name."
-                )
-            found[key] = path
-    return found
