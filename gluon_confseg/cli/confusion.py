@@ -18,14 +18,28 @@ def add_arguments(parser) -> None:
     """A file, or two folders; and what is shown."""
     options.add_matrix(parser, "the first that is not `train`", nargs="?")
     parser.add_argument(
-        "--predictions", type=Path, metavar="FOLDER", help="PNGs of class ids, instead of a file"
+        "--predictions", type=Path, metavar="FOLDER", help="PNGs or arrays of class ids, instead of a file"
     )
-    parser.add_argument("--labels", type=Path, metavar="FOLDER", help="PNGs of class ids with the same names")
+    parser.add_argument(
+        "--labels", type=Path, metavar="FOLDER", help="the same of the truth, paired by path and name"
+    )
     parser.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
     parser.add_argument("--split", default="val", help="with --root: train, val (default) or test")
     options.add_classes(parser, "needed for folders")
+    for side in ("labels", "predictions"):
+        parser.add_argument(
+            f"--{side}-are",
+            choices=("raw", "train"),
+            help="ids of the data set's label files (your list's values), or train ids (default: told by the files)",
+        )
     parser.add_argument(
-        "--class", dest="classes", action="append", metavar="NAME", help="only pairs with this class"
+        "--suffix",
+        default="",
+        metavar="TEXT",
+        help="an ending of names that does not count, beside the usual ones",
+    )
+    parser.add_argument(
+        "--class", dest="only", action="append", metavar="NAME", help="only pairs with this class"
     )
     parser.add_argument(
         "--worst", type=options.count, default=10, metavar="N", help="pairs to list (default: 10)"
@@ -42,10 +56,10 @@ def run(arguments) -> Output:
     from gluon_confseg.cli import matrices, scores
 
     if arguments.file:
-        named = matrices.load(arguments.file, arguments.key, arguments.data)
+        named = matrices.load(arguments.file, arguments.key, data.space_of(arguments))
     else:
         named = of_predictions(arguments)
-    only = [matrices.index(named.classes, name) for name in arguments.classes or ()]
+    only = [matrices.index(named.classes, name) for name in arguments.only or ()]
     pairs = scores.worst_pairs(named, arguments.worst, only)
     if out:
         matrices.write(out, "predictions", named)
@@ -65,22 +79,33 @@ def run(arguments) -> Output:
 
 def of_predictions(arguments) -> NamedMatrix:
     """The matrix of a folder of predictions against a folder of labels, or a data set's."""
-    from gluon_confseg.cli import folders, matrices
+    from gluon_confseg.cli import folders, id_files, matrices
     from gluon_confseg.labels import LABEL_SPACES
 
-    space, predictions = LABEL_SPACES[arguments.data], folders.of_folder(arguments.predictions)
-    for name in arguments.classes or ():  # an unknown one is said before the work, not after it
+    own = data.own_classes(arguments)
+    space = own.space if own else LABEL_SPACES[arguments.data]
+    for name in arguments.only or ():  # an unknown one is said before the work, not after it
         matrices.index(space.classes, name)
+    read = id_files.reader(own.colors if own else id_files.colors_of(space))
+    predictions, notes = folders.of_folder(
+        arguments.predictions, "prediction", read, arguments.predictions_are
+    )
     if arguments.labels:
-        labels, where = folders.of_folder(arguments.labels), arguments.labels
+        # labels of one's own data hold what the list says; those of a data set may be of either kind
+        kind = arguments.labels_are or (folders.RAW if own else None)
+        labels, more = folders.of_folder(arguments.labels, "label", read, kind)
+        where, notes = arguments.labels, [*more, *notes]
     else:
-        dataset = data.split_of(space.name, arguments.root, arguments.split, labelled=True)
-        labels, where = dict(zip(dataset.names, dataset.label_paths)), dataset.root
-    counted = folders.count(labels, predictions, space)
+        options = {"classes": arguments.classes} if arguments.classes else {}
+        name = arguments.data or "custom"
+        dataset = data.split_of(name, arguments.root, arguments.split, labelled=True, **options)
+        labels, where = folders.of_dataset(dataset), dataset.root
+    counted = folders.count(labels, predictions, space, arguments.suffix)
     told = (
         f"{counted.pairs} predictions in {arguments.predictions} (read as {counted.predictions}), "
         f"labels in {where} (read as {counted.labels}), classes of {space.title}."
     )
+    told = " ".join([told, *notes, *counted.notes])
     about = {"labels_are": counted.labels, "predictions_are": counted.predictions, "data": told}
     return matrices.NamedMatrix(counted.matrix, space.classes, space, "predictions", told, about)
 
@@ -88,17 +113,25 @@ def of_predictions(arguments) -> NamedMatrix:
 def _check_usage(arguments) -> None:
     if (arguments.file is None) == (arguments.predictions is None):
         arguments.usage("give either a file with a matrix, or --predictions with --labels or --root")
+    if arguments.data and arguments.classes:
+        arguments.usage("give --data or --classes, not both")
     if arguments.file:
-        for option in ("labels", "root", "out"):
+        for option in ("labels", "root", "out", "labels_are", "predictions_are", "suffix"):
             if getattr(arguments, option):
-                arguments.usage(f"--{option} goes with --predictions, not with a file")
+                arguments.usage(f"--{option.replace('_', '-')} goes with --predictions, not with a file")
         return
     if arguments.key:
         arguments.usage("--key goes with a file, not with --predictions")
-    if not arguments.data:
-        arguments.usage("--predictions needs --data, the data set whose classes the ids are")
-    if arguments.labels and arguments.root:
+    if not arguments.data and not arguments.classes:
+        arguments.usage(
+            "--predictions needs --data, the data set whose classes the ids are, or --classes, your list"
+        )
+    if (
+        arguments.labels and arguments.root and arguments.data != "custom"
+    ):  # custom: the list of classes is there
         arguments.usage("give --labels or --root, not both")
+    if arguments.labels_are and not arguments.labels:
+        arguments.usage("--labels-are goes with --labels")
 
 
 def _text(named: NamedMatrix, pairs: list) -> str:

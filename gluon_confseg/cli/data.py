@@ -10,6 +10,7 @@ from gluon_confseg.errors import DatasetError, nearest
 
 if TYPE_CHECKING:
     from gluon_confseg.datasets import SegmentationDataset
+    from gluon_confseg.datasets.class_list import ClassList
     from gluon_confseg.labels import LabelSpace
 
 # The environment's variables that hold the data sets' folders, as the Makefile has them
@@ -40,19 +41,43 @@ def root_of(name: str, root: Path | None, by: str = "with --root") -> Path:
     return Path(root)
 
 
-def split_of(name: str, root: Path | None, split: str, *, labelled: bool) -> SegmentationDataset:
+def split_of(name: str, root: Path | None, split: str, *, labelled: bool, **options) -> SegmentationDataset:
     """A split, with labels or perhaps without. root: None takes the variable of the environment.
+
+    options     of the data set's class
 
     Raises DatasetError without a folder, for one that is not the layout, and for labels that are not there.
     """
     from gluon_confseg.datasets import open_dataset
 
-    dataset = open_dataset(name, root_of(name, root), split)
+    dataset = open_dataset(name, root_of(name, root), split, **options)
     if labelled and None in dataset.label_paths:
         raise DatasetError(
             f"{dataset.root}: split {split} has no labels to compare with; choose another --split"
         )
     return dataset
+
+
+def own_classes(arguments) -> ClassList | None:
+    """Your own list of classes, which --classes names or your data's folder holds; None where --data names others."""
+    if arguments.classes is None and arguments.data != "custom":
+        return None
+    from gluon_confseg.datasets import class_list, custom
+
+    if arguments.classes:
+        return class_list.read(arguments.classes, arguments.classes.absolute().parent.name or "your own data")
+    root = root_of("custom", getattr(arguments, "root", None))
+    return class_list.read(custom.class_file(root), root.absolute().name)
+
+
+def space_of(arguments) -> LabelSpace | None:
+    """The classes that --data or --classes name; None where neither was given."""
+    from gluon_confseg.labels import LABEL_SPACES
+
+    if arguments.data and arguments.classes:
+        arguments.usage("give --data or --classes, not both")
+    own = own_classes(arguments)
+    return own.space if own else LABEL_SPACES.get(arguments.data)
 
 
 def of_network(arguments, labels: LabelSpace, *, labelled: bool) -> SegmentationDataset:

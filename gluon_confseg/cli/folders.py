@@ -1,147 +1,269 @@
-"""The confusion matrix of any predictions: two sets of PNGs of class ids, paired by name.
+"""The confusion matrix of any predictions: two folders of class ids, paired by path and name.
 
-Raw ids (Cityscapes: 0-33) and train ids are told apart by content. Each pair is read once, and counted by
-the values that it holds; the values are mapped to classes in the end.
+Files hold ids of a data set's label files ("raw ids", Cityscapes: 0-33, or the values of your list of classes), train
+ids (0 to K - 1), or the classes' colours. Each pair is read once, and counted by the values that it holds; what the
+values mean is decided in the end, when all of them were seen.
 """
 
 from __future__ import annotations
 
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gluon_confseg.datasets import png
+from gluon_confseg.cli import id_files
+from gluon_confseg.cli.id_files import CLASSES
+from gluon_confseg.datasets import SegmentationDataset, matching
+from gluon_confseg.datasets.base import in_threads
 from gluon_confseg.datasets.pairing import listed
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import UNKNOWN, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix
 from gluon_confseg.progress import Progress
 
+RAW, TRAIN = "raw", "train"
+KINDS = (RAW, TRAIN)
+_THREADS = 2
 _VALUES = 256
-_SUFFIXES = ("_gtFine_labelIds", "_gtFine_labelTrainIds", "_leftImg8bit")  # one scene's names in Cityscapes
-_NOT_IDS = ("_gtFine_color", "_gtFine_instanceIds")  # lie beside them
+# Of two ways to read ids that nothing else tells apart, the one by which the two sides agree is taken where it is
+# this share of the pixels at least, and so many times that of the other way
+_AGREE, _TIMES = 0.25, 5
+
+
+class Side(NamedTuple):
+    """The files of one side.
+
+    what     "label" or "prediction"
+    files    key -> file, or whatever `read` takes
+    read     a file -> ((H, W) uint8 values, and how they are meant: `id_files.CLASSES` or "ids")
+    kind     what ids are, RAW or TRAIN; None: told by what the files hold
+    """
+
+    what: str
+    files: Mapping[str, Path]
+    read: Callable
+    kind: str | None = None
 
 
 class CountedPairs(NamedTuple):
-    """The matrix, how many pairs it is of, and how the values were read: "train ids" or "raw ids"."""
+    """The matrix, how many pairs it is of, how each side was read, and what to say of that."""
 
     matrix: ConfusionMatrix
     pairs: int
     labels: str
     predictions: str
+    notes: list[str]
 
 
-def of_folder(folder: Path) -> dict:
-    """Key -> PNG file, of a folder and those inside it; DatasetError for two files of one key."""
+def of_folder(folder: Path, what: str, read: Callable, kind: str | None = None) -> tuple[Side, list[str]]:
+    """A side out of a folder, and what to say of files that were left out; DatasetError where it holds none."""
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: there is no such folder; give one that holds PNGs of class ids")
-    found = {}
-    for path in sorted(folder.rglob("*.png")):
-        if path.name.startswith(".") or path.stem.endswith(_NOT_IDS):
-            continue
-        if key_of(path) in found:
-            raise DatasetError(
-                f"{path}: has the same name as {found[key_of(path)]}, and pairs are found by name; "
-                "give a folder with one file for each image"
+        raise DatasetError(f"{folder}: there is no such folder; give one that holds class ids")
+    files, beside = matching.labels_alone(matching.walk(folder, id_files.SUFFIXES))
+    if not files:
+        others = matching.walk(folder, (".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"))
+        there = ""
+        if others:
+            there = (
+                f"{next(iter(others.values())).name} and others are there, but such files alter or lack ids: "
             )
-        found[key_of(path)] = path
-    if not found:
-        raise DatasetError(f"{folder}: holds no *.png; give a folder that holds PNGs of class ids")
-    return found
-
-
-def key_of(path: Path) -> str:
-    """The name that a label, an image and a prediction of one scene share."""
-    suffix = next((suffix for suffix in _SUFFIXES if path.stem.endswith(suffix)), "")
-    return path.stem[: len(path.stem) - len(suffix)]
-
-
-def count(labels: dict, predictions: dict, space: LabelSpace) -> CountedPairs:
-    """Count all pairs of two dicts from key to file.
-
-    Raises DatasetError: one for all files that lack a partner; for a file that is no label, or does not fit.
-    """
-    faults = [f"label {labels[k]} has no prediction {k}.png" for k in sorted(labels.keys() - predictions)]
-    faults += [f"prediction {predictions[k]} has no label" for k in sorted(predictions.keys() - labels)]
-    if faults:
         raise DatasetError(
-            f"labels and predictions pair by name, but {listed(faults)}; add or remove these files"
+            f"{folder}: holds no class ids ({', '.join(id_files.SUFFIXES)}); {there}give a folder of PNGs or arrays"
         )
-    joint = np.zeros((_VALUES, _VALUES), np.int64)  # how often a label's value meets a prediction's
-    truth, predicted = _Values(space, "label"), _Values(space, "prediction")
-    with Progress("counting", len(labels), "image") as bar:
-        for key in sorted(labels):
-            label, prediction = png.read_label(labels[key]), png.read_label(predictions[key])
-            if label.shape != prediction.shape:
-                raise DatasetError(
-                    f"{predictions[key]}: is {prediction.shape[1]} x {prediction.shape[0]} pixels, its label "
-                    f"{labels[key]} {label.shape[1]} x {label.shape[0]}; predict at the size of the label"
-                )
-            values = label.astype(np.int64).ravel() * _VALUES + prediction.ravel()
-            cells = np.bincount(values, minlength=_VALUES**2).reshape(_VALUES, _VALUES)
-            truth.see(labels[key], label, cells.sum(1))
-            predicted.see(predictions[key], prediction, cells.sum(0))
-            joint += cells
+    note = f"{len(beside)} files in {folder} were left out, which lie beside labels or are made of them"
+    return Side(what, files, read, kind), [f"{note} ({listed(beside[:2])})."] if beside else []
+
+
+def of_dataset(dataset: SegmentationDataset) -> Side:
+    """The labels of a data set, by the paths of their images below the folder that they share."""
+    home = os.path.commonpath([path.parent for path in dataset.image_paths])
+    names = [path.relative_to(home).with_suffix("").as_posix() for path in dataset.image_paths]
+    indices = {label: index for index, label in enumerate(dataset.label_paths)}
+
+    def read(label: Path) -> tuple[np.ndarray, str]:
+        index = indices[label]
+        return dataset.train_ids(index, dataset.read_values(index)), CLASSES
+
+    keys = (unicodedata.normalize("NFC", name) for name in names)
+    return Side("label", dict(zip(keys, dataset.label_paths)), read)
+
+
+def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") -> CountedPairs:
+    """Count all pairs.
+
+    Raises DatasetError: one for all files that lack a partner; for a file that holds no ids, or does not fit; where
+    ids may be raw or train ids and nothing tells.
+    """
+    matched = matching.match(
+        labels.files, predictions.files, names=(labels.what, predictions.what), suffix=suffix
+    )
+    if matched.alone:
+        raise DatasetError(
+            f"labels and predictions pair by path and name, but {listed(matched.alone)}; add or remove these files"
+        )
+    pairs = list(matched.pairs.values())
+
+    def counted(number: int):
+        label, prediction = pairs[number]
+        (truth, truth_kind), (answer, answer_kind) = labels.read(label), predictions.read(prediction)
+        if truth.shape != answer.shape:
+            raise DatasetError(
+                f"{prediction}: is {answer.shape[1]} x {answer.shape[0]} pixels, its label {label} {truth.shape[1]} x "
+                f"{truth.shape[0]}; predict at the size of the label"
+            )
+        both = truth.astype(np.uint16).ravel()
+        both *= _VALUES
+        both += answer.ravel()
+        return (truth_kind, answer_kind), np.bincount(both, minlength=_VALUES**2).reshape(_VALUES, _VALUES)
+
+    joint = defaultdict(
+        lambda: np.zeros((_VALUES, _VALUES), np.int64)
+    )  # a label's value meets a prediction's
+    truth, answer = _Values(space, labels), _Values(space, predictions)
+    with Progress("counting", len(pairs), "image") as bar:
+        for pair, (kinds, cells) in zip(pairs, in_threads(counted, len(pairs), _THREADS)):
+            truth.see(pair[0], kinds[0], cells.sum(1))
+            answer.see(pair[1], kinds[1], cells.sum(0))
+            joint[kinds] += cells
             bar.update(1)
-    matrix = _fold(joint, truth.table(), predicted.table(), space)
-    return CountedPairs(matrix, len(labels), truth.kind, predicted.kind)
+    note = _settle(truth, answer, lambda: _fold(joint, truth, answer))
+    matrix = _fold(joint, truth, answer)
+    return CountedPairs(matrix, len(pairs), truth.described, answer.described, [note] if note else [])
 
 
-def _fold(joint: np.ndarray, rows: np.ndarray, columns: np.ndarray, space: LabelSpace) -> ConfusionMatrix:
-    """(256, 256) counts of stored values -> matrix; rows, columns: (256,) value -> train id."""
+def _fold(joint: Mapping, truth: _Values, answer: _Values) -> ConfusionMatrix:
+    """Counts of stored values -> matrix, by what the two sides' values mean."""
+    space = truth.space
     matrix = ConfusionMatrix(space.num_classes, space.ignore_label)
-    values = np.argwhere(joint)
-    truth, predicted, counts = rows[values[:, 0]], columns[values[:, 1]], joint[tuple(values.T)]
-    labelled = truth != space.ignore_label
-    hit, missed = labelled & (predicted != space.ignore_label), labelled & (predicted == space.ignore_label)
-    np.add.at(matrix.counts, (truth[hit], predicted[hit]), counts[hit])
-    np.add.at(matrix.misses, truth[missed], counts[missed])
+    for (truth_kind, answer_kind), cells in joint.items():
+        values = np.argwhere(cells)
+        rows, columns = truth.table(truth_kind)[values[:, 0]], answer.table(answer_kind)[values[:, 1]]
+        counts, labelled = cells[tuple(values.T)], rows != space.ignore_label
+        hit, missed = labelled & (columns != space.ignore_label), labelled & (columns == space.ignore_label)
+        np.add.at(matrix.counts, (rows[hit], columns[hit]), counts[hit])
+        np.add.at(matrix.misses, rows[missed], counts[missed])
     return matrix
 
 
+def _settle(truth: _Values, answer: _Values, matrix: Callable[[], ConfusionMatrix]) -> str | None:
+    """Decide what ids of a side mean that nothing tells: as the other side agrees. Returns what to say of it."""
+    if truth.kind and answer.kind:
+        return None
+    if not truth.kind and not answer.kind:
+        raise DatasetError(truth.question())
+    side = answer if truth.kind else truth
+    shares = {}
+    for side.kind in KINDS:
+        found = matrix()
+        shares[side.kind] = found.counts.trace() / max(1, found.counts.sum() + found.misses.sum())
+    side.kind = max(shares, key=shares.get)
+    other = shares[TRAIN if side.kind == RAW else RAW]
+    if shares[side.kind] < _AGREE or shares[side.kind] < _TIMES * other:
+        side.kind = None
+        raise DatasetError(side.question())
+    return (
+        f"The {side.side.what}s may be raw ids or train ids; they are read as {side.described}, by which "
+        f"{100 * shares[side.kind]:.0f} % of the pixels agree, and by the other {100 * other:.0f} %."
+    )
+
+
 class _Values:
-    """What values the files of one side hold, and where each was first seen."""
+    """What values the files of one side hold, where each was first seen, and what they mean.
 
-    def __init__(self, space: LabelSpace, what: str):
-        self._space, self._what = space, what
-        self._first = {}  # value -> (file, row, column)
-        self._evidence = {}  # "raw ids" or "train ids" -> the first file that can be nothing else
-        raw, train = space.table(raw=True), space.table(raw=False)
-        self._differ = not np.array_equal(raw[: space.num_classes], train[: space.num_classes])
-        self._only_raw = self._differ & (raw != UNKNOWN) & (train == UNKNOWN)
+    kind     RAW or TRAIN; None while nothing tells
+    """
 
-    def see(self, path: Path, pixels: np.ndarray, counts: np.ndarray) -> None:
-        """counts: (256,) how often each value occurs in `pixels`."""
+    def __init__(self, space: LabelSpace, side: Side):
+        self.space, self.side = space, side
+        self._given, self._colours = side.kind, False
+        self._first: dict[int, Path] = {}  # value -> the first file that holds it
+        self._evidence: dict[str, Path] = {}  # RAW or TRAIN -> the first file that can be nothing else
+        self._likely: dict[str, Path] = {}  # the same of what a prediction hardly ever is
+        self._tables = {RAW: space.table(raw=True), TRAIN: space.table(raw=False)}
+        raw, train = self._tables[RAW], self._tables[TRAIN]
+        self._only_raw = (raw != UNKNOWN) & (train == UNKNOWN)
+        self._only_train = (raw == UNKNOWN) & (train != UNKNOWN)
+        self._void = (raw == space.ignore_label) & (
+            train != UNKNOWN
+        )  # predicted as no class, if these were raw ids
+        self._void[[0, space.ignore_label]] = False  # what programs write where they predict nothing
+        self._chosen = side.kind
+
+    def see(self, path: Path, kind: str, counts: np.ndarray) -> None:
+        """counts: (256,) how often each value occurs in a file."""
+        if kind == CLASSES:
+            self._colours = True
+            return
         present = counts > 0
         for value in np.flatnonzero(present):
-            if value not in self._first:
-                row, column = np.argwhere(pixels == value)[0]
-                self._first[value] = (path, row, column)
-        if not self._differ:
-            return
-        if path.stem.endswith("_labelIds") or present[self._only_raw].any():
-            self._evidence.setdefault("raw ids", path)
-        elif path.stem.endswith("_labelTrainIds") or present[self._space.ignore_label]:
-            self._evidence.setdefault("train ids", path)
+            self._first.setdefault(int(value), path)
+        name = str(getattr(path, "stem", "")).lower()
+        train_only = self._only_train.copy()
+        train_only[self.space.ignore_label] |= (
+            self._tables[RAW][self.space.ignore_label] == self.space.ignore_label
+        )
+        if name.endswith("_labelids") or present[self._only_raw].any():
+            self._evidence.setdefault(RAW, path)
+        elif name.endswith("_labeltrainids") or present[train_only].any():
+            self._evidence.setdefault(TRAIN, path)
+        elif self.side.what == "prediction" and present[self._void].any():
+            self._likely.setdefault(TRAIN, path)
 
     @property
-    def kind(self) -> str:
-        return "raw ids" if "raw ids" in self._evidence else "train ids"
-
-    def table(self) -> np.ndarray:
-        """(256,) value -> train id; DatasetError where files disagree, or a value is no class."""
+    def kind(self) -> str | None:
+        if self._chosen:
+            return self._chosen
         if len(self._evidence) == 2:
-            raw, train = self._evidence["raw ids"], self._evidence["train ids"]
-            title = self._space.title
-            raise DatasetError(f"{raw} holds raw {title} ids and {train} train ids; give one kind of ids")
-        read_raw = self.kind == "raw ids" or not self._differ
-        table = self._space.table(read_raw)
-        for value, (path, row, column) in self._first.items():
+            title = self.space.title
+            raise DatasetError(
+                f"{self._evidence[RAW]} holds raw {title} ids and {self._evidence[TRAIN]} train ids; "
+                "give one kind of ids"
+            )
+        present = list(self._first)
+        if np.array_equal(self._tables[RAW][present], self._tables[TRAIN][present]):
+            return TRAIN  # it makes no difference
+        return next(iter({**self._evidence} or self._likely), None)
+
+    @kind.setter
+    def kind(self, chosen: str | None) -> None:
+        self._chosen = chosen
+
+    @property
+    def described(self) -> str:
+        """How the files were read, for people."""
+        kinds = [f"{self.kind} ids"] if self._first else []
+        return " and ".join([*kinds, *(["classes"] if self._colours else [])])
+
+    def question(self) -> str:
+        """One sentence that asks what the values mean."""
+        what, values = self.side.what, sorted(self._first)
+        names = []
+        for kind in KINDS:
+            ids = [int(id) for id in self._tables[kind][values]]
+            named = [self.space.classes[id] if id < self.space.num_classes else "no class" for id in ids]
+            names.append(f"{', '.join(named[:4])}{', ...' if len(named) > 4 else ''} as {kind} ids")
+        return (
+            f"{next(iter(self._first.values()))}: the {what}s hold the values {', '.join(map(str, values[:4]))}"
+            f"{', ...' if len(values) > 4 else ''}, which are {' but '.join(names)}; say which they are with "
+            f"--{what}s-are raw or --{what}s-are train"
+        )
+
+    def table(self, kind: str) -> np.ndarray:
+        """(256,) value -> train id; DatasetError where a value is no class."""
+        if kind == CLASSES:
+            return self._tables[TRAIN]
+        table = self._tables[self.kind]
+        for value, path in self._first.items():
             if table[value] == UNKNOWN:
+                row, column = np.argwhere(self.side.read(path)[0] == value)[0]
                 raise DatasetError(
-                    f"{path}: value {value} at row {row}, column {column} is no {self._space.title} class "
-                    f"({self._space.valid_range(read_raw)}, or 255 for none); "
-                    f"give {self._what}s of this data set, or another --data"
+                    f"{path}: value {value} at row {row}, column {column} is no {self.space.title} class "
+                    f"({self.space.valid_range(self.kind == RAW)}, or 255 for none); "
+                    f"give {self.side.what}s of this data set, or of other classes with --data or --classes"
                 )
         return table

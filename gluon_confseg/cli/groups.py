@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gluon_confseg.cli import options, writable
+from gluon_confseg.cli import data, options, writable
 from gluon_confseg.cli.output import Output
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(arguments) -> Output:
     from gluon_confseg.cli import matrices
     from gluon_confseg.report import pictures
 
-    named = matrices.load(arguments.file, arguments.key, arguments.data, train_first=True)
+    named = matrices.load(arguments.file, arguments.key, data.space_of(arguments), train_first=True)
     shares = named.matrix.normalized()
     found = groups.discover(shares, threshold=arguments.threshold, max_groups=arguments.max_groups)
     threshold, origin = arguments.threshold, "as given"

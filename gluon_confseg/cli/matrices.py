@@ -60,11 +60,11 @@ def write(path: Path, key: str, named: NamedMatrix) -> None:
     files.write_bytes(path, content.getvalue())
 
 
-def load(path: Path, key: str | None, data: str | None, train_first: bool = False) -> NamedMatrix:
+def load(path: Path, key: str | None, space: LabelSpace | None, train_first: bool = False) -> NamedMatrix:
     """A matrix of a file or run folder.
 
     key           its name there; None: the first but `train`, or with `train_first` `train` itself
-    data          name of the label space, where neither the file nor a run beside it has class names
+    space         the label space, where neither the file nor a run beside it has class names
     Raises RunError, one sentence, where there is no such matrix or it has not as many classes.
     """
     path = path / "confusion.npz" if path.is_dir() else path
@@ -83,8 +83,9 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
     if len(counted) == 1 and misses.shape == matrix.misses.shape and misses.dtype.kind in "iu":
         matrix.misses += misses.astype(np.int64)
     run = _run_beside(path)
-    classes = _classes(path, len(matrix.counts), data, stored, run)
-    space = next((space for space in LABEL_SPACES.values() if space.classes == classes), None)
+    classes = _classes(path, len(matrix.counts), space, stored, run)
+    if space is None:
+        space = next((space for space in LABEL_SPACES.values() if space.classes == classes), None)
     others = [name for name in counted if name != key]
     also = f" (also there: {', '.join(others)})" if others else ""
     told = run["data"].get("description") if isinstance(run.get("data"), dict) else None
@@ -103,16 +104,15 @@ def _is_matrix(array: np.ndarray) -> bool:
     return bool(array.min() >= 0 and np.array_equal(array, np.floor(array)))
 
 
-def _classes(path: Path, size: int, data: str | None, stored: dict, run: dict) -> tuple:
+def _classes(path: Path, size: int, space: LabelSpace | None, stored: dict, run: dict) -> tuple:
     listed = stored[_CLASSES].tolist() if _CLASSES in stored else run.get("classes")
     known = tuple(map(str, listed)) if isinstance(listed, list) else ()
-    if data is None:
+    if space is None:
         return known if len(known) == size else tuple(f"class {k}" for k in range(size))
-    space = LABEL_SPACES[data]
     if space.num_classes != size or (len(known) == size and known != space.classes):
         raise RunError(
-            f"{path}: its {size} classes are not the {space.num_classes} of {space.title}; leave out --data, "
-            "or name the data set whose classes they are"
+            f"{path}: its {size} classes are not the {space.num_classes} of {space.title}; name the "
+            "classes that they are with --data or --classes, or leave these out"
         )
     return space.classes
 

@@ -14,7 +14,6 @@ from gluon_confseg.errors import did_you_mean
 # names that live in modules too heavy for --help; a test holds them to `fusion`, `datasets` and `labels`
 RULES = ("subnet0", "sum", "product", "residual_product", "conditional", "learned")
 DATASETS = ("cityscapes", "voc", "camvid", "custom")
-LABEL_SPACES = ("cityscapes", "voc", "camvid")
 
 
 class Parser(argparse.ArgumentParser):
@@ -118,12 +117,18 @@ def add_matrix(verb: Parser, first: str, **kwargs) -> None:
 
 
 def add_classes(verb: Parser, when: str) -> None:
-    """--data, for a matrix or label files; `when` says when it is needed."""
+    """--data and --classes, for a matrix or label files; `when` says when one of them is needed."""
     verb.add_argument(
         "--data",
-        type=one_of(LABEL_SPACES),
+        type=data_set,
         metavar="NAME",
-        help=f"whose classes they are, of {', '.join(LABEL_SPACES)}; {when}",
+        help=f"whose classes they are, of {', '.join(DATASETS)}; {when}",
+    )
+    verb.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="instead of --data: your own list of classes, classes.csv or .yaml",
     )
 
 

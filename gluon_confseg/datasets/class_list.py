@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_confseg.datasets import contents
+from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import IGNORE, UNKNOWN, LabelSpace
 
@@ -74,6 +75,26 @@ def read(path: Path, title: str) -> ClassList:
 def packed(red, green, blue):
     """One integer per colour: numbers or integer arrays of 32 bits or more."""
     return (red << 16) + (green << 8) + blue
+
+
+def ids_of_colors(path: Path, image: np.ndarray, known: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of classes' colours -> (H, W) uint8 train ids.
+
+    known, ids   packed colours, sorted, and the train id of each
+    Raises a Fault for a colour that is not known; `path` is for its message.
+    """
+    wanted = packed(*np.moveaxis(image.astype(np.int32), 2, 0))
+    nearest = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    fits = known[nearest] == wanted
+    if fits.all():
+        return ids[nearest]
+    row, column = np.unravel_index(int(np.argmin(fits)), fits.shape)
+    color = ", ".join(map(str, image[row, column]))
+    raise Fault(
+        "value",
+        f"{path}: colour ({color}) at row {row}, column {column} is that of no class; correct the label, or add the "
+        f"colour to the list of classes (a row named ignore, if it is to be ignored).",
+    )
 
 
 def _csv(path: Path, text: str) -> list[tuple[str, dict]]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from gluon_confseg.datasets import class_list, own_folders, png
 from gluon_confseg.datasets.base import SegmentationDataset
-from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.datasets.pairing import existing_root
 from gluon_confseg.errors import DatasetError
 
@@ -57,7 +56,7 @@ class Custom(SegmentationDataset):
             root = existing_root(root, _WANTED)
         found = own_folders.find(root, split, images, labels, suffix)
         self.listing = found.listing
-        listed = class_list.read(_class_file(root, classes), found.base.absolute().name or "own data")
+        listed = class_list.read(class_file(root, classes), found.base.absolute().name or "own data")
         self._packed = np.array(sorted(listed.colors), np.int32)
         self._ids = np.array([listed.colors[color] for color in self._packed.tolist()], np.uint8)
         super().__init__(found.base, split, listed.space, found.pairing, strict=strict)
@@ -87,18 +86,7 @@ class Custom(SegmentationDataset):
     def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
         if values.ndim == 2:
             return super().train_ids(index, values)
-        wanted = class_list.packed(*np.moveaxis(values.astype(np.int32), 2, 0))
-        nearest = np.minimum(np.searchsorted(self._packed, wanted), len(self._packed) - 1)
-        known = self._packed[nearest] == wanted
-        if known.all():
-            return self._ids[nearest]
-        row, column = np.unravel_index(int(np.argmin(known)), known.shape)
-        color = ", ".join(map(str, values[row, column]))
-        raise Fault(
-            "value",
-            f"{self.label_paths[index]}: colour ({color}) at row {row}, column {column} is that of no class; correct "
-            f"the label, or add the colour to the list of classes (a row named ignore, if it is to be ignored).",
-        )
+        return class_list.ids_of_colors(self.label_paths[index], values, self._packed, self._ids)
 
     def _suspicion(self, values: np.ndarray) -> tuple[str, str]:
         return "value", "correct the label, or give the classes their values in the list of classes."
@@ -108,7 +96,8 @@ def _holds_colors(header: png.Header) -> bool:
     return header.color_type in (2, 6) and header.depth == 8
 
 
-def _class_file(root: Path | None, given) -> Path:
+def class_file(root: Path | None, given=None) -> Path:
+    """The list of classes in a folder, or the given one; DatasetError where there is none, or several are."""
     if given is not None:
         return Path(given).expanduser()
     found = [root / name for name in class_list.FILES if (root / name).is_file()]
