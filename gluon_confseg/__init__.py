@@ -1,4 +1,4 @@
-"""Segmentation networks that find the classes they confuse, and train against it (Geng et al., 2018)."""
+"""Semantic segmentation with a loss against confusions and with subnets for confused classes (Geng et al., 2018)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m gluon_confseg` is `confseg`."""
+"""`python -m gluon_confseg` runs the command `confseg`."""
 
 from __future__ import annotations
 

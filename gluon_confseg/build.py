@@ -1,4 +1,4 @@
-"""From a phase to what trains it: its network, its losses, its batches; and the groups that get subnets."""
+"""Makes what a phase of training needs: its network, its losses, its batches, and the groups that get subnets."""
 
 from __future__ import annotations
 
@@ -38,13 +38,15 @@ def build(
     device=None,
     list_weights: bool = False,
 ) -> tuple:
-    """(network, step, batches) of a phase, with the values that it starts from.
+    """A phase's network, training step and batches; the network has the values that it starts from.
 
-    matrix         (K, K) training matrix, where its loss or its groups come from one
+    matrix         (K, K) training matrix, the confusion matrix on training images; needed where the phase's loss or
+                   groups come from one
     statistics     label statistics of the training split, where its loss needs them
     start          the checkpoint of the phase that it starts from
-    list_weights   name what a file of weights filled, and did not
-    Raises RunError for groups that can't be had, and for weights that leave something random that nothing trains.
+    list_weights   print the names of the parameters that a file of weights filled, and of those that it did not
+    Raises RunError where no groups can be found, and for a file of weights without values for parameters that the
+    phase does not train: these would stay random.
     """
     num_classes = data.labels.num_classes
     network = construct(phase, data.labels, matrix, seed=seed, device=device)
@@ -63,7 +65,7 @@ def build(
 
 
 def construct(phase: Phase, labels, matrix=None, *, seed: int, device=None):
-    """The network of a phase with its initial values; the same for every phase that draws any."""
+    """A phase's network with its initial values, which all phases draw from the same seed."""
     groups = groups_of(phase, labels, matrix)
     width = len(discovered(phase, matrix)) if phase.groups == "one" and groups else 1
     heads = subnet_heads(phase, groups, width)
@@ -87,7 +89,7 @@ def construct(phase: Phase, labels, matrix=None, *, seed: int, device=None):
 
 
 def subnet_heads(phase: Phase, groups: list, width: int = 1) -> list:
-    """The settings of each group's subnet: the group's own, or the phase's `width` times as wide."""
+    """The head settings of each group's subnet: the group's own, or else the phase's, made `width` times as wide."""
     apart = dict(phase.subnet_heads)
     for number in apart:
         if groups and number > len(groups):
@@ -108,7 +110,7 @@ def load(path, device=None):
 
 
 def check_whole(phase: Phase, trained: dict, left: list) -> None:
-    """RunError where a file of weights left something random that the phase doesn't train: a random head, say."""
+    """Raises RunError where a file of weights leaves random values, as of a head, that the phase doesn't train."""
     random = [name for name in left if phase.epochs == 0 or name not in trained]
     if random:
         more = f" and {len(random) - 3} more" if len(random) > 3 else ""
@@ -120,7 +122,7 @@ def check_whole(phase: Phase, trained: dict, left: list) -> None:
 
 
 def batches(phase: Phase, dataset, network, seed: int, device=None) -> Batches:
-    """The phase's training data; phases that are compared draw the same order and crops."""
+    """The phase's training batches; phases that are compared draw the same order of images and the same crops."""
     augment = Augment(
         phase.crop,
         phase.scale,
@@ -133,12 +135,12 @@ def batches(phase: Phase, dataset, network, seed: int, device=None) -> Batches:
 
 
 def steps_per_epoch(phase: Phase, images: int) -> int:
-    """SGD steps that `Batches` makes of so many images: the rest of an epoch is left out."""
+    """SGD steps in an epoch of so many images; `Batches` leaves out an incomplete batch at the end."""
     return max(1, images // phase.batch_size)
 
 
 def updates(recipe, phase: Phase, images: int) -> int:
-    """SGD steps that the phase's network has had, from the first weights on."""
+    """SGD steps that the phase's network has had in this and all earlier phases that it went through."""
     return sum(p.epochs * steps_per_epoch(p, images) for p in map(recipe.phase, phase.path))
 
 
@@ -146,7 +148,7 @@ def updates(recipe, phase: Phase, images: int) -> int:
 
 
 def criterion(phase: Phase, group, num_classes: int, matrix=None, statistics=None):
-    """The phase's loss in a group's space, its weights C from the training matrix seen there: Section 3.2."""
+    """The loss of a group's subnet; its weights C come from the matrix of the subnet's channels: Section 3.2."""
     settings = {"average": phase.average} if phase.loss in ("ce", "confusion_ce") else {}
     if phase.loss == "confusion_ce":
         shares = metrics.normalize(metrics.collapse(matrix, group))
@@ -157,7 +159,7 @@ def criterion(phase: Phase, group, num_classes: int, matrix=None, statistics=Non
 
 
 def confusion_weights(shares: np.ndarray, scheme: str) -> np.ndarray:
-    """C by a scheme of `losses.SCHEMES`; "shuffled" or "shuffled N": the default scheme's, `shuffled`, a control."""
+    """Weights C by a scheme of `losses.SCHEMES`, or those of the default scheme `shuffled` ("shuffled [N]")."""
     kind, _, seed = scheme.partition(" ")
     if kind == "shuffled":
         return shuffled(losses.confusion_weights(shares), int(seed or 0))
@@ -165,9 +167,9 @@ def confusion_weights(shares: np.ndarray, scheme: str) -> np.ndarray:
 
 
 def shuffled(weights: np.ndarray, seed: int = 0) -> np.ndarray:
-    """C with the off-diagonals of every row in another order; rows keep their sums, the diagonal its place.
+    """C with the entries of every row but the diagonal in another order: a control.
 
-    Each class is penalised as much as before, for classes that it isn't confused with.
+    Rows keep their sums, so each class is penalised as much as before, but for classes that it isn't confused with.
     """
     size, result = len(weights), weights.copy()
     draws = np.random.default_rng([seed, size])
@@ -181,13 +183,13 @@ def shuffled(weights: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def groups_of(phase: Phase, labels, matrix=None) -> list:
-    """The groups that get a subnet in a phase, as tuples of classes; none for one of subnet 0 alone.
+    """The groups that get a subnet in a phase, as tuples of classes; none where the phase trains subnet 0 alone.
 
     phase.groups   "paper": Table 1, Section 4.2
                    "discover": from the phase's training matrix
-                   "random" or "random N": as many and as large as those discovered, of classes drawn with seed N
-                   "whole": as many as those discovered, each of all classes: heads of the same size without groups
-                   "one": one of all classes: a head as wide as those of the discovered groups together
+                   "random" or "random N": as many groups as discovered and as large, of classes drawn with seed N
+                   "whole": as many groups as discovered, each of all classes: heads of the same size without groups
+                   "one": one group of all classes, whose head is as wide as those of the discovered groups together
                    anything else: the classes themselves, by name or id: "car,bus;person,rider"
     """
     if not phase.part.has_groups:
@@ -234,7 +236,7 @@ def named_groups(listed: str, labels) -> list:
 
 
 def drawn_anew(found: list, num_classes: int, seed: int) -> list:
-    """Groups of the same sizes and overlaps, of classes drawn at random; unlike `found` where that can be had."""
+    """Groups of the same sizes and overlaps with random classes; none is a group of `found` where that is possible."""
     draws = np.random.default_rng([seed, num_classes])
     for _ in range(100):
         place = draws.permutation(num_classes)
@@ -245,7 +247,7 @@ def drawn_anew(found: list, num_classes: int, seed: int) -> list:
 
 
 def why_left_out(phase: Phase, labels, matrix=None) -> str:
-    """Why a phase can't be trained on these data: no groups to be had; "" where it can."""
+    """Why a phase can't be trained on these data, for lack of groups; "" where it can."""
     if not phase.part.has_groups:
         return ""
     if labels.num_classes < 3:

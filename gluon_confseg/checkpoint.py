@@ -1,8 +1,7 @@
 """Checkpoints: one file of plain arrays with a checksum over every byte; no pickles.
 
-Reading and writing them does without MXNet, which is imported where networks are filled or emptied.
-
-The file is an ordinary .npz, whose zip comment holds the SHA-256 of all that stands before it.
+The file is an ordinary .npz, whose zip comment holds the SHA-256 of all bytes before it. Reading and writing need no
+MXNet; only the functions that take values from a network, or set them, import it.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def load(path) -> tuple:
     """Read what `save` wrote -> (arrays, meta). Raises CheckpointError for a missing, damaged or foreign file."""
     content = _verified(Path(path))
     try:
-        # not by numpy.load, which looks for each name in a list of all
+        # numpy.load would search the list of all names for each of them
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             arrays = {}
             for record in archive.namelist():
@@ -55,7 +54,7 @@ def verify(path) -> None:
 
 
 def is_checkpoint(path) -> bool:
-    """Whether the file says of itself that it is one of ours; it may still be damaged."""
+    """Whether the file is marked as a checkpoint of this package; it may still be damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.comment.startswith(_MARK) or f"{_META}.npy" in archive.namelist()
@@ -67,7 +66,7 @@ def network_arrays(network) -> dict:
     """All parameters and running statistics of a block, by structural name."""
     import mxnet as mx
 
-    # a convolution in inference rearranges its weights in place behind the scenes, and asnumpy() would read halves
+    # a convolution in inference rearranges its weights in place in the background; asnumpy() might read them half done
     mx.nd.waitall()
     named = network._collect_params_with_prefix()
     arrays = {_PARAMETER + name: parameter.data().asnumpy() for name, parameter in named.items()}
@@ -76,8 +75,10 @@ def network_arrays(network) -> dict:
 
 
 def check_finite(arrays: dict, where) -> None:
-    """CheckpointError that names the first array that holds NaN or infinity: MXNet's ReLU makes 0 of NaN, so that
-    such a network runs on, and says nothing."""
+    """Raises CheckpointError with the name of the first array that holds NaN or infinity.
+
+    MXNet's ReLU turns NaN into 0, so such a network would otherwise go on without an error.
+    """
     for name, values in arrays.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise CheckpointError(
@@ -99,7 +100,7 @@ def restore_network(network, arrays: dict, path) -> None:
 
 
 def restore_part(network, arrays: dict, path) -> None:
-    """Set those parameters that a smaller network's checkpoint holds: encoder and subnet 0 before subnets train."""
+    """Set those parameters that a smaller network's checkpoint holds, such as encoder and subnet 0."""
     import mxnet as mx
 
     named = network._collect_params_with_prefix()
@@ -112,7 +113,7 @@ def restore_part(network, arrays: dict, path) -> None:
 
 
 def trainer_arrays(trainer, names) -> dict:
-    """Momentum by parameter name: Trainer.save_states would pickle the optimizer, schedule and all.
+    """Momentum by parameter name. (Trainer.save_states would pickle the whole optimizer with its schedule.)
 
     names: structural names of the trainer's parameters, in its order.
     """
@@ -121,7 +122,7 @@ def trainer_arrays(trainer, names) -> dict:
 
 
 def restore_trainer(trainer, names, arrays: dict) -> None:
-    """Set the momentum that `trainer_arrays` took; a parameter that had none starts without."""
+    """Set the momentum that `trainer_arrays` returned; a parameter that had none then starts without it."""
     import mxnet as mx
 
     updater = trainer._updaters[0]

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a block, from shapes alone: nothing is executed, no features are allocated."""
+"""Parameters and multiply-adds of a block, computed from shapes alone: nothing runs and no features are allocated."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ IMAGE = (1, 3, 224, 224)
 
 
 def parameters(block: gluon.HybridBlock, shape: tuple = IMAGE) -> int:
-    """Values that training could change, a frozen one included; running statistics are none.
+    """Number of values that training could change. Frozen parameters count, running statistics do not.
 
-    shape   (N, C, H, W) of an input, for sizes that the block leaves open until it runs
+    shape   (N, C, H, W) of an input, from which sizes that the block leaves open are computed
     Raises ValueError for a parameter of open size that this input does not reach.
     """
     graph = _outputs(block)
@@ -35,7 +35,7 @@ def parameters(block: gluon.HybridBlock, shape: tuple = IMAGE) -> int:
 def multiply_adds(block: gluon.HybridBlock, shape: tuple = IMAGE) -> int:
     """Multiply-adds of the block's convolutions, transposed convolutions and dense layers on an input (N, C, H, W).
 
-    Nothing else is counted: neither biases, batch norms and pooling nor enlarging. Taps that fall on padding count.
+    Nothing else counts: no biases, batch norms, pooling or enlarging. Kernel positions that fall on padding count.
     """
     graph = _outputs(block).get_internals()
     described = json.loads(graph.tojson())
@@ -44,7 +44,7 @@ def multiply_adds(block: gluon.HybridBlock, shape: tuple = IMAGE) -> int:
     for i, node in enumerate(described["nodes"]):
         if node["op"] in ("Convolution", "Deconvolution", "FullyConnected"):
             data, weight = (sizes[tuple(source[:2])] for source in node["inputs"][:2])
-            # a weight is (outputs, inputs of a group, kernel), of a transposed convolution (inputs, outputs, kernel)
+            # shape of a weight: (outputs, inputs of a group, kernel); if transposed: (inputs, outputs, kernel)
             moved = data if node["op"] == "Deconvolution" else sizes[i, 0]
             total += math.prod(moved) * math.prod(weight[1:])
     return total

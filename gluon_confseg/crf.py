@@ -1,6 +1,6 @@
-"""Dense CRF, one of Table 2's techniques: probabilities refined by the image's edges (Kraehenbuehl & Koltun, 2011).
+"""Dense CRF, one of Table 2's techniques: it refines probabilities by the image's edges (Kraehenbuehl & Koltun, 2011).
 
-Mean-field inference comes from a package of its own: `pip install pydensecrf2`, in a checkout `make setup-crf`.
+Mean-field inference comes from a separate package: `pip install pydensecrf2`, or `make setup-crf` in a checkout.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .errors import RunError
 class DenseCRF:
     """Weights and standard deviations of the two kernels, and how often the mean field is updated.
 
-    Defaults: those published with DeepLabV2's ResNet-101 for VOC (Chen et al., 2017; found there by a search on
-    100 validation images). They belong to images of about 500 pixels and to that network: others want a search.
+    The defaults were published with DeepLabV2's ResNet-101 for VOC (Chen et al., 2017), where a search on 100
+    validation images found them. They fit images of about 500 pixels and that network; others need a new search.
 
     appearance_weight, appearance_xy (pixels), appearance_rgb (0 to 255)   pixels near each other and of like colour
     smoothness_weight, smoothness_xy (pixels)                              pixels near each other

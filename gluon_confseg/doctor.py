@@ -1,4 +1,4 @@
-"""What this machine and this environment can run, finding by finding: `confseg doctor` prints them."""
+"""Findings on what this machine and this environment can run; `confseg doctor` prints them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple
 
 from gluon_confseg import hardware, runtime
 
-# What requirements/ installs; another version may work, and is named
+# The versions that requirements/ installs; another version may work, and gets a note
 PINS = {"MXNet": "1.9.1", "NumPy": "1.23.5", "OpenCV": "4.11.0", "GluonCV": "0.10.5"}
 PACKAGES = {
     "MXNet": ("mxnet-cu112", "mxnet"),
@@ -30,7 +30,7 @@ LITTLE_DISK = 2.0  # GB: a run folder with its checkpoints and pictures
 
 
 class Finding(NamedTuple):
-    """One line: what was looked at, what was seen, and a sentence where that is a problem or remarkable."""
+    """One line: what was examined, what was found, and a sentence if that is a problem or worth a note."""
 
     name: str
     value: str
@@ -38,14 +38,14 @@ class Finding(NamedTuple):
     note: str | None = None
 
     def line(self) -> str:
-        """The finding in the form that a person reads."""
+        """The finding as a line for people."""
         if self.problem:
             return f"problem: {self.problem}"
         return f"ok: {self.name}: {self.value}" + (f"; note: {self.note}" if self.note else "")
 
 
 def examine(folder: Path | None = None) -> list[Finding]:
-    """Every finding, in the order of what depends on what.
+    """All findings; each stands after those that it depends on.
 
     folder  where runs would be written: the current folder unless given
     """
@@ -105,7 +105,7 @@ def computations() -> list[Finding]:
 
 
 def convolve(device) -> str:
-    """Gradient of a sum over a 3x3 convolution of ones: each weight's is the number of output pixels."""
+    """Check a 3x3 convolution of ones and its gradient, which for each weight is the number of output pixels."""
     import mxnet as mx
 
     images = mx.nd.ones((1, 1, 6, 6), ctx=device)
@@ -122,7 +122,7 @@ def convolve(device) -> str:
 
 
 def attempt(name: str, task: Callable[[], str]) -> Finding:
-    """What a task returns, or its failure as one sentence."""
+    """A finding with what the task returns, or with its failure as one sentence."""
     try:
         return Finding(name, task())
     except Exception as error:

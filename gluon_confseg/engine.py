@@ -1,8 +1,8 @@
-"""The steps of training, and evaluation. Knows no command line, prints nothing, touches no files.
+"""Single steps of training, and evaluation, without command line, printed lines or files.
 
-The network maps images to a tuple of logits, a criterion maps logits and labels to losses, fusion maps the tuple to
-classes; only here they meet. A step maps a batch to losses by name and leaves gradients in place (Section 3, Fig. 1);
-`train.run` updates by them.
+Here the network (images to a tuple of logits), its criterion (logits and labels to losses) and its fusion (the tuple to
+classes) are put together. A step computes the losses of a batch, by name, and the gradients of what it trains (Section
+3, Fig. 1); `train.run` then updates the parameters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .network import enlarge, enlarge_in_training
 
 MOMENTUM = 0.9  # Section 4
 WEIGHT_DECAY = 0.0005
-FEW = 32  # images are read sooner than a process starts
+FEW = 32  # so few images are read faster than a process starts
 
 
 # ---- steps of training
@@ -54,8 +54,8 @@ class Subnet0Step:
 class SubnetStep:
     """One training step of all further subnets at once, each by its own criterion: Section 3.
 
-    The encoder and subnet 0 run in inference mode and unrecorded: neither their parameters nor their running
-    statistics can change. (grad_req = "null" would still normalise by the batch.)
+    The encoder and subnet 0 run in inference mode and are not recorded, so neither their parameters nor their running
+    statistics can change. (With grad_req = "null" alone, batch norms would still normalise by the batch.)
     """
 
     def __init__(self, network, criteria):
@@ -85,9 +85,9 @@ class SubnetStep:
 
 
 class FusionStep:
-    """One training step of the learned rule of fusion, all subnets frozen: the paper's future work.
+    """One training step of the learned fusion rule, with all subnets frozen: the paper's future work.
 
-    Encoder and all subnets run in inference mode and unrecorded, as the encoder does in `SubnetStep`.
+    Encoder and all subnets run in inference mode and are not recorded, like the encoder in `SubnetStep`.
     Raises ValueError for a network built without `learned_fusion`.
     """
 
@@ -114,10 +114,10 @@ STEPS = {"subnet0": Subnet0Step, "subnets": SubnetStep, "fusion": FusionStep}  #
 
 
 def group_channels(group, ignore_label: int = 255, num_classes: int = 256) -> np.ndarray:
-    """(256,) table from train id to a subnet's channel: 0 is "others", the ignored label stays.
+    """(256,) table from train id to a subnet's channel; channel 0 is "others", and the ignored label stays.
 
-    A group of all `num_classes` classes has no "others": its first class is channel 0. A label that is no class then
-    keeps its value, for the loss to refuse.
+    A group of all `num_classes` classes has no "others", so its first class is channel 0. A label that is no class
+    keeps its value, and the loss then refuses it.
     """
     space, table = SubnetSpace(group, num_classes), np.arange(256, dtype=np.uint8)
     table[:num_classes] = space.channel_of_class()
@@ -129,16 +129,16 @@ def _named(network, parts: tuple) -> dict:
     return {n: p for n, p in network._collect_params_with_prefix().items() if n.startswith(parts)}
 
 
-# what a rule for biases and norms changes: endings of names -> (factor of the rate, factor of the decay)
+# rule -> endings of parameters' names that it is for, and factors of their learning rate and weight decay
 BIAS_RULES = {"same": ((), 1, 1), "twice": (("bias", "beta"), 2, 0)}
 
 
 def sgd(
     parameters: dict, *, momentum: float = MOMENTUM, weight_decay: float = WEIGHT_DECAY, biases: str = "same"
 ) -> gluon.Trainer:
-    """SGD with momentum (Section 4); `trainer.names` are the structural names of what it trains, in its order.
+    """SGD with momentum (Section 4). Its attribute `names` lists the parameters that it trains, in its order.
 
-    parameters   structural name -> Parameter; those without gradient (running statistics) are left alone
+    parameters   structural name -> Parameter; those without gradient (running statistics) are left out
     biases       "same", or "twice": twice the rate and no decay for biases and beta, as ResNet-38's authors trained
     """
     names = sorted(name for name, p in parameters.items() if p.grad_req != "null")
@@ -147,7 +147,7 @@ def sgd(
         apart = name.endswith(endings) if endings else False
         parameters[name].lr_mult, parameters[name].wd_mult = (rate, decay) if apart else (1.0, 1.0)
     settings = {"learning_rate": 0.0, "momentum": momentum, "wd": weight_decay}
-    # Trainer keys states by position; kvstore=None: one device, nothing to exchange
+    # Trainer finds its states by position. kvstore=None: there is one device, so nothing is exchanged
     trainer = gluon.Trainer([parameters[n] for n in names], "sgd", settings, kvstore=None)
     trainer.names = names
     return trainer
@@ -169,9 +169,8 @@ def evaluate(
 
     samples    iterable of batches (images, labels, names) of whole images
     rules      names of `fusion.RULES`, and `fusion.LEARNED` where the network has it
-    inference  the views of each image that are averaged, and what refines them; by default one, as it is
-    yields     (names, {rule: (H, W) predictions of the batch's first image ... as (N, H, W) uint8},
-               {rule: ConfusionMatrix of this batch})
+    inference  the views of each image that are averaged, and what refines them; by default the image as it is
+    yields     (names, {rule: (N, H, W) uint8 predictions}, {rule: ConfusionMatrix}) of each batch
     Raises RunError, before the first image, where `inference` needs a library that is not installed.
     """
     inference.check()
@@ -190,7 +189,7 @@ def evaluate(
 def evaluate_images(
     network, dataset, indices, rules, *, device=None, inference: Inference = PLAIN
 ) -> Iterator[dict]:
-    """`evaluate` for images of a data set, in the order of `indices`: yields {rule: (K, K) int64 counts} of each."""
+    """`evaluate` images of a data set, in the order of `indices`; yields {rule: (K, K) int64 counts} for each image."""
     samples = whole_images(
         dataset, workers=readers(len(indices), device), indices=indices, **network.normalisation
     )
@@ -202,7 +201,7 @@ def evaluate_images(
 
 
 def readers(samples: int, device=None) -> int:
-    """Processes that read ahead: on CPUs one, since the network needs the cores; none for a handful of images."""
+    """How many processes read ahead: on CPUs one, since the network needs the cores; none for a few images."""
     if samples < FEW:
         return 0
     on_gpu = device is not None and device.device_type == "gpu"
@@ -219,21 +218,21 @@ def predict(network, fusions: dict, images, inference: Inference = PLAIN) -> dic
 
 
 def on_device(images: np.ndarray, device):
-    """images as an NDArray on a device; to a GPU through pinned memory, from which it fetches while the CPU goes on."""
+    """Images as an NDArray on a device; a GPU copies them from pinned memory, so that the CPU need not wait."""
     if device is None or device.device_type != "gpu":
         return mx.nd.array(images, ctx=device)
     return mx.nd.array(images, ctx=mx.cpu_pinned(device.device_id)).as_in_context(device)
 
 
 def largest_class(scores) -> np.ndarray:
-    """(N, K, H, W), NDArray or NumPy -> (N, H, W) uint8, the first of equals."""
+    """(N, K, H, W), NDArray or NumPy -> (N, H, W) uint8, the class of the largest score; on a tie the first."""
     if isinstance(scores, np.ndarray):
         array = scores
     elif scores.context.device_type == "gpu":
         return scores.argmax(axis=1).asnumpy().astype(np.uint8)
     else:
         array = scores.asnumpy()
-    # a running maximum class by class: argmax across far-apart rows is several times as slow on a CPU
+    # a maximum updated class by class: on a CPU, argmax over values far apart in memory is several times slower
     best, where = array[:, 0].copy(), np.zeros(array[:, 0].shape, np.uint8)
     for k in range(1, array.shape[1]):
         np.copyto(where, k, where=array[:, k] > best)
@@ -244,7 +243,7 @@ def largest_class(scores) -> np.ndarray:
 def hybridize_parts(network) -> None:
     """Hybridize the parts that training and evaluation call: encoder, subnet 0, each further subnet.
 
-    Not an encoder with in-place activated batch norms: only outside of a graph they save memory (docs/memory.md).
+    An encoder with in-place activated batch norms stays imperative: they save no memory in a graph (docs/memory.md).
     """
     learned = [network.learned_fusion] if network.learned_fusion else []
     for part in (network.encoder, network.subnet0, *network.subnets, *learned):

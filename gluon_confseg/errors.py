@@ -27,7 +27,7 @@ class RunError(ConfSegError):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal (SIGINT, SIGTERM, SIGHUP) ended long work after its state was saved; exit status 128 + `signal`."""
+    """A signal (SIGINT, SIGTERM, SIGHUP) ended long work; the exit status is 128 + `signal`."""
 
     def __init__(self, signal: int):
         super().__init__(signal)
@@ -35,9 +35,9 @@ class Stopped(KeyboardInterrupt):
 
 
 def nearest(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
-    """The name of `known` that a misspelt one is most like, whatever their case; None where none is.
+    """The name in `known` that is most similar to a misspelt one, in upper or lower case; None if none is similar.
 
-    alike   the least similarity, from 0 to 1, as `difflib` measures it
+    alike   the least similarity that counts, from 0 to 1, as `difflib` measures it
     """
     spelt = {each.lower().replace("-", "_"): each for each in known}
     found = difflib.get_close_matches(name.lower().replace("-", "_"), spelt, n=1, cutoff=alike)
@@ -45,6 +45,6 @@ def nearest(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """How a sentence on an unknown name ends: "; did you mean X?", or "" where no known name is near."""
+    """The end of a sentence on an unknown name: "; did you mean X?", or "" where no known name is similar."""
     found = nearest(name, known)
     return f"; did you mean {found}?" if found else ""

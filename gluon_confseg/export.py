@@ -1,4 +1,4 @@
-"""Export of the fused network as one hybridized graph that MXNet alone runs, at any image size."""
+"""Exports a network with its fusion as one graph, which MXNet runs without this package, at any image size."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from . import files
 from .errors import RunError
 from .network import FusedNetwork
 
-SIZES = ((64, 96), (101, 77), (128, 256))  # one is odd: the graph must hold no size
+SIZES = ((64, 96), (101, 77), (128, 256))  # one is odd: the graph must not depend on a size
 TOLERANCE = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """Files of an exported network, and the largest difference of its scores from the live network's."""
+    """Files of an exported network, and the largest difference between its scores and those of the original network."""
 
     symbol: Path
     parameters: Path
@@ -30,8 +30,8 @@ class Exported:
 def write(network, rule: str, labels, prefix) -> Exported:
     """Write PREFIX-symbol.json, PREFIX-0000.params and PREFIX.json, each atomically, after checking them.
 
-    The graph maps `data` (N, 3, H, W), normalised, to scores (N, K, H, W). It is loaded by MXNet alone and compared
-    with the live network at three sizes first; RunError where they differ by more than 1e-5.
+    The graph maps `data` (N, 3, H, W), normalised, to scores (N, K, H, W). The files are first loaded by MXNet alone
+    and compared with the network at three sizes; RunError where they differ by more than 1e-5.
     """
     prefix = Path(prefix)
     fused = FusedNetwork(network, rule)
@@ -50,7 +50,7 @@ def write(network, rule: str, labels, prefix) -> Exported:
 
 
 def check(fused: FusedNetwork, prefix: str) -> float:
-    """Largest difference between the exported graph and the live network over `SIZES`; RunError beyond TOLERANCE."""
+    """Largest difference between the exported graph and the network over `SIZES`; RunError if it exceeds TOLERANCE."""
     context = _context(fused.network)
     graph = mx.gluon.SymbolBlock.imports(
         f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params", ctx=context

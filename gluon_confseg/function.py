@@ -1,4 +1,4 @@
-"""MXNet's `autograd.Function`, mended: two of its silent mistakes would train wrongly without a word."""
+"""MXNet's `autograd.Function` with two errors corrected that would give wrong gradients without a message."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from mxnet import autograd
 
 
 class Function(autograd.Function):
-    """A step whose gradient is written by hand: a subclass has `value` and `gradients`, and is called once.
+    """An operation whose gradient is written by hand: a subclass has `value` and `gradients`, and is called once.
 
-    MXNet's own Function (1.9.1) leaves the gradient of an array as it was where it should be added to
-    (`grad_req="add"`), and stops at the first input that needs none, so that later inputs get nothing. Here arrays with
-    a gradient of their own go through an identity, to which MXNet does add, and inputs that no gradient reaches are
-    not inputs for MXNet.
+    MXNet's own Function (1.9.1) has two errors. With `grad_req="add"` it adds nothing to an array's gradient. And it
+    stops at the first input that needs no gradient, so later inputs get none. Here arrays with a gradient of their own
+    go through an identity operator, for which MXNet adds correctly, and MXNet is not told of inputs that need no
+    gradient.
 
-    One case is left: an input that is recorded although no gradient is asked of it, behind BlockGrad or with an
-    `autograd.grad` of other variables. It has to come last.
+    One case is not corrected: an input that is recorded although no gradient is asked of it, behind BlockGrad or with
+    an `autograd.grad` of other variables. It has to be the last input.
     """
 
     def value(self, *inputs):
@@ -29,7 +29,7 @@ class Function(autograd.Function):
         raise NotImplementedError
 
     def __call__(self, *inputs):
-        """The outputs of `value`, recorded where gradients are."""
+        """The outputs of `value`; recorded if an input needs a gradient."""
         self._inputs, self._reached = inputs, [_is_recorded(array) for array in inputs]
         if not autograd.is_recording():
             return super().__call__(*inputs)
@@ -40,12 +40,12 @@ class Function(autograd.Function):
         return super().__call__(*(mx.nd.identity(x) if x.grad is not None else x for x in reached))
 
     def forward(self, *_):
-        """What MXNet calls: `value` of all inputs, those without a gradient too."""
+        """Called by MXNet: `value` of all inputs, with those that need no gradient."""
         inputs, self._inputs = self._inputs, None
         return self.value(*inputs)
 
     def backward(self, *upstream):
-        """What MXNet calls: the gradients of those inputs that MXNet knows."""
+        """Called by MXNet: the gradients of those inputs that MXNet was given."""
         return list(compress(self.gradients(*upstream), self._reached))
 
 

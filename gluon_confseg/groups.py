@@ -1,10 +1,10 @@
 """Discriminative confusing groups, found in a normalised confusion matrix: Section 3.1, Table 1.
 
-The off-diagonal is symmetrised, S = A + A^T; what an edge has above the average pair is its weight; the communities
-of that graph with the highest modularity are the groups. A class alone is no group.
+The classes are the nodes of a graph. The edge between two classes has the weight S = A + A^T, less the mean of S over
+all pairs, and at least 0. The groups are the communities with the highest modularity; a class alone is no group.
 
 All arithmetic is on integers (millionths of a share), so the result depends on neither the order of the classes, a
-seed, nor the machine. See docs/decisions.md for why the weights are soft-thresholded.
+seed, nor the machine. docs/decisions.md says why the threshold is subtracted from every edge.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STARTS = 64
 
 
 class MatrixError(ConfSegError, ValueError):
-    """A confusion matrix that is none, or a setting by which no groups can be found in it."""
+    """An array that is no confusion matrix, or a setting by which no groups can be found in one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,8 @@ class ConfusingGroup:
 class SubnetSpace:
     """The output space of a subnet: "others", then the classes of its group in order. Sections 3.1 and 3.3.
 
-    A group of all K classes leaves nothing for "others": its channels are its classes alone. That is a full head, the
-    control that says what a group's subnet gains by capacity and training alone.
+    A group of all K classes leaves nothing for "others", so its channels are its classes alone. This is called a full
+    head. It is the control that shows what a subnet gains by capacity and training alone, without a group.
     """
 
     group: tuple
@@ -59,12 +59,12 @@ class SubnetSpace:
 
     @property
     def channels(self) -> int:
-        """Channels of a subnet of this space: |g| + 1, or K."""
+        """Number of channels of a subnet with this space: |g| + 1, or K for a group of all classes."""
         return len(self.group) + self.has_others
 
     @property
     def outside(self) -> tuple:
-        """The classes that are in "others", ascending."""
+        """The classes that "others" stands for, ascending."""
         return tuple(sorted(set(range(self.num_classes)) - set(self.group)))
 
     def channel_of_class(self) -> list:
@@ -94,13 +94,13 @@ def discover(normalized, *, threshold: float | None = None, max_groups: int | No
     """Find the groups of classes that a network confuses: Section 3.1.
 
     normalized   (K, K), row i = shares of the pixels of class i predicted as each class; rows without pixels are 0
-    threshold    share from 0 that is taken off every symmetrised edge, so that weaker ones vanish; default:
+    threshold    a number from 0 that is subtracted from the weight of every edge, so that weaker edges vanish; default:
                  `automatic_threshold`, the mean edge
-    max_groups   keep this many, from 1, those with the most confusion inside; default: all
+    max_groups   at most so many groups, from 1, are kept, those with the most confusion inside; default: all
     returns      list of ConfusingGroup, the most confused first; empty where nothing is confused
-    raises       MatrixError, a ValueError, for a matrix that is none (see `checked_shares`), a threshold below 0, no
-                 groups to keep, and a given threshold that makes all classes one group: that has no class outside
-                 for "others", and the error says which threshold is high enough. The default one never does
+    raises       MatrixError, a ValueError, for what is no confusion matrix (see `checked_shares`), a threshold below
+                 0, max_groups below 1, and a given threshold that makes all classes one group: no class would be left
+                 for "others". The error says which threshold is high enough. The default threshold never does this
     """
     shares = checked_shares(normalized)
     if max_groups is not None and not (isinstance(max_groups, numbers.Integral) and max_groups >= 1):
@@ -135,10 +135,10 @@ def inside(normalized, classes) -> float:
 
 
 def checked_shares(normalized) -> np.ndarray:
-    """A row-normalised confusion matrix as (K, K) float64: every use of one starts here.
+    """A row-normalised confusion matrix as (K, K) float64, checked; every function that reads such a matrix calls this.
 
-    Raises MatrixError, a ValueError, for what is not square, holds no class, is not finite, or holds no shares: counts,
-    or numbers below 0.
+    Raises MatrixError, a ValueError, for an array that is not square, holds no class, is not finite, or holds numbers
+    that are no shares, such as counts or numbers below 0.
     """
     shares = np.asarray(normalized, np.float64)
     if shares.ndim != 2 or shares.shape[0] != shares.shape[1] or not shares.size:
@@ -151,7 +151,7 @@ def checked_shares(normalized) -> np.ndarray:
 
 
 def overlap(group, candidates) -> float:
-    """Largest intersection over union of `group` with one of `candidates` (each an iterable of classes); 0 for none."""
+    """Largest intersection over union of `group` with any of `candidates`, iterables of classes; 0 without any."""
     members = set(group)
     return max((len(members & set(c)) / len(members | set(c)) for c in candidates), default=0.0)
 
@@ -159,8 +159,8 @@ def overlap(group, candidates) -> float:
 def automatic_threshold(normalized) -> float:
     """The default of `discover`: the mean symmetrised edge over the pairs of classes that have pixels.
 
-    Where that leaves one group of all classes - a network that calls everything "building" - it is raised until
-    some class is outside: such a group would have no "others".
+    This can give one group of all classes, as for a network that calls everything "building", and such a group has no
+    "others". The threshold is then raised until some class is outside.
     """
     shares = checked_shares(normalized)
     return _automatic_cut(shares, _symmetrised(shares)) / _MILLIONTHS
@@ -172,14 +172,14 @@ def _automatic_cut(shares: np.ndarray, symmetric: np.ndarray) -> int:
 
 
 def _raised(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> int:
-    """The first cut, of some from this one upwards, that leaves a class outside of every group."""
+    """The first of several rising thresholds, from `cut` on, that leaves a class outside of every group."""
     while any(len(group) == len(shares) for group in _communities(shares, symmetric, cut)):
         cut += cut // 4 + 1
     return cut
 
 
 def _communities(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> list:
-    """The groups of the graph of what the edges have above `cut`, the most confused first."""
+    """The groups in the graph whose edges are reduced by `cut`, the most confused first."""
     weights = np.maximum(symmetric - cut, 0)
     np.fill_diagonal(weights, 0)
     order = _canonical_order(weights)
@@ -200,7 +200,7 @@ def _symmetrised(shares: np.ndarray) -> np.ndarray:
 
 
 def _canonical_order(weights: np.ndarray) -> np.ndarray:
-    """An order of the classes that relabelling them does not change (but among classes that are interchangeable)."""
+    """An order of the classes that does not depend on their numbers (except among interchangeable classes)."""
     ranks = np.zeros(len(weights), np.int64)
     for _ in range(len(weights)):
         keys = [
@@ -234,7 +234,7 @@ def _best_partition(weights: np.ndarray) -> np.ndarray:
 
 
 def _climb(modularity: np.ndarray, partition: np.ndarray) -> np.ndarray:
-    """Move single classes, then merge whole communities, while either gains."""
+    """Move single classes, then merge whole communities, as long as the modularity rises."""
     _move_classes(modularity, partition)
     while _merge_two(modularity, partition):
         _move_classes(modularity, partition)
@@ -242,10 +242,10 @@ def _climb(modularity: np.ndarray, partition: np.ndarray) -> np.ndarray:
 
 
 def _move_classes(modularity: np.ndarray, partition: np.ndarray) -> None:
-    """Make the best single move, to an empty community too, until none gains; in place."""
+    """Make the best move of one class, also to an empty community, until no move raises the modularity; in place."""
     rows = np.arange(len(partition))
     member = (partition[:, None] == np.append(rows, len(rows))).astype(np.int64)
-    attraction = modularity @ member  # to each community, the class itself included where it is in it
+    attraction = modularity @ member  # of a class to each community, with itself in its own
     own = np.diag(modularity)
     while True:
         gain = attraction - (attraction[rows, partition] - own)[:, None]

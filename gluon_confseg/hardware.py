@@ -1,7 +1,7 @@
 """What this machine has: physical cores, and GPUs that MXNet 1.9.1 has code for.
 
-It imports the standard library only, nothing of its own package: the set-up loads this file before anything is
-installed.
+It imports the standard library only, and nothing of this package, because the set-up loads this file before anything
+is installed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-# mxnet-cu112 1.9.1 holds machine code for these and no PTX: it runs on later minors, on no later major
+# mxnet-cu112 1.9.1 holds machine code for these and no PTX, so it runs on later minor versions, but no later major
 BUILT_FOR: tuple[tuple[int, int], ...] = ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6))
 
 _NAME_BYTES = 256
@@ -49,7 +49,7 @@ class Gpus(NamedTuple):
 
 
 def has_code(capability: tuple[int, int]) -> bool:
-    """Whether mxnet-cu112 1.9.1 runs there: built for the same major, at that minor or an earlier one."""
+    """Whether mxnet-cu112 1.9.1 runs on this compute capability: it was built for its major, up to its minor."""
     return any(major == capability[0] and minor <= capability[1] for major, minor in BUILT_FOR)
 
 
@@ -87,9 +87,9 @@ def _device(driver: ctypes.CDLL, index: int) -> Gpu | None:
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may use: at least 1, within its affinity and CPU quota.
+    """Number of physical cores that this process may use: at least 1, within its affinity and CPU quota.
 
-    Where one of these leaves it fewer than the machine has, hyper-threads count as cores.
+    If affinity or quota allow less than the whole machine, hyper-threads count as cores.
     """
     import loky  # here, since the set-up loads this file before anything is installed
 
@@ -101,7 +101,7 @@ def physical_cores() -> int:
 
 
 def fingerprint() -> str:
-    """A text that changes when the driver or the GPUs do; wakes no GPU, as cuInit does for seconds."""
+    """A text that changes when the driver or the GPUs do. It avoids cuInit, which takes seconds to wake the GPUs."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -1,7 +1,7 @@
-"""How a network looks at an image in evaluation: once and whole, or mirrored, at several scales, in windows.
+"""How a network is applied to an image in evaluation: once to the whole image, or to several views of it.
 
-All resizing has half-pixel centres, OpenCV's geometry. What several views say is averaged as probabilities, which a
-dense CRF may then refine by the image.
+Views are the mirrored image, other scales, and windows. Their probabilities are averaged, and a dense CRF may then
+refine the result by the image's colours. All resizing has half-pixel centres, as in OpenCV.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Inference:
     """The views of an image that are averaged; the default is one: the whole image at its own size.
 
     scales     factors of the image's size, each once
-    flip       the mirrored image as well, its probabilities mirrored back
+    flip       average with the mirrored image, whose probabilities are mirrored back
     window     (height, width) in pixels of the scaled image, slid over it; None: the whole image
-    overlap    share of a window that the next one covers again, from 0 to below 1; the last one ends at the border
-    bicubic    enlarge probabilities bicubically, as ResNet-38's authors do, instead of log-scores bilinearly; they may
-               then leave 0 to 1 by a little
-    crf        settings of a dense CRF that refines the average by the image's colours, on the CPU; it needs an extra:
-               see `check`
-    Raises RunError for what can't be.
+    overlap    share of a window that the next one covers again, from 0 to below 1; the last window ends at the border
+    bicubic    enlarge probabilities bicubically, as ResNet-38's authors do, instead of log-scores bilinearly; some
+               may then lie slightly outside of 0 to 1
+    crf        settings of a dense CRF that refines the average by the image's colours, on the CPU; it needs a further
+               package (see `check`)
+    Raises RunError for settings that can't be used.
     """
 
     scales: tuple = (1.0,)
@@ -60,17 +60,17 @@ class Inference:
             raise RunError(f"an overlap of {self.overlap} can't be used: give a share from 0 to below 1")
 
     def check(self) -> None:
-        """RunError where a library that this needs is not installed: for callers to ask before the work starts."""
+        """Raises RunError where a library that this needs is not installed; call it before the work starts."""
         if self.crf is not None:
             crf.library()
 
     @property
     def is_plain(self) -> bool:
-        """Whether an image is looked at once, as a whole, in the one way that is exported."""
+        """Whether there is one view, the whole image, as in an exported graph."""
         return self.scales == (1.0,) and not (self.flip or self.window or self.bicubic or self.crf)
 
     def describe(self) -> str:
-        """What is done, for people: "whole images at their own size, one scale"."""
+        """The settings in words, such as "whole images at their own size, one scale"."""
         if self.window:
             parts = ["windows of {} x {} pixels".format(*self.window[::-1])]
         else:
@@ -85,7 +85,7 @@ class Inference:
 
 PLAIN = Inference()
 
-# test-time augmentation by name; the scales are a usual set, the paper names none
+# test-time augmentation by name; the paper names no scales, these are a usual set
 TTA = {
     "flip": Inference(flip=True),
     "flip-bicubic": Inference(flip=True, bicubic=True),  # ResNet-38's authors
@@ -96,7 +96,7 @@ TTA = {
 
 
 def log_probabilities(network, fusions: dict, images) -> dict:
-    """images (N, 3, H, W) -> {rule: (N, K, h, w) on the features' grid}. Only as many subnets run as rules need."""
+    """images (N, 3, H, W) -> {rule: (N, K, h, w) on the features' grid}. Subnets run only if a rule needs them."""
     features = network.encoder(images)
     logits = (network.subnet0(*features),)
     if set(fusions) - {"subnet0"}:
@@ -108,9 +108,9 @@ def probabilities(network, fusions: dict, images, inference: Inference = PLAIN) 
     """images (N, 3, H, W), normalised, on the network's device -> {rule: (N, K, H, W) float32}, mean over the views.
 
     fusions    {rule: `fusion.Fusion`}
-    A dense CRF then refines each image's mean, and is shown its 8-bit colours: the normalised ones with the network's
-    mean and deviation taken back, which rounds to what the file held.
-    Beside a view's own arrays there is one sum per rule, and at a scale other than 1 one more of that size.
+    If set, a dense CRF then refines each image's mean by its 8-bit colours. These are computed from the normalised
+    image with the network's mean and deviation, and after rounding they are exact.
+    Memory: besides one view's arrays one sum per rule, and another at a scale other than 1.
     """
     totals = _zeros(network, fusions, images)
     for scale in inference.scales:
@@ -129,13 +129,13 @@ def probabilities(network, fusions: dict, images, inference: Inference = PLAIN) 
         for n, image in enumerate(images.asnumpy()):
             picture = denormalize(image, **network.normalisation)
             for total in totals.values():
-                # bicubic views leave a little below 0
+                # bicubic enlarging can give values slightly below 0
                 total[n] = crf.refine(np.maximum(total[n], 0), picture, inference.crf)
     return totals
 
 
 def starts(length: int, window: int, overlap: float) -> list:
-    """Where windows of `window` pixels begin on `length` pixels: the last one ends with them."""
+    """Where windows of `window` pixels begin on `length` pixels; the last one ends with the last pixel."""
     if length <= window:
         return [0]
     step = max(1, math.floor(window * (1 - overlap)))

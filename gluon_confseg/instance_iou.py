@@ -1,7 +1,7 @@
 """Instance-weighted IoU (iIoU), as the official Cityscapes scorer defines it.
 
-A pixel of an instance weighs the average size of its class's instances over the size of this one, so that small and
-large ones count alike; pixels that are wrongly predicted as a class weigh 1.
+A pixel of an instance has the weight (average size of its class's instances) / (size of this instance), so that small
+and large instances count alike. Pixels that are wrongly predicted as a class have the weight 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIZES = {
     "motorcycle": 6298.7200839748,
     "bicycle": 4672.3249222261,
 }
-# categories of things only, by raw id; those of vehicles hold caravan (29) and trailer (30), which are no classes
+# categories of things only, by raw id; vehicles have caravan (29) and trailer (30), which are not scored as classes
 CATEGORIES = {"human": (24, 25), "vehicle": (26, 27, 28, 29, 30, 31, 32, 33)}
 _FIRST = 1001  # pixels of an instance hold 1000 times the raw id and a number; those of groups and stuff the raw id
 
@@ -30,8 +30,8 @@ _FIRST = 1001  # pixels of an instance hold 1000 times the raw id and a number; 
 class InstanceIoU:
     """A streaming iIoU of classes and categories, beside the `ConfusionMatrix` of the same images.
 
-    `*_instanceIds.png` holds raw ids and instances. For the same float as the official scorer's to the last bit,
-    images come in its order.
+    `*_instanceIds.png` holds raw ids and instances. To get the official scorer's value to the last bit, pass the images
+    in its order.
     """
 
     def __init__(self):
@@ -79,14 +79,14 @@ class InstanceIoU:
             self.of_categories[self._category[raw_id]] += close * weight, (size - close) * weight
 
     def classes(self, matrix: ConfusionMatrix) -> np.ndarray:
-        """(K,) iIoU; NaN for a class without instances, and for one that is neither there nor predicted."""
+        """(K,) iIoU; NaN for a class without instances, and for a class that is neither in the truth nor predicted."""
         false = matrix.counts.sum(0) - np.diag(matrix.counts)
         scores = _ratios(self.of_classes, false)
         scores[[name not in SIZES for name in CITYSCAPES.classes]] = np.nan
         return scores
 
     def categories(self, matrix: ConfusionMatrix) -> np.ndarray:
-        """(7,) iIoU in the order of the categories; NaN for all but humans and vehicles."""
+        """(7,) iIoU in the order of the categories; NaN for all categories but humans and vehicles."""
         false = self.strays.copy()
         for c, members in enumerate(map(list, CITYSCAPES.categories.values())):
             columns = matrix.counts[:, members]

@@ -11,13 +11,13 @@ from .groups import SubnetSpace
 
 
 class ConfusionMatrix:
-    """A streaming confusion matrix of K classes.
+    """A confusion matrix of K classes that counts batch by batch.
 
     Parameters
     ----------
     num_classes : K; classes are 0 ... K - 1
-    ignore_label : the label that is skipped. A *prediction* of this value is a miss: it is in no cell,
-        and counts in the union of its true class.
+    ignore_label : the label that is skipped. A *prediction* of this value is a miss: the matrix has no entry for it,
+        and it counts in the union of its true class.
     """
 
     def __init__(self, num_classes: int, ignore_label: int = 255):
@@ -53,7 +53,7 @@ class ConfusionMatrix:
             )
 
     def normalized(self) -> np.ndarray:
-        """(K, K) float64, rows sum to 1: share of the pixels of class i predicted as j. NaN-free: see `normalize`."""
+        """(K, K) float64 without NaN, rows sum to 1: share of the pixels of class i predicted as j. See `normalize`."""
         return normalize(self.counts)
 
     def iou(self) -> np.ndarray:
@@ -82,14 +82,14 @@ class ConfusionMatrix:
 
 
 def normalize(counts: np.ndarray) -> np.ndarray:
-    """Divide each row by its sum. A row without pixels stays zero: a class never seen was confused with none."""
+    """Divide each row by its sum. A row without pixels stays zero: a class that never occurs is confused with none."""
     counts = np.asarray(counts, np.float64)
     rows = counts.sum(1, keepdims=True)
     return np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
 
 
 def iou(counts: np.ndarray, misses=0) -> np.ndarray:
-    """(K, K) counts, (K,) misses -> (K,) IoU; NaN for a class absent from truth and prediction; only predicted: 0."""
+    """(K, K) counts, (K,) misses -> (K,) IoU; NaN for a class in neither truth nor prediction, 0 if only predicted."""
     counts = np.asarray(counts)
     hits = np.diag(counts)
     return _ratio(hits, counts.sum(0) + counts.sum(1) + misses - hits)
@@ -103,7 +103,7 @@ def mean_iou(counts: np.ndarray, misses=0) -> float:
 def category_iou(counts: np.ndarray, misses, categories) -> np.ndarray:
     """IoU where the classes of a category count as one: confusing them is no error.
 
-    counts      (K, K); misses: (K,), which no category is credited with
+    counts      (K, K); misses: (K,), pixels of each class that are predicted as the ignored label
     categories  {name: its classes}, `LabelSpace.categories`
     returns     (len(categories),); NaN for a category absent from truth and prediction
     """
@@ -118,7 +118,7 @@ def category_iou(counts: np.ndarray, misses, categories) -> np.ndarray:
 def collapse(counts: np.ndarray, group) -> np.ndarray:
     """Counts in a subnet's space, Section 3.1: (K, K) -> (|g| + 1, |g| + 1), channel 0 is "others".
 
-    A group of all classes has no "others": its counts in the group's order.
+    A group of all classes has no "others"; this gives its counts in the group's order.
     """
     counts = np.asarray(counts)
     members = SubnetSpace(group, len(counts)).members().astype(counts.dtype)
@@ -139,7 +139,7 @@ def _ratio(numerator, denominator) -> np.ndarray:
 def _integers(array, what: str) -> np.ndarray:
     array = array.asnumpy() if hasattr(array, "asnumpy") else np.asarray(array)
     if array.dtype.kind == "f":
-        # NDArray arithmetic is float32: integers survive it, anything else is a mistake
+        # NDArray arithmetic gives float32 even of integers, so whole numbers are accepted and all else is an error
         rounded = array.astype(np.int64)
         if not np.array_equal(rounded, array):
             raise ValueError(f"{what} must be whole numbers")

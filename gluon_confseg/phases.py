@@ -1,4 +1,4 @@
-"""Phases of training, and the cells of a table that read their networks, as complete values."""
+"""The phases of a training, which are run one after the other, and the cells of a table that score their networks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .subnets import HeadSettings
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """The part of a network that a phase trains, the rest being frozen: Section 3.
+    """The part of a network that a phase trains while the rest is frozen: Section 3.
 
-    words    for people
-    draws    sets its order and crops apart from those of the other parts
-    rule     the fusion rule of its networks; "": as the phase says
+    words    its name in messages
+    draws    a number by which its order of images and crops differ from those of the other parts
+    rule     the fusion rule of its networks; "": the phase says it
     """
 
     words: str
@@ -34,26 +34,28 @@ PARTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """One phase of training, complete: nothing in it is left to be looked up elsewhere.
+    """One phase of training with the values of all its settings; none has to be looked up elsewhere.
 
     start          the phase whose result it starts from; None: the initial values
     trains         a name of `PARTS`
     loss           a name of `losses.NAMES`
     matrix         the phase whose network gives the training matrix for its weights C and its groups
     scheme         how C comes from that matrix: a name of `losses.SCHEMES`, or "shuffled" (a control)
-    average        "image": the loss of an image is the mean over its labelled pixels; "batch": over the batch's
-    schedule       "linear": to 0 in a straight line, the paper's; "poly": (1 - t)^power
+    average        "image": mean over an image's labelled pixels, then over the batch; "batch": over all of the batch's
+    schedule       how the learning rate falls to 0: "linear", as in the paper, or "poly": (1 - t)^power
     warm_up        steps in which the learning rate rises to its full value
     biases         "same", or "twice": twice the rate and no decay for biases and beta, as ResNet-38's authors do
     pretrained     ImageNet weights for the encoder
-    weights        a file that it starts from instead
+    weights        a file of weights that it starts from instead of `start`
     norm           what the encoder's batch norms do in training, of `encoders.norms.NAMES`
     groups         "paper" (Table 1, Section 4.2), "discover", a control (`build.groups_of`), or classes: "car,bus;..."
-    subnet_head    of every further subnet; subnet_heads: ((number of the group, its own), ...)
+    head           settings of subnet 0's head
+    subnet_head    settings of every further subnet; subnet_heads: ((number of the group, its own settings), ...)
+    rule           the fusion rule, which combines the outputs of all subnets
     crop, scale    (height, width) in pixels, and the range of the random scale
-    max_share      largest share that one class may have of a crop, where that can be had: see `Augment`
-    draws          with seed and epoch it decides order and crops: phases that are compared draw the same ones
-    depth          how many phases its declared start has behind it
+    max_share      largest share that one class should have of a crop, if such a crop is found: see `Augment`
+    draws          gives order and crops, with seed and epoch; phases that are compared have the same number
+    depth          number of phases before it, along the declared starts
     path           the phases from the initial values to this one
     """
 
@@ -97,12 +99,12 @@ class Phase:
 
     @property
     def part(self) -> Part:
-        """What it trains."""
+        """The part that it trains."""
         return PARTS[self.trains]
 
     @property
     def discovers(self) -> bool:
-        """Whether its groups, or how many they are, come from a training matrix."""
+        """Whether its groups, or their number and sizes, come from a training matrix."""
         return self.part.has_groups and self.groups.split()[0] in FROM_MATRIX
 
     @property
@@ -111,7 +113,7 @@ class Phase:
         return not SETTINGS["matrix"].idle(self)
 
     def rate_at(self, step: int, steps: int) -> float:
-        """Learning rate of a step of `steps`: linear decay to 0 (Section 4), or poly; linear warm-up before it."""
+        """Learning rate of step `step` of `steps`: falling to 0 (Section 4), times a linear rise in the warm-up."""
         left = 1 - step / steps
         rate = self.learning_rate * (left if self.schedule == "linear" else left**self.power)
         return rate * min(1.0, (step + 1) / self.warm_up) if self.warm_up else rate
@@ -119,12 +121,12 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One cell of a table: which phase's network, and how it is read.
+    """One cell (entry) of a table of scores: the phase whose network is scored, and how it is fused and tested.
 
-    subnets  "0": subnet 0 alone; else which ones are fused, in words
-    loss     in words
+    subnets  "0": subnet 0 alone; else the fused subnets, in words
+    loss     the loss, in words
     paper    the cell's mIoU in the paper, in %
-    rule     the fusion rule; None: its phase's
+    rule     the fusion rule; None: that of its phase
     tta      how its images are tested: "single" (as the recipe's `evaluation` says), or a name of `inference.TTA`
     """
 

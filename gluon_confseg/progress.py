@@ -1,4 +1,4 @@
-"""One line of progress with the rate and the time left: redrawn on a terminal, plain lines in a log."""
+"""A line of progress with the rate and the time left; a terminal redraws it, a log gets plain lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ BAR = "{desc}: {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {unit}, {remaining
 
 
 class _Bar(tqdm):
-    monitor_interval = 0  # no watcher thread: it would outlive the bar, and MXNet forks badly beside threads
+    # no watcher thread: it would outlive the bar, and forking a process with threads breaks MXNet
+    monitor_interval = 0
 
 
 class Progress:
@@ -25,9 +26,9 @@ class Progress:
     total       number of steps in all; `initial` of them were done before (a resumed run) and do not count in
                 the rate
     unit        what one step is, in the singular
-    whole       (a `WholeRun`, the kind of its work that the steps are): they are counted there, and what the whole run
-                still takes is shown
-    brief       part of other work: of less than `interval` seconds nothing is left on the screen
+    whole       (a `WholeRun`, the kind of work that the steps are); the steps are counted there, and the line shows how
+                long the whole run still takes
+    brief       this is part of other work: if it took less than `interval` seconds, no line stays on the screen
     stream      where to, stderr if not given; a terminal gets a bar, anything else a plain line every
                 `interval` seconds and one at the end
     """
@@ -72,13 +73,13 @@ class Progress:
         return self
 
     def update(self, n: int = 1, **figures: float) -> None:
-        """Count `n` steps more; `figures` (a loss, a score) are shown behind the rate until others come."""
+        """Count `n` further steps; `figures` (a loss, a score) are shown behind the rate until they change."""
         self.done += n
         if self._whole is not None:
             run, kind = self._whole
             if n:
                 run.count(kind, self.clock() - self._last_step, n)
-            self._last_step = self.clock()  # what went on before an update without steps was other work
+            self._last_step = self.clock()  # the time before an update without steps was other work
             figures = {**figures, "the whole run": run.left()}
         self.figures.update(figures)
         if self._bar is not None:
@@ -125,10 +126,10 @@ class Progress:
 
 
 class WholeRun:
-    """How long all the work of a run still takes, from what its parts took so far.
+    """Estimates how long a run still takes from the time of its parts so far.
 
-    work   {kind: units to do}; a kind's units take about the same time each. Of a kind that has not begun yet the
-           time is that of the others, weighted by `weights`: {kind: how much one unit is worth}
+    work     {kind: units to do}; the units of a kind take about the same time each
+    weights  {kind: relative time of one unit}, to estimate a kind that has not begun from the others
     """
 
     def __init__(self, work: dict, weights: dict | None = None):
@@ -136,11 +137,11 @@ class WholeRun:
         self._seconds, self._units = {}, {}
 
     def drop(self, kind, units: float) -> None:
-        """Take work off that is done already."""
+        """Count work as done that was done before, without its time."""
         self._left[kind] = max(0, self._left.get(kind, 0) - units)
 
     def count(self, kind, seconds: float, units: float = 1) -> None:
-        """Count work done and the time that it took."""
+        """Count finished work and the time that it took."""
         self.drop(kind, units)
         self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds
         self._units[kind] = self._units.get(kind, 0.0) + units
@@ -164,7 +165,7 @@ class WholeRun:
 
 
 def say(sentence: str) -> None:
-    """One line to the person who waits."""
+    """Print one line to stderr, for the person who waits."""
     print(sentence, file=sys.stderr, flush=True)
 
 
@@ -179,7 +180,7 @@ def duration(seconds: float) -> str:
 
 
 def _width(stream: TextIO) -> int:
-    """Columns of a terminal; some (in a container, say) call themselves 0 wide, and get 80."""
+    """Columns of a terminal; 80 for a terminal that reports 0, as in some containers."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):

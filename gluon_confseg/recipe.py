@@ -1,7 +1,7 @@
-"""What a training consists of, as complete values: its phases, and the cells of a table that read their results.
+"""Recipes: the phases of a training, and the cells of a table that score their networks, with complete values.
 
-A recipe file calls `declare`; every default is resolved there, once. `Recipe.override` changes settings by name and
-resolves anew, so that what follows from a setting follows from its new value too.
+A recipe's file calls `declare`, which fills in every default, once. `Recipe.override` changes settings by name and
+fills in anew, so that values which depend on a setting follow its new value.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from .subnets import PLAIN, RESIDUAL, HeadSettings
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the outcome of a training; what a run folder's config.json holds.
+    """Everything that decides the outcome of a training. A run folder's config.json holds it.
 
     train_split     the split to train on
     draw            settings of `scenes.draw` where the data are drawn; None: a data set is read
-    matrix_images   how many training images a training matrix counts, evenly spaced; None: all
+    matrix_phase    the phase whose confusion matrix on training images gives the weights C of the loss and the groups
+    matrix_images   how many training images that matrix counts, evenly spaced; None: all
+    other_rules     further fusion rules by which the networks are scored
     validate_every  epochs between validations; 0: only when a phase ends
     evaluation      how images are tested, in validation and in cells of tta "single"
-    declared        what it was made of, with the settings given since
+    declared        what the recipe was made from, with the settings that were changed since
     """
 
     name: str
@@ -51,13 +53,13 @@ class Recipe:
     declared: Declared = dataclasses.field(repr=False, compare=False)
 
     def config(self) -> dict:
-        """What config.json holds: all of it but how it was declared."""
+        """What config.json holds: everything but `declared`."""
         plain = dataclasses.asdict(dataclasses.replace(self, declared=None))
         del plain["declared"]
         return plain
 
     def phase(self, name: str) -> Phase:
-        """The phase of a name."""
+        """The phase with this name."""
         return next(phase for phase in self.phases if phase.name == name)
 
     def rule_of(self, cell: Cell) -> str:
@@ -66,12 +68,12 @@ class Recipe:
         return "subnet0" if cell.subnets == "0" else cell.rule or phase.rule
 
     def rule_at(self, phase: Phase) -> str:
-        """The rule that a phase's checkpoint names: that of the first cell that fuses its network."""
+        """The fusion rule that a phase's checkpoint names: that of the first cell that fuses its network."""
         fused = [cell for cell in self.cells if cell.phase == phase.name and cell.subnets != "0"]
         return self.rule_of(fused[0]) if fused else phase.rule
 
     def rules_at(self, phase: Phase, cells, tta: str = "single") -> list:
-        """The rules that a phase's network is evaluated by: its checkpoint's, those that cells ask for, and others."""
+        """The rules that a phase's network is evaluated by: its checkpoint's, those of the cells, and `other_rules`."""
         asked = [self.rule_of(cell) for cell in cells if (cell.phase, cell.tta) == (phase.name, tta)]
         if tta == "single":
             asked = [self.rule_at(phase), *asked]
@@ -79,7 +81,7 @@ class Recipe:
         return list(dict.fromkeys(asked))
 
     def choose(self, keys=None) -> tuple:
-        """The cells of these keys, in the table's order; None: all. Raises RunError for one that is not there."""
+        """The cells with these keys, in the table's order; None: all. Raises RunError for an unknown key."""
         known = [cell.key for cell in self.cells]
         for key in keys or ():
             if key not in known:
@@ -89,7 +91,7 @@ class Recipe:
         return tuple(cell for cell in self.cells if not keys or cell.key in keys)
 
     def needed(self, cells) -> tuple:
-        """The phases that these cells depend on, in order; what several share is there once."""
+        """The phases that these cells depend on, in order, each once."""
         wanted = {self.matrix_phase, *(cell.phase for cell in cells)}
         for phase in reversed(self.phases):  # whatever a phase needs is earlier
             if phase.name in wanted:
@@ -103,7 +105,7 @@ class Recipe:
     def override(self, assignments) -> Recipe:
         """The recipe with settings changed by name, in order.
 
-        assignments   "NAME=VALUE", NAME a setting of all phases or "phases.PHASE.SETTING"
+        assignments   "NAME=VALUE"; NAME is a setting, changed in all phases, or "phases.PHASE.SETTING"
         Raises RunError for an unknown name, a value of the wrong kind, and a setting that would do nothing.
         """
         declared = self.declared
@@ -114,7 +116,7 @@ class Recipe:
         return changed
 
     def with_data(self, **changes) -> Recipe:
-        """The recipe with other `draw` or `data` settings of its own level."""
+        """The recipe with changed settings of the whole recipe, such as `draw` (drawn data)."""
         settings = {**self.declared.settings, **changes}
         return dataclasses.replace(self.declared, settings=settings).resolve()
 
@@ -122,7 +124,7 @@ class Recipe:
 # ---- declaring
 
 
-# a phase goes on with those settings of its start that make its network, and with those of its subnets if it has any
+# settings that a phase takes over from the phase that it starts from: of its network, and of its subnets if it has any
 NETWORK = ("encoder", "output_stride", "last_stage", "norm", "head")
 OF_SUBNETS = ("groups", "max_groups", "matrix", "subnets", "subnet_head", "subnet_heads")
 DEFAULTS = {
@@ -171,11 +173,11 @@ OF_RECIPE = {
 }
 
 
-GIVEN = 4  # from this level on a setting was given by name, not by the recipe's file
+GIVEN = 4  # levels from here on: settings changed by name, not given by the recipe's file
 
 
 def declare(*, name, title, data, phases, cells, matrix_phase, profile="full", **settings) -> Recipe:
-    """A recipe from what its file says: settings of all phases, and what single phases have of their own (`phase`)."""
+    """A recipe from the settings of all its phases, and the list of its phases (`phase`) with their own settings."""
     fixed = {"name": name, "title": title, "data": data, "profile": profile, "matrix_phase": matrix_phase}
     unknown = sorted(set(settings) - set(DEFAULTS) - set(OF_RECIPE))
     if unknown:
@@ -186,7 +188,7 @@ def declare(*, name, title, data, phases, cells, matrix_phase, profile="full", *
 
 
 def phase(name: str, start: str | None = None, trains: str = "subnet0", **own) -> dict:
-    """What a recipe's file says of a phase; settings that it leaves out are the recipe's, or those of its start."""
+    """One phase in a recipe's file. Settings that are left out come from the recipe, or from the phase `start`."""
     if trains not in PARTS:
         raise RunError(f"phase {name} trains {trains!r}, which is none of {', '.join(PARTS)}")
     unknown = sorted(set(own) - set(DEFAULTS) - {"epochs"})
@@ -198,18 +200,18 @@ def phase(name: str, start: str | None = None, trains: str = "subnet0", **own) -
 
 
 def _read(settings: dict, where: str) -> dict:
-    """The settings with their values checked, as those of the command line are; heads check themselves."""
+    """The settings with checked values, as on the command line; HeadSettings have checks of their own."""
     return {k: value_of(SETTINGS[k], v, where) if k in SETTINGS else v for k, v in settings.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Declared:
-    """What a recipe is made of.
+    """What a recipe's file says, and the settings that were changed since.
 
     fixed      name, title, data, profile, matrix_phase
-    settings   of all phases, and of the recipe
-    phases     of `phase`
-    changes    ((phase or None, setting name, group or None, value, what was typed), ...) given since, in order
+    settings   those of all phases, and those of the whole recipe
+    phases     the values that `phase` returned
+    changes    ((phase or None, setting name, group or None, value, what was typed), ...) in order
     """
 
     fixed: dict
@@ -219,7 +221,7 @@ class Declared:
     changes: tuple = ()
 
     def given(self, assignment: str) -> Declared:
-        """With "NAME=VALUE" given."""
+        """A copy with the change "NAME=VALUE"."""
         name, equals, value = (part.strip() for part in assignment.partition("="))
         typed = f"--set {assignment}"
         if not equals:
@@ -240,7 +242,7 @@ class Declared:
         return dataclasses.replace(self, changes=(*self.changes, change))
 
     def resolve(self) -> Recipe:
-        """The complete recipe. Raises RunError for what doesn't fit together."""
+        """The complete recipe. Raises RunError for settings that don't fit together."""
         phases = {}
         for declared in self.phases:
             phases[declared["name"]] = self._phase(declared, phases)[0]
@@ -257,7 +259,7 @@ class Declared:
         return sources
 
     def _phase(self, declared: dict, earlier: dict) -> tuple:
-        """(a complete Phase, setting -> where it comes from); of several sources of a value the last one counts."""
+        """(a complete Phase, setting -> where it comes from); the last of several sources of a value counts."""
         name, part = declared["name"], PARTS[declared["trains"]]
         start = earlier.get(declared["start"])
         if declared["start"] is not None and start is None:
@@ -283,7 +285,7 @@ class Declared:
             if SETTINGS[key].of != "phase" or of_phase not in (None, name):
                 continue
             if of_phase is None and base in inherited:
-                continue  # it has that of its start
+                continue  # it has the value of its start
             if field:
                 of_heads[base].append((group, field, value))
                 source[key if group is None else f"{base}.{group}.{field}"] = typed
@@ -292,7 +294,7 @@ class Declared:
                 values[key], source[key] = value, typed
         _resolve_heads(values, level_of, source, of_heads)
         if start is not None and level_of["weights"] in (1, GIVEN):
-            values["weights"] = None  # a file for all phases is for those that begin
+            values["weights"] = None  # a file for all phases is for those without a start
         follows = start is not None and values["weights"] is None
         values["pretrained"] = values["pretrained"] and not follows and values["weights"] is None
         values["rule"] = part.rule or values["rule"]
@@ -309,7 +311,7 @@ class Declared:
         return found, source
 
     def _of_recipe(self) -> dict:
-        """The settings of the recipe's own level."""
+        """The settings of the whole recipe."""
         values = {**OF_RECIPE, **{k: v for k, v in self.settings.items() if k in OF_RECIPE}}
         for _, key, _, value, typed in self.changes:
             base, _, field = key.partition(".")
@@ -326,10 +328,10 @@ class Declared:
 
 
 def _resolve_heads(values: dict, level_of: dict, source: dict, changes: dict) -> None:
-    """Settings of subnet 0's head, of the subnets', and of single groups' subnets.
+    """Fill in the settings of subnet 0's head, of the subnets' heads, and of the heads of single groups' subnets.
 
-    A head that was not given beside a new last stage, or a new kind of subnets, is the one that fits it: settings of
-    another kind would be built all the same, and be something that nobody asked for. Plain subnets are as subnet 0.
+    If the last stage or the kind of subnets was changed and the head was not, the head becomes one that fits. (With the
+    old settings the network could be built, but nobody would have asked for it.) Plain subnets get subnet 0's head.
     """
     last = values["last_stage"]
     if values["head"].stages[-1] != last and (level_of["last_stage"] >= GIVEN or not level_of["head"]):
@@ -351,7 +353,7 @@ def _resolve_heads(values: dict, level_of: dict, source: dict, changes: dict) ->
 
 
 def _with_fields(head: HeadSettings, changes: list, base: str, group: int | None = None) -> HeadSettings:
-    """A head with fields changed; a new kind or context takes its own defaults for what was not given with it."""
+    """A head with fields changed; a new kind or context has its own defaults for the fields that were not given."""
     fields = {field: value for of, field, value in changes if of == group}
     if not fields:
         return head
@@ -369,7 +371,7 @@ def _with_fields(head: HeadSettings, changes: list, base: str, group: int | None
 
 
 def _check_names(declared: Declared, phases: dict) -> None:
-    """Phases and cells have names of their own, that can be file names; whatever they name is there, and earlier."""
+    """Check that phases and cells have unique names that can be file names, and refer to earlier phases."""
     for what, names in (
         ("phase", [phase["name"] for phase in declared.phases]),
         ("cell", [cell.key for cell in declared.cells]),
@@ -398,7 +400,7 @@ def _check_names(declared: Declared, phases: dict) -> None:
 
 
 def _check_effects(recipe: Recipe) -> None:
-    """RunError for a setting that was given and would do nothing."""
+    """Raise RunError for a changed setting that would do nothing."""
     for of_phase, key, _, _, typed in recipe.declared.changes:
         setting = SETTINGS[key]
         where = (
@@ -414,7 +416,7 @@ def _check_effects(recipe: Recipe) -> None:
 
 
 def settings_in_use(recipe: Recipe) -> list:
-    """Rows (phases, setting, value, where it comes from), with a head: every setting that has an effect somewhere."""
+    """Rows (phases, setting, value, where it comes from) of every setting that has an effect, with a heading row."""
     sources, rows = recipe.declared.sources(), []
     for name, setting in SETTINGS.items():
         base, _, field = name.partition(".")
@@ -457,7 +459,7 @@ def _plain(value) -> str:
 
 
 def four_cells(paper=(None, None, None, None), fused: str = "0-3") -> tuple:
-    """The four columns of Table 3: subnet 0 or all, cross-entropy or the improved one."""
+    """The four columns of Table 3: subnet 0 or all subnets, by cross-entropy or by the paper's loss."""
     return (
         Cell("subnet0_ce", "0", "CE", "ce", paper[0]),
         Cell("subnets_ce", fused, "CE", "subnets_ce", paper[1]),
@@ -476,7 +478,7 @@ def branching_phases(
     subnet_rate: float,
     warm_up: int = 0,
 ) -> tuple:
-    """Short budgets: one base, from which each cell goes on for as long as the others, by either loss. In epochs."""
+    """For short trainings: one base network, from which both losses go on for equally many epochs; then the subnets."""
     fine = {"epochs": subnet0, "learning_rate": fine_rate}
     heads = {"epochs": subnets, "learning_rate": subnet_rate}
     return (
@@ -489,7 +491,7 @@ def branching_phases(
 
 
 def separate_phases(*, subnet0: int, subnets: int, rate: float) -> tuple:
-    """The paper's budget: subnet 0 from the ImageNet weights by each loss; subnets on each, frozen: Section 4."""
+    """As in the paper, Section 4: subnet 0 from ImageNet weights by each loss; then subnets on each, frozen."""
     fine = {"epochs": subnet0, "learning_rate": rate}
     heads = {"epochs": subnets, "learning_rate": rate}
     return (
@@ -500,7 +502,7 @@ def separate_phases(*, subnet0: int, subnets: int, rate: float) -> tuple:
     )
 
 
-# networks that two cores train in minutes: the paper's structure on the first three stages of small encoders
+# networks that two cores train in minutes: the paper's structure on the first three stages of a small encoder
 SMALL_RESNET = {
     "encoder": "resnet18",
     "output_stride": 16,

@@ -1,4 +1,4 @@
-"""Recipes are Python files: the package's own, found by name, and any file of a user's."""
+"""Finds and reads recipes, which are Python files: the package's own, by name, and any file of a user, by path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RecipeFile:
 
     story      its docstring: how to run it, what it costs and gives
     profiles   name -> Recipe; the first is the default
-    former     names that profiles had once -> those of today
+    former     earlier names of profiles -> those of today
     """
 
     path: Path
@@ -26,7 +26,7 @@ class RecipeFile:
     former: dict
 
     def profile(self, name: str | None) -> Recipe:
-        """A profile by name; None: the first. Raises RunError for one that is not there."""
+        """A profile by name; None: the first. Raises RunError for an unknown name."""
         name = self.former.get(name, name) or next(iter(self.profiles))
         if name not in self.profiles:
             raise RunError(
@@ -37,7 +37,7 @@ class RecipeFile:
 
 
 def folder() -> Path:
-    """Where the package's recipes are: installed with it, or in experiments/ of a checkout."""
+    """The folder of the package's recipes: installed with it, or experiments/ in a checkout."""
     installed = Path(__file__).parent / "recipes"
     return installed if installed.is_dir() else Path(__file__).resolve().parent.parent / "experiments"
 
@@ -48,7 +48,7 @@ def names() -> list:
 
 
 def find(name) -> RecipeFile:
-    """A recipe by its name, or by the path of its file. Raises RunError, one sentence, for what is none."""
+    """A recipe by its name, or by the path of its file. Raises RunError where it finds no recipe."""
     path = Path(name)
     if path.suffix == ".py":
         return read(path)
@@ -68,8 +68,8 @@ def read(path: Path) -> RecipeFile:
         )
     spec = importlib.util.spec_from_file_location(f"confseg_recipe_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing appears beside a user's file
-    sys.modules[spec.name] = module  # dataclasses look their module up there
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # no files appear beside a user's
+    sys.modules[spec.name] = module  # dataclasses look for their module there
     try:
         spec.loader.exec_module(module)
     except RunError as error:

@@ -1,4 +1,4 @@
-"""What a finished run says of itself: groups.json, results.json, and prediction panels (Fig. 8). Writes nothing."""
+"""The contents of a finished run's groups.json, results.json and prediction panels (Fig. 8). Writes no files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .settings import FROM_MATRIX, SETTINGS
 
 SCHEMA = 2
 PANELS = 6
-ABREAST = 6  # cells that a panel can show
+ABREAST = 6  # most cells that a panel can show
 NOT_RUN = (
     "The paper's own setting - ResNet-101 with ImageNet weights, full-size Cityscapes, 100 epochs on GPUs - "
     "was not run for this report, unless its first line and its settings say so."
@@ -20,7 +20,7 @@ NOT_RUN = (
 
 
 def groups_record(recipe, used: list, matrix: np.ndarray, labels) -> dict:
-    """The groups that got subnets, with their confusion in the training matrix, and what discovery finds there."""
+    """groups.json: the groups that got subnets, their confusion in the training matrix, and the discovered groups."""
     shares = metrics.normalize(matrix)
 
     def described(found) -> list:
@@ -56,7 +56,7 @@ def record(
 
     cells      those that were scored
     left_out   phase -> why it was not trained
-    counts     cell's key -> rule -> (K, K) counts of its network by every rule that was evaluated
+    counts     cell's key -> rule -> (K, K) counts of its network, for every fusion rule that was evaluated
     used       the groups that got subnets
     matrix     (K, K) training matrix
     log        the records of log.jsonl
@@ -97,17 +97,17 @@ def record(
 
 
 def not_run(recipe) -> list:
-    """What a reader might take these numbers for, and they are not."""
+    """Sentences on what these numbers are not, if a reader could take them for the paper's."""
     is_papers = recipe.profile == "full" and recipe.data == "cityscapes"
     return [] if is_papers or recipe.data == "custom" else [NOT_RUN]
 
 
-# told by `network_record`
+# these are in `network_record`
 NETWORK_SETTINGS = ("encoder", "output_stride", "last_stage", "pretrained", "subnets", "rule")
 
 
 def network_record(recipe) -> dict:
-    """Encoder, stride, heads and rule, of the phase that has most of them."""
+    """Encoder, stride, heads and fusion rule, of the first phase that trains subnets (else of the first phase)."""
     phase = next((p for p in recipe.phases if p.part.trains_subnets), recipe.phases[0])
     names = ("encoder", "output_stride", "last_stage", "subnets", "rule")
     return {
@@ -119,9 +119,9 @@ def network_record(recipe) -> dict:
 
 
 def training_record(recipe) -> dict:
-    """What was trained: each setting once, where all phases in which it does something agree, else by phase.
+    """The settings of training: once, where all phases in which a setting has an effect agree, and else by phase.
 
-    How their networks are built is in `network_record`, and all of it in config.json.
+    The settings of the networks are in `network_record`. config.json holds all settings.
     """
     shared, phases = {"profile": recipe.profile}, []
     for phase in recipe.phases:
@@ -165,7 +165,7 @@ def scores(counts: np.ndarray) -> dict:
 
 
 def other_rules(recipe, cells, counts: dict) -> list:
-    """The cells with subnets, fused by the other rules."""
+    """Scores of the cells with subnets, by the other fusion rules."""
     rows = []
     for cell in (cell for cell in cells if cell.subnets != "0"):
         asked = (recipe.rule_of(cell), *(rule for rule in recipe.other_rules if rule in counts[cell.key]))
@@ -187,7 +187,7 @@ def phase_scores(log: list) -> list:
 
 
 def panel(index: int, pair: tuple, worse: bool, dataset, answers: dict) -> tuple:
-    """(what panels.json says of a panel, its pictures by name) of an image and every cell's prediction of it."""
+    """A panel: an image with every cell's prediction; returns (its entry in panels.json, its pictures by name)."""
     image, mask = dataset[index]
     pictures = {"image": cv2.cvtColor(image, cv2.COLOR_RGB2BGR), "truth": mask, **answers}
     first, last = list(answers.values())[0], list(answers.values())[-1]
@@ -204,7 +204,7 @@ def panel(index: int, pair: tuple, worse: bool, dataset, answers: dict) -> tuple
 
 
 def choose_panels(before: np.ndarray, after: np.ndarray, used: list) -> list:
-    """[(image index, (true class, predicted class), whether it got worse)]: at most PANELS, none twice.
+    """[(image index, (true class, predicted class), whether it got worse)]: at most PANELS, each image once.
 
     before, after   (images, K, K) counts of the first cell and of the last
     """
@@ -235,7 +235,7 @@ def _best_unused(gains: np.ndarray, taken: set):
 
 
 def _worst_pairs(counts: np.ndarray, used) -> list:
-    """Pairs (truth, prediction) inside the groups by their share of the truth, the groups taking turns."""
+    """Pairs (truth, prediction) inside the groups, by their share of the truth, with the groups in turn."""
     shares = metrics.normalize(counts)
     ranked = [
         sorted(

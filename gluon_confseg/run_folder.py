@@ -1,8 +1,8 @@
-"""The folder of a run: the only code that writes its files, but the report's, and says which can be trusted.
+"""The folder of a run. Only this code writes and checks the run's files, except those of the report.
 
-config.json, log.jsonl, checkpoints/, confusion.npz, groups.json, results.json, ...: a killed run goes on from them, and
-every table and picture is computed from them. What is damaged and can be computed again is computed again, with a line
-that says so; what can't be is one sentence.
+They are config.json, log.jsonl, checkpoints/, confusion.npz, groups.json, results.json and others. A killed run goes on
+from them, and every table and picture is computed from them. A damaged file is computed again where this is possible,
+with a line that says so, and is an error of one sentence otherwise.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from . import checkpoint, files
 from .errors import CheckpointError, RunError
 from .progress import Progress, say
 
-# lists of a configuration whose entries have names: key of the list -> what names an entry
+# lists of a configuration whose entries have names: key of the list -> key of an entry's name
 NAMED = {"phases": "name", "cells": "key"}
 _UNFINISHED = re.compile(
     r"\..+\.(npz|json|jsonl|png|html|md|csv)\.\d+\.part"
-)  # as `files.write_bytes` names them
+)  # the names that `files.write_bytes` gives
 DIVERGED = 4.0  # times the loss that a phase began at
 
 
 @dataclasses.dataclass
 class Position:
-    """How far a phase is: epochs and batches done, images seen and the losses' sums in this epoch. A checkpoint has it.
+    """How far a phase is: epochs and batches done, images and sums of losses in this epoch. It is saved with a state.
 
     began    the mean loss of the phase's first batch
     best     the best validation mIoU so far
@@ -49,7 +49,7 @@ class Position:
     best: float | None = None
 
     def add(self, batch_losses: dict, names) -> float:
-        """Count one batch's (N,) losses by name; returns its mean. RunError, with the images, unless it is finite."""
+        """Count a batch's (N,) losses by name and return their mean. RunError names the images if it is not finite."""
         total, batch_sums = 0.0, {}
         for name, loss in batch_losses.items():
             values = loss.asnumpy().astype(np.float64)
@@ -80,11 +80,11 @@ class Position:
 
 
 class RunFolder:
-    """The files of one run. Opening an existing folder continues it; another configuration there is an error.
+    """The files of one run. Opening an existing folder continues its run; if its settings differ, that is an error.
 
-    Phases and cells that a recipe has gained or lost are none: they are told apart by name.
+    A recipe may have gained or lost phases and cells, which are told apart by name.
     Raises RunError for a folder that can't be made or written to, that another process is working in, or that holds
-    another run. Nothing in the folder is changed before that is known.
+    another run. This is checked before anything in the folder is changed.
     """
 
     def __init__(self, path, config: dict, save_every: float = 30.0):
@@ -107,7 +107,7 @@ class RunFolder:
         self._remove_unfinished()
 
     def _checked(self, config: dict) -> dict | None:
-        """The configuration that the folder holds, None where it holds none; RunError where it is another run's."""
+        """The configuration in the folder, or None; RunError if it is that of another run."""
         file = self.path / "config.json"
         if not file.exists():
             return None
@@ -126,7 +126,7 @@ class RunFolder:
         return before
 
     def _remove_unfinished(self) -> None:
-        """A kill while a file was being written leaves its beginning: ours are removed, nobody else's."""
+        """Remove files of this package that a kill left half written."""
         for folder in (
             self.path,
             self.path / "checkpoints",
@@ -140,7 +140,7 @@ class RunFolder:
     # ---- the log
 
     def log(self, record: dict) -> None:
-        """Append one line to log.jsonl, replacing any of the same phase and epoch that a killed run left."""
+        """Append one line to log.jsonl; it replaces a line of the same phase and epoch that a killed run left."""
         kept = [r for r in self.logged() if (r["phase"], r["epoch"]) != (record["phase"], record["epoch"])]
         lines = [json.dumps(r) for r in kept + [record]]
         files.write_bytes(self.path / "log.jsonl", ("\n".join(lines) + "\n").encode())
@@ -152,24 +152,24 @@ class RunFolder:
     # ---- checkpoints
 
     def checkpoint(self, phase: str) -> Path:
-        """Where the checkpoint of a finished phase is or will be."""
+        """Path of the checkpoint of a finished phase, whether it exists or not."""
         return self.path / "checkpoints" / f"{phase}.npz"
 
     def best(self, phase: str) -> Path:
-        """Where the checkpoint of a phase's best validation is or will be."""
+        """Path of the checkpoint of a phase's best validation, whether it exists or not."""
         return self.path / "checkpoints" / f"{phase}.best.npz"
 
     def finished(self, phase: str) -> bool:
-        """Whether a phase is finished. Raises CheckpointError where its checkpoint is damaged."""
+        """Whether a phase is finished. Raises CheckpointError if its checkpoint is damaged."""
         file = self.checkpoint(phase)
         if not file.exists():
             return False
         checkpoint.verify(file)
-        self._drop_progress(phase)  # a kill right after the result was written leaves some
+        self._drop_progress(phase)  # a kill right after the result was written can leave some
         return True
 
     def resume(self, phase: str, network, trainer) -> Position:
-        """Set network and momentum to the newest whole state of an unfinished phase, and return how far it was."""
+        """Set network and momentum to the newest undamaged state of an unfinished phase, and return its position."""
         states = []
         for file in self._progress(phase):
             if file.exists():
@@ -187,7 +187,7 @@ class RunFolder:
         return Position(**{field.name: meta[field.name] for field in dataclasses.fields(Position)})
 
     def save(self, phase: str, at: Position, network, trainer) -> None:
-        """Save all that the rest of a phase depends on, over the older of its two states: one is always whole."""
+        """Save all that the rest of a phase depends on, over the older of two files, so that one is always whole."""
         arrays = checkpoint.network_arrays(network)
         arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
         older = min(self._progress(phase), key=lambda file: file.stat().st_mtime_ns if file.exists() else -1)
@@ -195,12 +195,12 @@ class RunFolder:
         self._saved = time.monotonic()
 
     def save_if_due(self, phase: str, at: Position, network, trainer) -> None:
-        """`save`, where `save_every` seconds have gone by since the last time."""
+        """`save` if `save_every` seconds have passed since the last time."""
         if time.monotonic() - self._saved >= self.save_every:
             self.save(phase, at, network, trainer)
 
     def save_best(self, phase: str, at: Position, network, about: dict, score: float) -> None:
-        """Keep the network beside the last one where its validation is the best so far."""
+        """Save the network in a file of its own if its validation is the best so far."""
         if at.best is None or score > at.best:
             meta = {
                 **about,
@@ -210,7 +210,7 @@ class RunFolder:
                 "mean_iou": score,
             }
             checkpoint.save(self.best(phase), checkpoint.network_arrays(network), meta)
-            at.best = score  # not before it is on the disk: a signal in between saves `at`
+            at.best = score  # only when it is on the disk: a signal in between saves `at`
 
     def finish(self, phase: str, network, about: dict) -> None:
         """Save a phase's result and drop its intermediate states."""
@@ -229,7 +229,7 @@ class RunFolder:
     # ---- matrices and counts
 
     def matrices(self) -> dict:
-        """confusion.npz: int64 (K, K) counts by name, rows truth; of a damaged file none, said in a line."""
+        """confusion.npz: int64 (K, K) counts by name, rows are true classes. A damaged file gives none, with a line."""
         file = self.path / "confusion.npz"
         try:
             return read_matrices(file) if file.exists() else {}
@@ -238,7 +238,7 @@ class RunFolder:
             return {}
 
     def save_matrices(self, counts: dict) -> None:
-        """Add counts by name to confusion.npz; they are on disk at once."""
+        """Add counts by name to confusion.npz, and write it at once."""
         content = io.BytesIO()
         np.savez_compressed(
             content, **{**self.matrices(), **{k: c.astype(np.int64) for k, c in counts.items()}}
@@ -246,7 +246,7 @@ class RunFolder:
         files.write_bytes(self.path / "confusion.npz", content.getvalue())
 
     def matrix_name(self, phase: str) -> str:
-        """The name in confusion.npz of the training matrix of a phase: "train" for that of the recipe."""
+        """The name in confusion.npz of a phase's training matrix: "train" for the recipe's `matrix_phase`."""
         return self._matrix_names.get(phase, f"train_{phase}")
 
     def training_matrix(self, phase: str) -> np.ndarray:
@@ -278,7 +278,7 @@ class RunFolder:
         return counted
 
     def evaluation(self, phase: str, tta: str = "single", split: str = "val") -> dict:
-        """rule -> (images, K, K) int64 counts of a phase's network; {} where there are none yet, or none are whole."""
+        """Fusion rule -> (images, K, K) int64 counts of a phase's network; {} if there are none or they are damaged."""
         try:
             return read_evaluation(self.path, phase, tta, split)
         except CheckpointError as error:
@@ -300,14 +300,14 @@ class RunFolder:
         files.write_bytes(self.path / name, content)
 
     def add_time(self, seconds: float) -> None:
-        """Add this session's time to timing.json: kept apart, since all other results are the same for every run."""
+        """Add this session's time to timing.json, apart from the results, which are the same in every run."""
         file = self.path / "timing.json"
         try:
             sessions = [float(s) for s in read_json(file)["sessions"]] if file.exists() else []
         except (RunError, KeyError, TypeError, ValueError):
             say(f"{file}: is damaged; the time of earlier sessions is lost")
             sessions = []
-        # a session that found everything done would only blur the sum
+        # a session that found everything done would only disturb the sum
         if not sessions or seconds > 30:
             sessions.append(round(seconds, 1))
         self.write("timing.json", {"sessions": sessions, "minutes": sum(sessions) / 60})
@@ -320,7 +320,7 @@ AGAIN = "run the same command again into this folder: what is finished is not re
 
 
 def read_json(path, remedy: str = AGAIN):
-    """A JSON file of a run. Raises RunError, which ends with the remedy, where it is missing or damaged."""
+    """A JSON file of a run. Raises RunError, which ends with the remedy, if it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -334,7 +334,7 @@ def read_json(path, remedy: str = AGAIN):
 
 
 def read_log(path) -> list:
-    """The records of a log.jsonl, none where there is no such file. Raises RunError for a line that is no record."""
+    """The records of a log.jsonl; none if there is no such file. Raises RunError for a line that is no record."""
     path, records = Path(path), []
     for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
         try:
@@ -349,7 +349,7 @@ def read_log(path) -> list:
 
 
 def read_matrices(path, remedy: str = AGAIN) -> dict:
-    """The arrays of an .npz file by name. Raises RunError where it is missing, damaged, or holds more than arrays."""
+    """The arrays of an .npz file by name. Raises RunError if it is missing, damaged, or holds more than arrays."""
     try:
         if not zipfile.is_zipfile(path):
             Path(path).open("rb").close()
@@ -365,9 +365,9 @@ def read_matrices(path, remedy: str = AGAIN) -> dict:
 
 
 def read_evaluation(path, phase: str, tta: str = "single", split: str = "val") -> dict:
-    """rule -> (images, K, K) int64 counts of a phase's network in a run folder; {} where it was not evaluated.
+    """Fusion rule -> (images, K, K) int64 counts of a phase's network in a run folder; {} if it was not evaluated.
 
-    Raises CheckpointError where the file is damaged.
+    Raises CheckpointError if the file is damaged.
     """
     file = _evaluation(Path(path), phase, tta, split)
     return checkpoint.load(file)[0] if file.exists() else {}
@@ -379,7 +379,7 @@ def _evaluation(path: Path, phase: str, tta: str, split: str) -> Path:
 
 
 def _locked(folder: Path):
-    """A lock that ends with this process, however it ends; RunError where another process has it."""
+    """A lock that the system releases when this process ends; RunError if another process has it."""
     file = open(folder / ".lock", "a")  # open for as long as the folder is
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which forked readers would keep
@@ -397,7 +397,7 @@ def _locked(folder: Path):
 
 
 def _by_name(config: dict) -> dict:
-    """A configuration with an entry for each setting of each named one: "phases.ce.epochs", ..."""
+    """A configuration as one flat dict, with keys such as "phases.ce.epochs" for phases and cells."""
     flat = {k: v for k, v in config.items() if k not in NAMED}
     for key, name in NAMED.items():
         for entry in config.get(key, ()):
@@ -406,7 +406,7 @@ def _by_name(config: dict) -> dict:
 
 
 def _with_lost(config: dict, before: dict) -> dict:
-    """`config`, its lists of named entries followed by those that it lost: what they made is in the folder."""
+    """`config` with the phases and cells that it lost at the end, since the folder still holds their results."""
     merged = dict(config)
     for key, name in NAMED.items():
         present = {entry[name] for entry in config.get(key, ())}
@@ -417,7 +417,7 @@ def _with_lost(config: dict, before: dict) -> dict:
 
 
 def _differences(before: dict, now: dict) -> list:
-    """What two configurations by name differ in, in words; named entries that only one of them has are none."""
+    """How two configurations by name differ, in words. Phases and cells that only one of them has do not count."""
     keys = sorted(set(before) | set(now))
     both = [k for k in keys if k.split(".")[0] not in NAMED or (k in before and k in now)]
     return [f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in both if before.get(k) != now.get(k)]

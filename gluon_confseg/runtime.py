@@ -1,7 +1,7 @@
-"""What has to happen before MXNet is imported (threads, CUDA libraries), and its seeds and devices after.
+"""Prepares the import of MXNet (threads, CUDA libraries), and gives its devices and seeds afterwards.
 
-`prepare` never raises, so that `confseg doctor` and the NumPy-only modules work in a broken environment: what
-is wrong becomes the message of `check`, and of every later `import mxnet`.
+`prepare` never raises, so that `confseg doctor` and the modules without MXNet work in a broken environment. What it
+finds wrong becomes the message of `check`, and of every later `import mxnet`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ CUDA_WHEEL = "The CUDA wheel of MXNet is installed"
 MAX_SEED = 2**31 - 1
 WORKER = "CONFSEG_LOADER_WORKER"  # set in the data loader's processes, which never import MXNet
 
-# What libmxnet.so of mxnet-cu112 links to, each after what it needs: package, folder in nvidia/, library.
-# cuDNN opens its parts later, and finds them beside itself.
+# The libraries that libmxnet.so of mxnet-cu112 links to, each after those that it needs: package, folder in nvidia/,
+# library. cuDNN opens its parts later, and finds them in its own folder.
 CUDA_LIBRARIES: tuple[tuple[str, str, str], ...] = (
     ("nvidia-cuda-runtime-cu11", "cuda_runtime", "libcudart.so.11.0"),
     ("nvidia-cuda-nvrtc-cu11", "cuda_nvrtc", "libnvrtc.so.11.2"),
@@ -48,7 +48,7 @@ CUDA_LIBRARIES: tuple[tuple[str, str, str], ...] = (
 
 
 class _Refusal(importlib.abc.MetaPathFinder):
-    """Answers `import mxnet` with the sentence that `prepare` found; MXNet's own answer would be a puzzle."""
+    """Makes `import mxnet` fail with the sentence of `prepare`, since MXNet's own message does not say what to do."""
 
     def __init__(self, sentence: str) -> None:
         self.sentence = sentence
@@ -65,12 +65,12 @@ def in_checkout() -> bool:
 
 
 def in_its_environment() -> bool:
-    """Whether this interpreter is of an environment that the checkout's Makefile made."""
+    """Whether this interpreter belongs to an environment that the checkout's Makefile made."""
     return in_checkout() and PROJECT in Path(sys.prefix).parents
 
 
 def remedy(error: Exception | None = None) -> str:
-    """What brings a whole environment, or what an import failed for: the end of a sentence, without the full stop."""
+    """How to repair the environment, or a failed import: the end of a sentence, without the full stop."""
     if error is not None and any(name in str(error) for name in ("libGL.so", "libgthread", "libX11")):
         return f"`pip install --force-reinstall --no-deps {OPENCV}` brings OpenCV without windows"
     if in_its_environment():
@@ -81,7 +81,7 @@ def remedy(error: Exception | None = None) -> str:
 
 
 def change_wheel(to: str) -> str:
-    """How this environment gets the other MXNet wheel, "cpu" or "cuda"; a whole sentence without the full stop."""
+    """How to change this environment to the MXNet wheel "cpu" or "cuda": a sentence without the full stop."""
     if in_its_environment():
         return f"with CONFSEG_MXNET={to} set, {remedy()} with the {to.upper()} wheel"
     if to == "cpu":
@@ -108,14 +108,14 @@ def prepare() -> str | None:
         return None
     if problem() is not None:
         return problem()
-    # MXNet takes half of the processors unless told, and ends the process where it is told anything but one number;
+    # without this variable MXNet takes half of the processors, and with anything but one number it ends the process;
     # OMP_PLACES stays untouched (apache/mxnet#14087)
     os.environ["OMP_NUM_THREADS"] = str(threads() or hardware.physical_cores())
-    # hide what is harmless, and nothing that a user can change: first, deprecations that MXNet and GluonCV run into
+    # hide warnings that are harmless and that a user can't change, first MXNet's and GluonCV's use of old functions
     for module in (r"mxnet(\.|$)", r"gluoncv(\.|$)"):
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)
     for message in (
-        # heads are handed the features of all stages and read those of their settings; "subnet0" leaves heads out
+        # heads get the features of all stages but read only some of them; the rule "subnet0" uses no other heads
         r"(The .*-th input to HybridBlock|Parameter .*) is not used by any",
         r"Cannot decide type for",
         r"Both `mxnet==.*` and `torch==.*` are",
@@ -139,9 +139,9 @@ def check() -> None:
 
 
 def threads() -> int | None:
-    """OpenMP threads that this process asks for; None where OMP_NUM_THREADS is unset or no number from 1.
+    """Number of OpenMP threads that OMP_NUM_THREADS asks for; None if it is unset or no number from 1.
 
-    Of a list, "4,2", it is the first: the others are for parallel work inside of parallel work.
+    Of a list such as "4,2" the first number counts; the others are for nested parallel work.
     """
     value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(value) or None if value.isdecimal() else None
@@ -163,7 +163,7 @@ def wheel() -> str | None:
 
 
 def _wrong_versions() -> str | None:
-    """A Python, a NumPy or an MXNet with which nothing can work."""
+    """A sentence on a version of Python, NumPy or MXNet with which nothing can work; None if all fit."""
     if not (3, 8) <= sys.version_info[:2] <= (3, 11):
         found = "{}.{}".format(*sys.version_info)
         return f"This is Python {found}, and NumPy 1.23, which MXNet needs, is for 3.8 to 3.11: {remedy()}."
@@ -184,7 +184,7 @@ def _wrong_versions() -> str | None:
 
 
 def _missing_libraries() -> str | None:
-    """Load what libmxnet.so links to outside its wheel; a sentence on the first library that is not there."""
+    """Load the libraries outside its wheel that libmxnet.so links to; returns a sentence on the first missing one."""
     for library, package in (("libgomp.so.1", "libgomp1"), ("libquadmath.so.0", "libquadmath0")):
         if _load(library) is None:
             return f"MXNet needs the system library {library}, which is missing: `apt-get install {package}`."
@@ -194,7 +194,7 @@ def _missing_libraries() -> str | None:
         return f"{CUDA_WHEEL}, but there is no NVIDIA driver (libcuda.so.1): install it, or, {change_wheel('cpu')}."
     spec = importlib.util.find_spec("nvidia")
     roots = (spec.submodule_search_locations or []) if spec is not None else []
-    for package, folder, library in CUDA_LIBRARIES:  # of the packages, or the system's own
+    for package, folder, library in CUDA_LIBRARIES:  # from the packages, or from the system
         candidates = [str(Path(root, folder, "lib", library)) for root in roots]
         if all(_load(candidate) is None for candidate in [*candidates, library]):
             install = f"`pip install {package}`, or `pip install '.[cuda]'` in a checkout"
@@ -235,7 +235,7 @@ def default_context() -> mx.Context:
 def seed(value: int) -> None:
     """Seed the global generators of Python, NumPy and MXNet (initial weights come from the last).
 
-    value   a whole number from 0 to 2^31 - 1, else RunError
+    value   a whole number from 0 to 2^31 - 1; others are a RunError
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEED:
         raise RunError(f"The seed {value!r} is no whole number from 0 to {MAX_SEED}: choose one of these.")

@@ -1,4 +1,4 @@
-"""The settings of a training: what each is called, which values it takes, and where it would do nothing.
+"""The settings of a training: their names, the values that they take, and where they would have no effect.
 
 `recipe.Recipe` holds them as complete values; `confseg train --set NAME=VALUE` changes them by name.
 """
@@ -31,10 +31,10 @@ HEAD_FIELDS = ("channels", "depth", "dilation", "stages", "kind", "context", "ra
 class Setting:
     """One setting.
 
-    wanted   what a value is, for the error that refuses another
-    read     a value from text, or from Python's own; raises ValueError or TypeError for what it can't be
-    of       "phase", or "recipe" where all phases share it
-    idle     why it would do nothing in a phase (or recipe); "" where it has an effect
+    wanted   the values that it takes, in words, for error messages
+    read     turns text or a Python value into the setting's value; raises ValueError or TypeError for a wrong one
+    of       "phase", or "recipe" if all phases share it
+    idle     tells why it would have no effect in a phase (or recipe); "" if it has one
     """
 
     name: str
@@ -46,7 +46,7 @@ class Setting:
 
 
 def whole(least: int, none: bool = False) -> Callable:
-    """Reads a whole number from `least` on; with `none` the word none as well."""
+    """Reads a whole number that is at least `least`; with `none`, the word none as well."""
 
     def read(value):
         if none and value in (None, "none"):
@@ -59,7 +59,7 @@ def whole(least: int, none: bool = False) -> Callable:
 
 
 def number(least: float, most: float = math.inf, above: bool = False) -> Callable:
-    """Reads a finite number from `least` (`above` it) to `most`."""
+    """Reads a finite number from `least` to `most`; with `above`, it must be above `least`."""
 
     def read(value):
         if isinstance(value, bool) or not least <= float(value) <= most or math.isinf(float(value)):
@@ -81,7 +81,7 @@ def one_of(*choices) -> Callable:
 
 
 def several(read_one: Callable, count: int | None = None) -> Callable:
-    """Reads values with commas between them (`x` will do between two numbers); `count` of them where it is given."""
+    """Reads values separated by commas, or numbers separated by `x`; exactly `count` of them if it is given."""
 
     def read(value):
         parts = (
@@ -96,12 +96,12 @@ def several(read_one: Callable, count: int | None = None) -> Callable:
 
 
 def optional(read: Callable) -> Callable:
-    """Reads the word none, or what `read` does."""
+    """Reads the word none, or a value for `read`."""
     return lambda value: None if value in (None, "none") else read(value)
 
 
 def text(value) -> str:
-    """Reads any words."""
+    """Reads any text that is not empty."""
     if not isinstance(value, str) or not value:
         raise ValueError
     return value
@@ -143,7 +143,7 @@ def scheme(value) -> str:
     raise ValueError
 
 
-# ---- where a setting would do nothing
+# ---- where a setting would have no effect
 
 
 def _not_trained(phase) -> str:
@@ -289,9 +289,10 @@ _OF_A_GROUP = re.compile(r"subnet_head\.(\d+)\.(\w+)")
 
 
 def find(name: str, typed: str | None = None) -> tuple:
-    """(the Setting of this name, the number of the group that it is for or None).
+    """(the Setting with this name, the number of the group that it is for or None).
 
-    typed   what the user typed, for the error. Raises RunError for an unknown name, with the nearest and all others.
+    typed   what the user typed, for the error message
+    Raises RunError for an unknown name, with the nearest name and a list of all.
     """
     of_group = _OF_A_GROUP.fullmatch(name)
     plain = f"subnet_head.{of_group[2]}" if of_group else name
@@ -304,7 +305,7 @@ def find(name: str, typed: str | None = None) -> tuple:
 
 
 def value_of(setting: Setting, value, typed: str):
-    """A checked value of a setting. Raises RunError that says what is wanted."""
+    """A checked value of a setting. The RunError for a wrong value says which values it takes."""
     try:
         return setting.read(value)
     except (ValueError, TypeError, KeyError, AttributeError):

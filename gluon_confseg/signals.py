@@ -1,4 +1,4 @@
-"""Signals that end long work: Ctrl-C, a machine that is taken back (SIGTERM), a terminal that closes (SIGHUP)."""
+"""Signals that end long work: Ctrl-C, a machine that is shut down (SIGTERM), a terminal that closes (SIGHUP)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Signals:
-    """Inside, a signal of ENDING raises `Stopped`: at once, or at the end of a `held` block that it falls into.
+    """A context in which the signals ENDING raise `Stopped`: at once, or, during a `held` block, at its end.
 
-    A second signal does not wait for the end of the block: `torn` then says that it was left half way, and that what it
-    was changing must not be saved.
-    Signals that the process was told to ignore (`nohup`) stay ignored; outside of the main thread nothing changes.
+    A second signal during the block does not wait for its end. `torn` then says that the block was interrupted, and
+    that what it was changing must not be saved.
+    Signals that the process was told to ignore (`nohup`) stay ignored. Outside of the main thread this does nothing.
     """
 
     def __init__(self):
@@ -41,7 +41,7 @@ class Signals:
 
     @contextlib.contextmanager
     def held(self):
-        """What must not be interrupted half way: a step and what counts it."""
+        """A block that must not be interrupted half way, such as a step and its counters."""
         self._holding = self.torn = True
         try:
             yield

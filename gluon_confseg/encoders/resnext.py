@@ -10,7 +10,7 @@ from .dilation import dilate, strides
 
 NAMES = ("resnext101_32x4d",)
 LAST_STAGES = (3, 4)
-STEM = 4  # layers before stage 1: convolution, batch norm, ReLU, max-pooling
+STEM = 4  # number of layers before stage 1: convolution, batch norm, ReLU, max-pooling
 
 
 class ResNeXtEncoder(gluon.HybridBlock):

@@ -15,9 +15,9 @@ def holds(zoo_name: str) -> bool:
 
 
 def load(network, zoo_name: str) -> None:
-    """Load the zoo's values into GluonCV's own network, classifier included; downloads on first use.
+    """Load the zoo's values into GluonCV's own network, with its classifier; downloads on first use.
 
-    Raises WeightsError for a name that the zoo has no weights for, and where it can't be reached.
+    Raises WeightsError for a name without weights in the zoo, and if the zoo can't be reached.
     """
     from gluoncv.model_zoo import model_store
 
@@ -25,7 +25,7 @@ def load(network, zoo_name: str) -> None:
         raise WeightsError(f"GluonCV's model zoo has no {zoo_name}: pass a file with --weights, {WAYS_OUT}")
     try:
         network.load_parameters(model_store.get_model_file(zoo_name, tag=True))
-    except Exception as error:  # whatever the network layer raises; the user needs one sentence
+    except Exception as error:  # a download can fail in many ways; the user needs one sentence
         reason = str(error).split("\n")[0][:120]
         raise WeightsError(
             f"the ImageNet weights of {zoo_name} can't be fetched from GluonCV's model zoo ({reason}): "

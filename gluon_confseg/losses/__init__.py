@@ -1,6 +1,6 @@
-"""All losses by name, the paper's and others against imbalance and confusion: `build` is their door.
+"""All losses by name, the paper's and others against imbalance and confusion; `build` makes one of them.
 
-docs/loss.md has the paper's formula, docs/peers.md those of the others.
+docs/loss.md has the formula of the paper's loss, docs/peers.md those of the others.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ def build(
 
     name        "ce", plain cross-entropy; "confusion_ce", the paper's improved one (Section 3.2); or a name of
                 `OTHER_LOSSES`, with its published settings
-    weights     (K, K), C of "confusion_ce": see `confusion_weights`; other losses take no notice
+    weights     (K, K), C of "confusion_ce": see `confusion_weights`; other losses ignore it
     penalty     lambda of "confusion_ce"
     statistics  label statistics of the training split, for the other losses that need them
-    average     "image" or "batch", over which labelled pixels the mean is: see `ConfusionCELoss`. The other losses
-                have the published one, "image"
-    Raises ValueError for an unknown name or average, and for weights or statistics that are missing or of other
-    classes.
+    average     "image" or "batch", the labelled pixels over which the mean is taken: see `ConfusionCELoss`. For the
+                losses of `OTHER_LOSSES` it is the published one, "image"
+    Raises ValueError for an unknown name or average, and for weights or statistics that are missing or have another
+    number of classes.
     """
     if name not in NAMES:
         nearest = difflib.get_close_matches(name, NAMES, 1)
@@ -116,9 +116,9 @@ def other_loss(
 ) -> PixelLoss:
     """A loss of `OTHER_LOSSES` by name.
 
-    statistics   label statistics of the training split, for the losses that need them; others take no notice
+    statistics   label statistics of the training split, for the losses that need them; others ignore them
     settings     as in `other_settings(name)`
-    Raises ValueError for an unknown name or setting, or where statistics are missing or of other classes.
+    Raises ValueError for an unknown name or setting, or if statistics are missing or have another number of classes.
     """
     known = other_settings(name)
     unknown = sorted(set(settings) - set(known))
@@ -136,7 +136,7 @@ def other_loss(
 
 
 def other_settings(name: str) -> dict:
-    """Setting -> default of a loss of `OTHER_LOSSES`; ValueError for an unknown name."""
+    """A loss's settings with their defaults, for a name of `OTHER_LOSSES`; ValueError for others."""
     if name not in _CLASSES:
         raise ValueError(f"no loss {name!r}: choose one of {', '.join(OTHER_LOSSES)}")
     parameters = inspect.signature(_CLASSES[name]).parameters.values()

@@ -1,4 +1,4 @@
-"""Logit adjustment: the classes' priors are added to the logits while training."""
+"""Logit adjustment: in training, the logarithms of the classes' priors are added to the logits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .statistics import LabelStatistics
 class LogitAdjustedLoss(PixelLoss):
     """Cross-entropy of z_k + tau log prior_k: Menon et al., ICLR 2021. Mean over labelled pixels.
 
-    tau   strength; 1 aims at equal mean recall, 0 is plain cross-entropy
+    tau   strength; 1 aims at the best mean recall, 0 is plain cross-entropy
 
-    Priors are shares of the split's pixels. Evaluate the logits as they are, without the priors.
+    Priors are shares of the training split's pixels. In evaluation, use the logits as they are, without the priors.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Value and gradient of the improved cross-entropy on the CPU: one pass over blocks of pixels that fit the cache.
+"""Value and gradient of the paper's loss on the CPU: one pass over blocks of pixels that fit into the cache.
 
-The algebra is docs/loss.md's. Shape letters: K classes, B pixels of a block.
-J is the class of the largest logit. 1 - q_J is the sum of the *other* probabilities and never a subtraction, and the
-exponentials of the others are taken relative to the largest of them, so neither rounds to zero however sure J is.
+docs/loss.md has the algebra. Shape letters: K classes, B pixels of a block. J is the class of the largest logit.
+1 - q_J is computed as the sum of the *other* probabilities, never by a subtraction. The exponentials of the others are
+taken relative to the largest of them. So neither rounds to zero, however sure the network is of J.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from .. import runtime
 
-BLOCK = 8192  # pixels; 19 classes of float32 are 0.6 MB, two such arrays stay in a second-level cache
-_LARGEST = np.finfo(np.float32).max  # a difference beyond it would be infinite, and 0 times that not a number
+BLOCK = 8192  # pixels; with 19 classes in float32 0.6 MB, of which two arrays stay in a second-level cache
+_LARGEST = np.finfo(np.float32).max  # beyond it a difference is infinite, and 0 times infinity is NaN
 
 
 @lru_cache(maxsize=None)
@@ -26,10 +26,10 @@ def _threads(count: int, process: int) -> ThreadPoolExecutor:
 
 
 def value_and_gradient(logits, labels, weights, ignore_label: int, divisors, want_gradient: bool):
-    """Loss of each sample, summed over its labelled pixels and divided by its divisor, and its gradient.
+    """Loss of each sample, summed over its labelled pixels and divided by the sample's divisor, with its gradient.
 
-    logits    (N, K, P) float32; labels (N, P) integers, checked; weights (K, K) float32, penalty included off-diagonal
-    divisors  (N,) float64, none of them 0: a sample's number of labelled pixels makes its loss their mean
+    logits    (N, K, P) float32; labels (N, P) integers, checked; weights (K, K) float32, off-diagonals times lambda
+    divisors  (N,) float64, none of them 0: with a sample's number of labelled pixels its loss is a mean over these
     returns   (N,) float32, (N, K, P) float32 or None
     """
     samples, _, pixels = logits.shape
@@ -53,7 +53,7 @@ def value_and_gradient(logits, labels, weights, ignore_label: int, divisors, wan
 
 
 def _split(weights: np.ndarray):
-    """(K, K) -> c_ii (K,), and the rest transposed so that column i holds c_ij; None where there is no rest."""
+    """(K, K) -> c_ii (K,), and the off-diagonals transposed so that column i holds c_ij; None if all of these are 0."""
     off_diagonal = weights.T.copy()
     np.fill_diagonal(off_diagonal, 0.0)
     return np.diag(weights).copy(), (off_diagonal if off_diagonal.any() else None)
@@ -72,7 +72,7 @@ def _block(logits, labels, diagonal, off_diagonal, ignore_label, scale, out):
     with np.errstate(over="ignore", under="ignore"):
         shares = logits - second
         shares[top, pixel] = -np.inf
-        np.exp(shares, out=shares)  # (K, B): the others, relative to the largest of them; 0 at J
+        np.exp(shares, out=shares)  # (K, B): the other classes, relative to the largest of them; 0 at J
         rest = shares.sum(0)
         shares /= rest
         gap = np.minimum(first - second, _LARGEST)
@@ -84,7 +84,7 @@ def _block(logits, labels, diagonal, off_diagonal, ignore_label, scale, out):
 
     own = diagonal[true]
     penalty = None
-    with np.errstate(over="ignore"):  # logits further apart than float32 reaches have an infinite loss
+    with np.errstate(over="ignore"):  # logits so far apart that float32 overflows have an infinite loss
         loss = own * (log_total + behind)
         if off_diagonal is not None:
             penalty = _penalty(shares, q_top, q_rest, off_diagonal[:, true], top, pixel)
@@ -141,6 +141,6 @@ def _gradient(out, shares, q_top, q_rest, own, true, top, pixel, penalty) -> Non
     out[top, pixel] = at_top
     right = top == true
     out[true, pixel] -= own
-    # q_i - 1 rounds where the network is right and sure: it is minus the sum of the others
+    # where the network is right and sure, q_i - 1 would round, so it is computed as minus the sum of the others
     exact = -own * q_rest if penalty is None else -own * q_rest - q_top * pulled
     out[top[right], pixel[right]] = exact[right]

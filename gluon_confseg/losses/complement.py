@@ -1,4 +1,4 @@
-"""Complement cross-entropy: the wrong classes are to be equally improbable."""
+"""Complement cross-entropy: it makes the wrong classes equally improbable."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .pixels import FARTHEST, F, PixelLoss, Pixels, largest
 
 
 class ComplementLoss(PixelLoss):
-    """Cross-entropy and gamma / (K - 1) times the complement entropy: Kim, Lee and Jeon, Pattern Recogn. Lett. 2021.
+    """Cross-entropy plus gamma / (K - 1) times the complement entropy: Kim, Lee and Jeon, Pattern Recogn. Lett. 2021.
 
-    The complement entropy is that of the wrong classes' probabilities, which are scaled to sum to 1: Chen et al., 2019.
+    The complement entropy is the entropy of the wrong classes' probabilities, scaled to sum to 1: Chen et al., 2019.
 
     gamma   negative makes the wrong classes equal, as the paper wants; 0 is plain cross-entropy
 
@@ -24,7 +24,7 @@ class ComplementLoss(PixelLoss):
         self._factor = gamma / (num_classes - 1)
 
     def of(self, pixels: Pixels):
-        """(N,) mean of both terms; below 0 where the first is small and gamma negative."""
+        """(N,) mean of both terms; it can be below 0 if gamma is negative and cross-entropy small."""
         planes, labels = pixels.planes, pixels.labels
         far = F.full(labels.shape, -FARTHEST, ctx=labels.context)
         wrong = [F.where(labels == k, far, F.maximum(plane, -FARTHEST)) for k, plane in enumerate(planes)]

@@ -1,4 +1,4 @@
-"""Improved cross-entropy: Section 3.2, eq. 3, with the sign that its derivative, eq. 4, belongs to.
+"""The paper's improved cross-entropy: Section 3.2, eq. 3, with the sign for which eq. 4 is its derivative.
 
 L = - c_ii log q_i - lambda * sum over j != i of c_ij log(1 - q_j)
 """
@@ -19,19 +19,19 @@ AVERAGES = ("image", "batch")
 
 
 class ConfusionCELoss(gluon.loss.Loss):
-    """Cross-entropy that also penalises the probabilities of confusing classes: Section 3.2.
+    """Cross-entropy that also penalises the probabilities of those classes that a class is confused with: Section 3.2.
 
     Parameters
     ----------
     weights : (K, K), c_ij; see `confusion_weights`
     penalty : lambda, 5 in the paper; 0 leaves c_ii-weighted cross-entropy
     ignore_label : pixels with this label add nothing to value and gradient
-    average : "image", each sample's mean over its labelled pixels; or "batch", as the code of ResNet-38's authors
-        divides: all labelled pixels of the batch count alike, and the mean of the N values is the mean over them
+    average : "image", each sample's mean over its labelled pixels; or "batch", where all labelled pixels of the batch
+        count alike and the mean of the N values is the mean over them, as in the code of ResNet-38's authors
 
-    Value and gradient are finite and exact for any finite logits; both are computed in float32, and the gradient of
-    float16 logits is rounded after the loss's own scaling, if it has any. Don't put it inside a hybridized block: a
-    custom Function there crashes MXNet 1.9.1 in backward.
+    Value and gradient are finite and exact for any finite logits. Both are computed in float32; for float16 logits the
+    gradient is rounded at the end, after a scaling of the loss if there is any. Don't put this loss inside a hybridized
+    block: a custom Function there crashes MXNet 1.9.1 in backward.
     Raises ValueError for weights that are not (K, K), for negative or infinite ones, and for an unknown average.
     """
 
@@ -70,7 +70,7 @@ class ConfusionCELoss(gluon.loss.Loss):
             loss, _ = evaluate(logits, want_gradient=False)
         return loss if self._weight is None else loss * self._weight
 
-    # Loss is a HybridBlock; a custom Function can't be traced, so hybridize() must leave it alone
+    # Loss is a HybridBlock, but a custom Function can't be traced, so hybridize() must do nothing
     def hybridize(self, active=True, **kwargs):
         """Do nothing: the loss stays imperative."""
 
@@ -83,7 +83,7 @@ class CrossEntropyLoss(ConfusionCELoss):
 
 
 def _divisors(labelled: np.ndarray, average: str) -> np.ndarray:
-    """(N, P), which pixels are labelled -> (N,) float64 what each sample's sum is divided by, never 0."""
+    """(N, P), whether pixels are labelled -> (N,) float64, the numbers that samples' sums are divided by, never 0."""
     counts = labelled.sum(1)
     if average == "image":
         return np.maximum(counts, 1).astype(np.float64)
@@ -104,7 +104,7 @@ def _with_penalty(weights, penalty: float) -> np.ndarray:
 
 
 class _WithGradient(Function):
-    """Computes value and gradient in one pass, and hands the gradient on in backward: eq. 4."""
+    """Computes value and gradient in one pass, and returns the gradient in backward: eq. 4."""
 
     def __init__(self, evaluate):
         super().__init__()
@@ -120,11 +120,11 @@ class _WithGradient(Function):
         if (factors != 1).any():
             factors = factors.reshape((-1,) + (1,) * (gradient.ndim - 1))
             gradient = gradient * mx.nd.array(factors, ctx=gradient.context)
-        # cast last: of half a million pixels each has a gradient that float16 holds only once the loss is scaled
+        # cast last: with half a million pixels, float16 holds their gradients only once the loss is scaled
         return [gradient.astype(self._dtype, copy=False)]
 
 
-# Both -> (N,) float32 loss, its gradient in the logits' shape, in float32 whatever their type
+# both return the (N,) loss and its gradient in the logits' shape, in float32 whatever the logits' type
 
 
 def _on_cpu(
@@ -152,7 +152,7 @@ def _on_device(logits, labels, weights: np.ndarray, ignore_label: int, divisors,
 
 
 class _Capsule:
-    """What `np.from_dlpack` wants: an object, where MXNet has a bare capsule."""
+    """An object as `np.from_dlpack` takes it, around MXNet's bare capsule."""
 
     def __init__(self, array):
         self._array = array
@@ -165,7 +165,7 @@ class _Capsule:
 
 
 def _view(array) -> np.ndarray:
-    """A CPU NDArray as NumPy, without copying it where it lies in plain order."""
+    """A CPU NDArray as NumPy, without a copy if its layout is the ordinary one."""
     try:
         return np.from_dlpack(_Capsule(array))
     except mx.MXNetError:  # MKL-DNN keeps a convolution's output in blocks of channels

@@ -1,4 +1,4 @@
-"""The focal loss: pixels that the network is sure of fade."""
+"""The focal loss: pixels whose true class is predicted with a high probability weigh less."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ _LEAST = 1e-30  # 0 to a power below 1 has an infinite slope
 
 
 class FocalLoss(PixelLoss):
-    """- (1 - q)^gamma log q of the true class: Lin, Goyal, Girshick, He and Dollar, ICCV 2017.
+    """- (1 - q)^gamma log q, with q the true class's probability: Lin, Goyal, Girshick, He and Dollar, ICCV 2017.
 
-    gamma   how fast sure pixels fade; 0 is plain cross-entropy
+    Pixels with a large q weigh less than in cross-entropy.
 
-    Mean over labelled pixels; no class weights (the paper's alpha is for two classes).
+    gamma   how much less such pixels weigh; 0 is plain cross-entropy
+
+    Mean over labelled pixels. There are no class weights, because the paper's alpha is for two classes.
     """
 
     def __init__(self, num_classes: int, *, gamma: float = 2.0, ignore_label: int = 255, **kwargs):

@@ -1,4 +1,4 @@
-"""Labels as the losses take them: NumPy or NDArray, checked before anything is picked by them."""
+"""Checks labels, NumPy or NDArray, before the losses use them as indices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def label_array(labels, classes: int, ignore_label: int) -> np.ndarray:
 
 
 def check_shapes(logits, labels, classes: int) -> None:
-    """Raises ValueError unless logits are (N, K, ...) and labels (N, ...) of the same N and ..."""
+    """Raises ValueError unless logits are (N, K, ...) and labels (N, ...), with the same sizes at N and ..."""
     wanted = (logits.shape[0],) + logits.shape[2:]
     if logits.ndim < 2 or logits.shape[1] != classes or tuple(labels.shape) != wanted:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The Lovasz-softmax: a smooth stand-in for one minus each class's IoU."""
+"""The Lovasz-softmax: a differentiable surrogate for one minus each class's IoU."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from .pixels import F, PixelLoss, Pixels, softmax
 class LovaszSoftmaxLoss(PixelLoss):
     """Lovasz extension of the Jaccard loss: Berman, Rannen Triki and Blaschko, CVPR 2018; per image.
 
-    Each class's errors, 1 - q_c on its pixels and q_c elsewhere, are sorted, the largest first, and weighted by what
-    each adds to the Jaccard loss. Not a mean over pixels: the mean over the classes present in the image.
+    The Jaccard loss is 1 - IoU. Each class's errors, 1 - q_c on its pixels and q_c elsewhere, are sorted, the largest
+    first, and weighted by what each adds to that loss. The result is the mean over the classes that are present in the
+    image, not over pixels.
     """
 
     def of(self, pixels: Pixels):
         """(N,) mean over the classes present; 0 where nothing is labelled."""
         present = (pixels.counts > 0) / np.maximum((pixels.counts > 0).sum(1, keepdims=True), 1)
-        # of the logits: backward works where no class is present
+        # made from the logits, so that backward works where no class is present
         total = F.zeros_like(pixels.true).sum(axis=1)
         for c, probability in enumerate(softmax(pixels.planes)):
             if not present[:, c].any():
@@ -34,11 +35,11 @@ class LovaszSoftmaxLoss(PixelLoss):
 
 
 def jaccard_slope(errors, truth):
-    """What each error adds to the class's Jaccard loss, the largest first; equal errors in the pixels' order.
+    """What each error adds to the class's Jaccard loss, in order of size; equal errors are in the pixels' order.
 
     errors    (N, P)
     truth     (N, P) 1 for the class's pixels
-    returns   (N, P): what sorted error i adds is J_i - J_(i - 1), J = 1 - (class's pixels after i) / (union up to i)
+    returns   (N, P): the i-th largest error adds J_i - J_(i - 1), J = 1 - (class's pixels after i) / (union up to i)
     """
     samples, count = errors.shape
     order = F.argsort(errors, axis=1, is_ascend=False, dtype="int32")

@@ -1,16 +1,18 @@
-"""Loss max-pooling: the largest weighted loss that a bounded choice of pixel weights can make.
+"""Loss max-pooling: the largest weighted sum of losses over bounded pixel weights.
 
-With losses l >= 0 of n pixels, exponent p > 1, 1/p + 1/q = 1 and m = share * n, the weights are those of
+With losses l >= 0 of n pixels, exponent p > 1, 1/p + 1/q = 1 and m = share * n, the weights are the solution of
 
     maximise w . l   where   w >= 0,  ||w||_p <= n^(-1/q),  ||w||_inf <= m^(-1/p) n^(-1/q)
 
-The uniform 1/n has just that p-norm; the bound on the largest weight makes at least m pixels count. The Lagrangian
-gives w_u = top * min(1, l_u / b)^(q - 1), top being the largest weight allowed, and a norm that is used up gives b:
+Uniform weights 1/n have exactly this p-norm. The bound on the largest weight makes at least m pixels count. The
+Lagrangian gives w_u = top * min(1, l_u / b)^(q - 1), where top is the largest allowed weight. The weights reach the
+bound of the norm, which gives b:
 
     sum of min(1, l_u / b)^q = m
 
 The left side, as a function of b^(-q), is concave, increasing and piecewise linear. So Newton's steps from the left
-(from no pixel at the bound) never pass the root, and end on it when the set of pixels at the bound stays as it is.
+(where no pixel has the largest weight) never pass the root, and reach it when the set of pixels with the largest weight
+no longer changes.
 """
 
 from __future__ import annotations
@@ -21,18 +23,18 @@ from mxnet import autograd
 
 from .pixels import FARTHEST, F, PixelLoss, Pixels
 
-_STEPS = 100  # a bound that only p near 1 reaches, and then the weights are a little below the best
+_STEPS = 100  # only p near 1 needs more, and then the weights are slightly below the optimum
 _LEAST = 1e-30
 
 
 class LossMaxPooling(PixelLoss):
     """Loss max-pooling: Rota Bulo, Neuhold and Kontschieder, CVPR 2017; per image.
 
-    p       exponent of the norm, above 1; the larger, the more even the weights
-    share   of the labelled pixels that count at least, above 0, at most 1; 1 is plain cross-entropy
+    p       exponent of the norm, above 1; a larger one makes the weights more even
+    share   least share of the labelled pixels that count, above 0, at most 1; 1 is plain cross-entropy
 
-    Not a mean: the sum of w_u l_u over the labelled pixels, never below their mean. The weights are constants in
-    backward, which is the exact gradient of the maximum.
+    The loss is the sum of w_u l_u over the labelled pixels, which is never below the mean of l_u. The weights are
+    constants in backward, which is the exact gradient of the maximum.
     """
 
     def __init__(
@@ -57,13 +59,13 @@ def pixel_weights(losses, valid, p: float, share: float):
     """(N, P) losses, (N, P) 1 where labelled -> (N, P) n times the optimal weights, 0 where ignored."""
     n = F.maximum(valid.sum(axis=1, keepdims=True), 1)
     m = F.maximum(n * share, 1)
-    logs = F.log(F.maximum(losses, _LEAST))  # powers of losses leave float32's range, their logarithms do not
+    logs = F.log(F.maximum(losses, _LEAST))  # powers of losses leave float32's range, unlike their logarithms
     behind = F.minimum(F.broadcast_sub(logs, _log_bound(logs, valid, m, p / (p - 1))), 0)
     return F.broadcast_mul((n / m) ** (1 / p), F.exp(behind / (p - 1))) * valid
 
 
 def _log_bound(logs, valid, m, q: float):
-    """(N, 1) log b; pixels of no smaller loss are at the bound."""
+    """(N, 1) log b; pixels with at least this loss have the largest weight."""
     bound, before = F.full(m.shape, FARTHEST, ctx=m.context), None
     for _ in range(_STEPS):
         rest = F.broadcast_lesser(logs, bound) * valid

@@ -1,4 +1,4 @@
-"""Online hard example mining for pixels, as the ResNet-38 authors trained: only hard pixels count."""
+"""Online hard example mining (OHEM) for pixels, as the ResNet-38 authors trained: only hard pixels count."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .pixels import F, PixelLoss, Pixels
 class OHEMLoss(PixelLoss):
     """Mean cross-entropy of each image's hard pixels: Wu, Shen and van den Hengel, 2016 (online bootstrapping).
 
-    threshold   a pixel is hard whose true class has at most this probability
-    min_kept    at least so many pixels of an image are kept, the hardest; all that tie with the last of them are
+    threshold   a pixel is hard if its true class has at most this probability
+    min_kept    at least so many pixels of an image are kept, the hardest, with all that equal the last of them
 
-    The mean is over the kept pixels, so threshold 1 is plain cross-entropy.
+    The mean is over the kept pixels, so with a threshold of 1 this is plain cross-entropy.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class OHEMLoss(PixelLoss):
     def of(self, pixels: Pixels):
         """(N,) mean over the kept pixels; 0 where nothing is labelled."""
         losses = pixels.negative_log_likelihood()
-        with autograd.pause():  # losses are compared, not probabilities: those round to 1
+        with autograd.pause():  # compares losses, not probabilities, which would round to 1
             ranked = F.where(pixels.valid, losses, -F.ones_like(losses))  # ignored pixels are the last
             least = F.full((losses.shape[0], 1), self._least_loss, ctx=losses.context)
             k = min(self._min_kept, losses.shape[1])

@@ -1,17 +1,17 @@
-"""The same value and gradient written with MXNet operators: for GPUs, and as the twin that tests hold against it.
+"""Value and gradient of the paper's loss with MXNet operators, for GPUs; tests compare them with `blockwise`.
 
-`F` is `mx.nd` or `mx.sym`. Nothing here is recorded: the gradient is computed, not differentiated.
+`F` is `mx.nd` or `mx.sym`. Nothing here is recorded: the gradient is computed by its formula.
 """
 
 from __future__ import annotations
 
-_LARGEST = 3.4028234e38  # of float32; a difference beyond it would be infinite, and 0 times that not a number
+_LARGEST = 3.4028234e38  # of float32; beyond it a difference is infinite, and 0 times infinity is NaN
 
 
 def value_and_gradient(F, logits, labels, weights, divisors, ignore_label: int, num_classes: int):
-    """(N, K, P) logits, (N, P) labels, (K, K) weights with the penalty included -> (N,) loss, (N, K, P) gradient.
+    """(N, K, P) logits, (N, P) labels, (K, K) weights, off-diagonals times lambda -> (N,) loss, (N, K, P) gradient.
 
-    divisors: (N,), what each sample's sum over its labelled pixels is divided by, none of them 0.
+    divisors: (N,), the numbers by which samples' sums over labelled pixels are divided, none of them 0.
     """
     valid = labels != ignore_label
     # pick() and take() clip: 255 would become class K - 1

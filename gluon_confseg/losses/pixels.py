@@ -1,7 +1,7 @@
-"""A batch as the other losses see it: labelled pixels, and one plane of logits per class.
+"""The base of the losses in docs/peers.md: labelled pixels, and one plane of logits per class.
 
-Shape letters: N samples, K classes, P pixels of a sample. MXNet's CPU operators are slow across far-apart rows, so no
-loss here reduces over the class axis: K planes (N, P) are compared and added one by one, which is what a GPU does too.
+Shape letters: N samples, K classes, P pixels of a sample. On a CPU, MXNet's operators are slow across values that lie
+far apart in memory. So no loss here reduces over the class axis: K planes (N, P) are compared and added one by one.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from mxnet import autograd, gluon
 from .labels import check_shapes, label_array
 
 F = mx.nd
-FARTHEST = 1e25  # logits further apart than this count as this far: their loss stays finite when it is summed
+FARTHEST = 1e25  # larger differences of logits count as this one, so that sums of losses stay finite
 
 
 class PixelLoss(gluon.loss.Loss):
-    """A loss of the labelled pixels; a subclass says in `of` which.
+    """Base class: a subclass computes its loss of the labelled pixels in `of`.
 
     num_classes    K
     ignore_label   pixels with this label add nothing to value and gradient
 
-    It is made of operators alone, recorded by autograd, and sits outside of hybridized blocks.
+    It consists of operators that autograd records. Use it outside of hybridized blocks.
     """
 
     def __init__(self, num_classes: int, ignore_label: int = 255, weight=None, batch_axis=0, **kwargs):
@@ -43,7 +43,7 @@ class PixelLoss(gluon.loss.Loss):
         """(N,) loss of each sample."""
         raise NotImplementedError
 
-    # Loss is a HybridBlock, and what is read from the labels here can't be traced
+    # Loss is a HybridBlock, but the values that are read from the labels here can't be traced
     def hybridize(self, active=True, **kwargs):
         """Do nothing: the loss stays imperative."""
 
@@ -80,20 +80,20 @@ class Pixels:
         return self.only_labelled(negative_log_likelihood(self.planes, self.true))
 
     def only_labelled(self, values):
-        """(N, P) values, 0 where ignored, whatever they are there."""
+        """(N, P) values with 0 in ignored pixels."""
         return F.where(self.valid, values, F.zeros_like(values))
 
     def mean(self, values):
-        """(N, P) values, 0 where ignored -> (N,) mean over each sample's labelled pixels; 0 for none."""
+        """(N, P) values, 0 where ignored -> (N,) mean over each sample's labelled pixels; 0 without any."""
         return values.sum(axis=1) / F.maximum(self.labelled, 1)
 
     def of_class(self, per_class: np.ndarray):
-        """(K,) numbers -> (N, P) the one of each pixel's true class."""
+        """(K,) numbers -> (N, P) the number of each pixel's true class."""
         return F.take(mx.nd.array(per_class, ctx=self.labels.context, dtype=np.float32), self.labels)
 
 
 def largest(planes):
-    """(N, P) the largest of K planes, as a constant."""
+    """(N, P) maximum over K planes, a constant in backward."""
     with autograd.pause():
         top = planes[0]
         for plane in planes[1:]:
@@ -102,7 +102,7 @@ def largest(planes):
 
 
 def negative_log_likelihood(planes, true):
-    """K planes (N, P) of logits, (N, P) the true class's -> (N, P) -log softmax of it: never negative."""
+    """K planes (N, P) of logits, (N, P) the true class's logits -> (N, P) its -log softmax, which is never negative."""
     top = largest(planes)
     total = F.add_n(*[F.exp(plane - top) for plane in planes])  # the largest adds 1
     return F.log(total) + F.minimum(top - true, FARTHEST)

@@ -1,4 +1,4 @@
-"""The recall loss: a class weighs as much as the network misses it."""
+"""The recall loss: a class weighs more the more of its pixels the network misses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .pixels import F, PixelLoss, Pixels
 class RecallLoss(PixelLoss):
     """Cross-entropy whose pixels of class c weigh 1 - recall(c): Tian et al., ICRA 2022. Mean over labelled pixels.
 
-    Recall is of the current predictions (the first of equal largest logits) over the whole batch, so a sample's loss
-    depends on the others. The weights are constants in backward.
+    Recall is computed from the current predictions (on a tie the first class) over the whole batch, so a sample's loss
+    depends on the other samples. The weights are constants in backward.
     """
 
     def of(self, pixels: Pixels):

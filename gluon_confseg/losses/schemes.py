@@ -1,6 +1,6 @@
-"""The weights C = [c_ij] of the improved cross-entropy, from a confusion matrix: Section 3.2, eq. 3.
+"""The weights C = [c_ij] of the paper's improved cross-entropy, from a confusion matrix A: Section 3.2, eq. 3.
 
-The paper does not say how C comes from the matrix. Each way has a name; docs/decisions.md says why the default is it.
+The paper does not say how C comes from A. Each way has a name; docs/decisions.md gives the reasons for the default.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCHEMES = {
     "confusion_row": normalize,  # each row's c_ij sum to 1
     "uniform": np.ones_like,  # c_ij = 1: eq. 2
     "none": np.zeros_like,  # c_ij = 0: plain cross-entropy
-    "literal": _as_measured,  # C = A, its diagonal too: a class that was never found is not asked for
+    "literal": _as_measured,  # C = A with its diagonal, so the loss does not ask for a class that was never found
 }
 
 
@@ -34,9 +34,9 @@ def confusion_weights(normalized, scheme: str = "confusion") -> np.ndarray:
     """Weights of the loss from a row-normalised confusion matrix: Section 3.2.
 
     normalized   (K, K), row i = shares of the pixels of class i predicted as each class
-    scheme       a name of `SCHEMES`; c_ii is 1 in all of them but "literal", the paper's words as they stand, C = A
+    scheme       a name of `SCHEMES`; c_ii is 1 in all of them but "literal", where C = A, as the paper's words have it
     returns      (K, K) float32
-    raises       ValueError for an unknown scheme, and for what is no matrix of shares: see `groups.checked_shares`
+    raises       ValueError for an unknown scheme, and for no matrix of shares: see `groups.checked_shares`
     """
     if scheme not in SCHEMES:
         raise ValueError(f"no weighting scheme {scheme!r}: choose one of {', '.join(SCHEMES)}")

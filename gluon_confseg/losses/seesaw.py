@@ -1,4 +1,4 @@
-"""The seesaw loss: frequent classes press less on rare ones, unless these are mistaken for them."""
+"""The seesaw loss: pixels of frequent classes lower the scores of rare ones less, unless taken for these."""
 
 from __future__ import annotations
 

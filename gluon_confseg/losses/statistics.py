@@ -1,4 +1,4 @@
-"""How many pixels each class has in a training split: what the losses that weigh classes need to know."""
+"""How many pixels each class has in a training split, for the losses that weigh classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .labels import LabelError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelStatistics:
-    """Counts over the masks of a training split. Ignored pixels are in none of them.
+    """Counts over the masks of a training split, without ignored pixels.
 
     pixels         (K,) int64, pixels of each class
     image_pixels   (K,) int64, labelled pixels of all images that contain the class
@@ -50,17 +50,17 @@ class LabelStatistics:
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """K, the number of classes."""
         return len(self.pixels)
 
     def record(self) -> dict:
-        """What JSON can hold; `from_record` reads it."""
+        """The counts in a form that JSON can hold; `from_record` reads it."""
         counts = {"pixels": self.pixels.tolist(), "image_pixels": self.image_pixels.tolist()}
         return {**counts, "images": self.images}
 
     @classmethod
     def from_record(cls, record: dict) -> LabelStatistics:
-        """The statistics that `record` was made of; raises ValueError where it is no such record."""
+        """The statistics from what `record` returned; raises ValueError for anything else."""
         try:
             pixels, image_pixels = (np.array(record[name], np.int64) for name in ("pixels", "image_pixels"))
             images = int(record["images"])

@@ -9,7 +9,7 @@ from .statistics import LabelStatistics
 
 
 class _ClassWeightedLoss(PixelLoss):
-    """Mean over labelled pixels of the cross-entropy times the class's weight, which is not divided out again."""
+    """Mean over labelled pixels of the cross-entropy times the class's weight. Not divided by the sum of weights."""
 
     def __init__(self, num_classes: int, statistics: LabelStatistics, *, ignore_label: int = 255, **kwargs):
         super().__init__(num_classes, ignore_label, **kwargs)
@@ -29,7 +29,7 @@ class MedianFrequencyLoss(_ClassWeightedLoss):
     """Median-frequency balancing: Eigen and Fergus, ICCV 2015; SegNet, PAMI 2017.
 
     A pixel of class c weighs median(freq) / freq(c); freq(c) is the share that c has of the labelled pixels of the
-    images that contain it. Mean over labelled pixels; the weights are not divided out again.
+    images that contain it. Mean over labelled pixels; it is not divided by the sum of the weights.
     """
 
     @staticmethod
@@ -42,8 +42,8 @@ class MedianFrequencyLoss(_ClassWeightedLoss):
 class InverseFrequencyLoss(_ClassWeightedLoss):
     """Inverse-frequency weighting: a pixel of class c weighs P / (C n_c).
 
-    P are the split's labelled pixels, n_c those of class c, C the number of classes that have any. So each class has
-    the same share in the loss, and the mean weight of the split's pixels is 1, as in plain cross-entropy.
+    P is the number of labelled pixels in the training split, n_c that of class c, and C the number of classes that have
+    any. So each class has the same share in the loss, and the mean weight of a pixel is 1, as in plain cross-entropy.
     """
 
     @staticmethod

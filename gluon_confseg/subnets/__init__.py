@@ -1,4 +1,4 @@
-"""Subnet heads: Section 3, Fig. 4, and those of Table 2. What a head reads and how far it sees are its settings."""
+"""The heads of subnets: Section 3, Fig. 4, and those of Table 2. Its settings say which stages a head reads."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = [
 
 
 def build_head(encoder, outputs: int, settings: HeadSettings = PLAIN, prefix=None):
-    """The head of `settings.kind`: all stages' features -> (N, outputs, h, w) logits.
+    """A head of the kind `settings.kind`: all stages' features -> (N, outputs, h, w) logits.
 
-    It serves as subnet 0 (outputs = K) and as a further plain subnet (outputs = |g| + 1).
+    It can be subnet 0 (outputs = K) or a further plain subnet of a group g (outputs = |g| + 1).
     Raises ValueError for stages that the encoder lacks.
     """
     makers = {"plain": PlainHead, "aspp_v2": DeepLabV2Head, "aspp_v3": DeepLabV3Head, "gcn": GCNHead}

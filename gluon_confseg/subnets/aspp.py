@@ -14,9 +14,10 @@ DROPOUT = 0.1  # DeepLabV3's authors' code; the article is silent
 
 
 def published_rates(kind: str, output_stride: int) -> tuple:
-    """Dilations of "aspp_v2", published for output stride 8 and kept at others; or of "aspp_v3", for any stride.
+    """Dilations of "aspp_v2", which were published for output stride 8 and are kept at others; or of "aspp_v3".
 
-    Those of DeepLabV3 see equally far in the image: doubled at output stride 8, halved at 32.
+    Those of "aspp_v3" were published for output stride 16. They are doubled at 8 and halved at 32, so that they see
+    equally far in the image.
     """
     if kind == "aspp_v2":
         return V2_RATES
@@ -24,7 +25,7 @@ def published_rates(kind: str, output_stride: int) -> tuple:
 
 
 class AsppV2(gluon.HybridBlock):
-    """DeepLabV2's classifier for ResNets: dilated 3x3 convolutions side by side, straight to the outputs, summed.
+    """DeepLabV2's classifier for ResNets: parallel dilated 3x3 convolutions to the outputs, which are summed.
 
     (N, width, h, w) -> (N, outputs, h, w). (Its version for VGG has two more 1x1 layers in each branch.)
     """
@@ -42,9 +43,9 @@ class AsppV2(gluon.HybridBlock):
 
 
 class AsppV3(gluon.HybridBlock):
-    """DeepLabV3's ASPP: a 1x1, dilated 3x3s and the image's mean, concatenated, projected by a 1x1.
+    """DeepLabV3's ASPP: a 1x1 convolution, dilated 3x3 ones and image pooling, concatenated; then a 1x1 projection.
 
-    (N, width, h, w) -> (N, channels, h, w), each branch as wide; each convolution with batch norm and ReLU.
+    (N, width, h, w) -> (N, channels, h, w). Each branch has `channels`; each convolution has batch norm and ReLU.
     """
 
     def __init__(self, width: int, channels: int, rates, **kwargs):
@@ -64,11 +65,11 @@ class AsppV3(gluon.HybridBlock):
 
 
 class ImagePooling(gluon.HybridBlock):
-    """The image-level branch: the mean over the grid, 1x1 convolution, batch norm, ReLU, spread over the grid again.
+    """ASPP's image-level branch: mean over the grid, 1x1 convolution, batch norm, ReLU, then repeated over the grid.
 
     (N, width, h, w) -> (N, channels, h, w), constant over the grid.
-    The batch norm sees one value per image. One image alone would leave nothing but beta in training, and a
-    running variance of 0, by whose root inference divides: `refuse_one_image`.
+    The batch norm sees one value per image. With one image in a batch, training would give beta alone, and the running
+    variance, by whose root inference divides, would become 0: `refuse_one_image`.
     """
 
     def __init__(self, width: int, channels: int, **kwargs):
@@ -77,13 +78,13 @@ class ImagePooling(gluon.HybridBlock):
             self.body = _sequence(*conv_norm_relu(width, channels, kernel=1))
 
     def hybrid_forward(self, F, x):
-        """The image's mean, transformed, at every position."""
+        """The transformed mean of the image, at every position."""
         mean = F.mean(x, axis=(2, 3), keepdims=True)
         return F.broadcast_like(self.body(mean), x, lhs_axes=(2, 3), rhs_axes=(2, 3))
 
     @staticmethod
     def refuse_one_image(block) -> None:
-        """Raise RunError if `block` is image pooling whose batch norm takes its statistics from this device's batch."""
+        """Raise RunError if `block` is image pooling and its batch norm uses the statistics of this device's batch."""
         if not isinstance(block, ImagePooling):
             return
         for layer in block.body:

@@ -8,10 +8,10 @@ from .layers import conv, output_conv
 
 
 class GlobalConvolution(gluon.HybridBlock):
-    """A large k x k kernel as two pairs of lines: k x 1 then 1 x k, plus 1 x k then k x 1, nothing in between.
+    """A large k x k kernel as the sum of two paths: k x 1 then 1 x k, and 1 x k then k x 1, without activations.
 
     (N, width, h, w) -> (N, outputs, h, w)
-    scores      logits start near 0; features as large as their input
+    scores      True: the outputs are logits, which start near 0; False: features, which start as large as the input
     """
 
     def __init__(self, width: int, outputs: int, kernel: int, scores: bool = True, **kwargs):
@@ -28,13 +28,13 @@ class GlobalConvolution(gluon.HybridBlock):
 
 
 def _linear(width: int, channels: int, kernel):
-    """A convolution that no ReLU follows: its outputs start as large as its inputs (He's would double the variance)."""
+    """A convolution without ReLU; its outputs start as large as its inputs. (He's values would double the variance.)"""
     keeping = init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=1)
     return conv(width, channels, kernel, weight_initializer=keeping)
 
 
 class BoundaryRefinement(gluon.HybridBlock):
-    """x + conv(relu(conv(x))), 3x3: a residual that sharpens scores; near the identity at the start."""
+    """x + conv(relu(conv(x))), 3x3: a residual block that sharpens scores and starts near the identity."""
 
     def __init__(self, channels: int, **kwargs):
         super().__init__(**kwargs)
@@ -47,7 +47,7 @@ class BoundaryRefinement(gluon.HybridBlock):
 
 
 class GCN(gluon.HybridBlock):
-    """A global convolution and its boundary refinement: (N, width, h, w) -> (N, outputs, h, w)."""
+    """A global convolution and then a boundary refinement: (N, width, h, w) -> (N, outputs, h, w)."""
 
     def __init__(self, width: int, outputs: int, kernel: int, scores: bool = True, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""The heads: the paper's (Section 3, Fig. 4), DeepLab's, and one that corrects subnet 0 (docs/decisions.md)."""
+"""The heads: the paper's (Section 3, Fig. 4), those of Table 2, and one that corrects subnet 0 (docs/decisions.md)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .settings import PLAIN, RESIDUAL, HeadSettings
 class Head(gluon.HybridBlock):
     """A subnet's head: all stages' features -> (N, outputs, h, w) logits, h = ceil(H / output stride).
 
-    reads_subnet0   whether it is called with subnet 0's logits before the features
+    reads_subnet0   whether its first argument is subnet 0's logits, before the features
     """
 
     reads_subnet0 = False
 
     def forward(self, *inputs):
-        """As any HybridBlock; RunError where it would train on one image and can't (see `ImagePooling`)."""
-        # only a head that is called with arrays can see a size: inside a traced network there is none
+        """As in HybridBlock, but RunError for training on one image where it can't (see `ImagePooling`)."""
+        # only a head that is called with arrays sees sizes; inside a traced network there are none
         alone = isinstance(inputs[0], mx.nd.NDArray) and inputs[0].shape[0] == 1
         if alone and autograd.is_training():
             self.apply(ImagePooling.refuse_one_image)
@@ -32,7 +32,7 @@ class Head(gluon.HybridBlock):
 
 
 class PlainHead(Head):
-    """The paper's head: dilated 3x3 convolutions with ReLU between them; subnet 0 and, if so chosen, all others.
+    """The paper's head: dilated 3x3 convolutions with ReLU between them, for subnet 0 and for other plain subnets.
 
     all stages' features -> (N, outputs, h, w) logits
     """
@@ -56,9 +56,9 @@ class PlainHead(Head):
 
 
 class ResidualHead(Head):
-    """A subnet that corrects subnet 0: what subnet 0 says in the group's space, plus what this head adds.
+    """A subnet that corrects subnet 0: subnet 0's logits, reduced to the group's channels, plus a correction.
 
-    The addition is zero at the start, so that training starts at subnet 0 (docs/decisions.md).
+    The correction is zero at the start, so that training starts from subnet 0 (docs/decisions.md).
     (N, K, h, w) logits of subnet 0, all stages' features -> (N, |g| + 1, h, w) logits, channel 0 is "others";
     (N, K, h, w) for a group of all classes.
     """
@@ -75,7 +75,7 @@ class ResidualHead(Head):
         self._group, self._num_classes = tuple(group), num_classes
         with self.name_scope():
             self.gather = Gather(encoder, settings.stages)
-            # it needs beta: without any gradient of its own, MXNet never moves its running statistics
+            # it needs beta: MXNet does not update the running statistics of a batch norm without a gradient
             self.standardise = nn.BatchNorm(scale=False, in_channels=self.gather.channels)
             self.context, width = build_context(settings, self.gather.channels, encoder.output_stride)
             self.body = nn.HybridSequential()
@@ -94,7 +94,7 @@ class ResidualHead(Head):
 def build_context(settings: HeadSettings, width: int, output_stride: int) -> tuple:
     """The module of `settings.context` for `width` channels, and how many channels it gives.
 
-    (N, width, h, w) -> (N, settings.channels, h, w); without a context nothing happens and width stays.
+    (N, width, h, w) -> (N, settings.channels, h, w); without a context the features stay as they are.
     """
     if settings.context is None:
         return nn.HybridSequential(), width
@@ -120,7 +120,7 @@ class DeepLabV2Head(Head):
 
 
 class DeepLabV3Head(Head):
-    """ASPP of DeepLabV3, then a 1x1 to the outputs: all stages' features -> (N, outputs, h, w) logits."""
+    """ASPP of DeepLabV3, then a 1x1 convolution to the outputs: all stages' features -> (N, outputs, h, w) logits."""
 
     def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
         super().__init__(**kwargs)
@@ -136,11 +136,11 @@ class DeepLabV3Head(Head):
 
 
 class GCNHead(Head):
-    """Scores of each stage by a GCN of its own, summed from the last stage to the first, refined after each sum.
+    """Scores of each stage by a GCN of its own, added up from the last stage to the first, and refined after each sum.
 
     all stages' features -> (N, outputs, h, w) logits.
-    The article lets the coarser scores grow by deconvolution to the finer grid, up to the image's. Here all
-    subnets meet on the last stage's grid, which dilation keeps fine: stages 2 to 4 share it at output stride 8.
+    The article enlarges coarser scores by deconvolution to the finer grid, up to the image's. Here the logits of all
+    subnets have the grid of the last stage, which dilation keeps fine: at output stride 8, stages 2 to 4 share it.
     Finer features are pooled down to it first (`Gather`).
     """
 

@@ -1,4 +1,4 @@
-"""What heads are made of: features of one stage or several on one grid, and convolutions that keep the grid."""
+"""The parts of heads: the features of one or more stages on one grid, and convolutions that keep the grid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Gather(gluon.HybridBlock):
         with self.name_scope():
             self.pools = nn.HybridSequential()
             for stage in stages:
-                # by 1, 2, 4 or 8: a size h becomes ceil(h / factor), as a strided convolution's does
+                # by 1, 2, 4 or 8; a size h becomes ceil(h / factor), as in a strided convolution
                 pool, factor = nn.HybridSequential(), encoder.strides[-1] // encoder.strides[stage - 1]
                 while factor > 1:
                     pool.add(nn.MaxPool2D(pool_size=3, strides=2, padding=1))
@@ -31,13 +31,13 @@ class Gather(gluon.HybridBlock):
 
 
 def check_stages(encoder, stages) -> None:
-    """Raise ValueError where the encoder lacks one of these stages, or there are none."""
+    """Raise ValueError if the encoder lacks one of these stages, or none is given."""
     if not stages or min(stages) < 1 or max(stages) > len(encoder.channels):
         raise ValueError(f"a head reads stages 1 to {len(encoder.channels)} of this encoder, got {stages}")
 
 
 def conv(width: int, channels: int, kernel=3, dilation: int = 1, **kwargs) -> nn.Conv2D:
-    """A convolution (N, width, h, w) -> (N, channels, h, w); kernel: odd, one size or two."""
+    """A convolution (N, width, h, w) -> (N, channels, h, w); `kernel` is odd, one size or two."""
     sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     padding = tuple(dilation * (size // 2) for size in sizes)
     return nn.Conv2D(channels, sizes, padding=padding, dilation=dilation, in_channels=width, **kwargs)

@@ -1,10 +1,10 @@
-"""What a head is made of: its kind, a context module before it, and the settings that belong to these."""
+"""The settings of a head: its kind, a context module before it, and the settings of these two."""
 
 from __future__ import annotations
 
 import dataclasses
 
-# kind or context -> its settings and their defaults; None: the published value for the output stride
+# kind or context -> its settings and their defaults; None stands for the published value for the output stride
 KINDS = {
     "plain": {"channels": 512, "depth": 2, "dilation": 12},
     "aspp_v2": {"rates": None},
@@ -16,19 +16,18 @@ CONTEXTS = {"aspp": {"rates": None}, "gcn": {"kernel": 15}}
 
 @dataclasses.dataclass(frozen=True)
 class HeadSettings:
-    """Settings of one head; those left out take the default of its kind.
+    """Settings of one head; those that are left out have the default of its kind.
 
-    channels    width of the hidden layers, and of the context module's output (plain 512, aspp_v3 256)
-    depth       convolutions of a plain head (2)
+    channels    width of the hidden layers, and of the context module's output (default for plain 512, aspp_v3 256)
+    depth       number of convolutions of a plain head (2)
     dilation    of a plain head's convolutions (12)
-    stages      which of the encoder's stages 1 to 4 it reads, the last one last
+    stages      the encoder's stages that it reads, of 1 to 4; the highest comes last
     kind        "plain"; "aspp_v2" (DeepLabV2), "aspp_v3" (DeepLabV3); "gcn" (Peng et al. 2017)
     context     None, or "aspp" or "gcn": a module between the features and a plain head
     rates       dilations of ASPP's 3x3 convolutions; None: those published (`aspp.published_rates`)
     kernel      size of GCN's large kernel, odd (15)
 
-    Raises ValueError for an unknown kind or context, for a setting that the kind does not have and so would do
-    nothing, and for numbers below 1.
+    Raises ValueError for an unknown kind or context, a setting that the kind does not have, and a number below 1.
     """
 
     channels: int | None = None

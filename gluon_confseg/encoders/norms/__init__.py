@@ -1,10 +1,10 @@
-"""What an encoder's batch norms do in training. Names and values of the parameters stay, so all weights still load.
+"""What an encoder's batch norms do in training. Parameters keep their names and values, so all weights still load.
 
-batch     statistics of the batch, MXNet's own
-frozen    the running statistics, in training too; gamma and beta are learned (the ResNet-38 authors' way)
-fixed     frozen, and gamma and beta stay as they are
+batch     statistics of the batch, as in MXNet
+frozen    the running statistics, also in training; gamma and beta are learned (the ResNet-38 authors' way)
+fixed     like frozen, but gamma and beta are not learned
 sync      statistics of the batch over all devices
-inplace   in-place activated batch norm: leaky ReLU, and less memory
+inplace   in-place activated batch norm: with leaky ReLU, in less memory
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def apply(encoder: gluon.HybridBlock, norm: str = "batch", contexts=()) -> None:
     """Change what the batch norms of `encoder` do, before it is hybridized.
 
     norm      one of `NAMES`
-    contexts  all devices that train, for "sync"; none: the CPU
-    Raises ValueError for an unknown norm, devices that are not there, and pairs of batch norm and ReLU that the
-    encoder has not.
+    contexts  for "sync", all devices that train; if empty, the CPU
+    Raises ValueError for an unknown norm, for devices that do not exist, and for "inplace" if the encoder has no pair
+    of batch norm and ReLU.
     """
     if norm not in NAMES:
         raise ValueError(f"no norm {norm!r}: choose one of {', '.join(NAMES)}")

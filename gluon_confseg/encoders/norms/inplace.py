@@ -1,6 +1,6 @@
-"""In-place activated batch norm (Rota Bulo et al. 2018): batch norm and leaky ReLU that keep their output alone.
+"""In-place activated batch norm (Rota Bulo et al. 2018): batch norm and leaky ReLU that keep only their output.
 
-The leaky ReLU and the affine map are invertible, so that backward gets the normalised input back from the output.
+The leaky ReLU and the affine map can be inverted, so backward computes the normalised input from the output.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ BLOCK = 65536  # elements that backward takes at a time: they stay in the cache
 
 
 class InPlaceABN(nn.BatchNorm):
-    """Batch norm scaled by |gamma| + epsilon, so that it can be inverted, then leaky ReLU.
+    """Batch norm with the scale |gamma| + epsilon, so that it can be inverted, then leaky ReLU.
 
-    (N, C, H, W) -> the same shape. While gradients are recorded the input is not kept; a hybridized or exported graph
-    holds MXNet's operators instead, with the same values, since a Function inside one crashes MXNet in backward.
+    (N, C, H, W) -> the same shape. When gradients are recorded, the input is not kept. A hybridized or exported graph
+    holds MXNet's operators with the same values instead, because a Function in a graph crashes MXNet in backward.
     """
 
-    activates = True  # no ReLU after it
+    activates = True  # it needs no ReLU after it
 
     def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
-        """Normalise by the batch in training, by the running statistics else."""
+        """Normalise by the batch in training, and else by the running statistics."""
         if F is mx.nd and autograd.is_recording() and autograd.is_training():
             return _FromOutput(self._kwargs, running_mean, running_var)(gamma, beta, x)
         scale = F.abs(gamma) + self._kwargs["eps"]
@@ -37,8 +37,9 @@ class InPlaceABN(nn.BatchNorm):
 class _FromOutput(Function):
     """Forward keeps the output and four numbers per channel; backward inverts it.
 
-    MXNet runs backward in a thread of its own, when all that follows it is queued, the parameters' update included.
-    So it works in NumPy on arrays that nothing writes to: an operator there may wait for what waits for it.
+    MXNet runs backward in a thread of its own, when everything after it is queued already, even the parameters' update.
+    An operator here could wait for that update, which waits for this backward. So it uses NumPy, on arrays that nothing
+    writes to.
     """
 
     def __init__(self, settings: dict, running_mean, running_var):
@@ -52,9 +53,9 @@ class _FromOutput(Function):
                 x, scale, beta, *self._running, output_mean_var=True, **self._settings
             )
         output = mx.nd.LeakyReLU(output, act_type="leaky", slope=SLOPE, out=output)
-        # detached: an array that is part of the graph would keep itself alive where backward is never called
+        # detached: if backward is never called, an array in the graph would keep itself alive
         self._kept = output.detach(), scale, beta.copy(), inverse_std, gamma.sign()
-        # by the values that MXNet's batch norm takes, which moves them in backward
+        # update the running statistics as MXNet's batch norm does, which it does in backward
         momentum, variance = self._settings["momentum"], 1 / inverse_std.square() - self._settings["eps"]
         for running, batch in zip(self._running, (mean, variance)):
             running *= momentum
@@ -71,7 +72,7 @@ class _FromOutput(Function):
 def gradients(output, upstream, scale, beta, inverse_std) -> tuple:
     """Gradients of the input (N, C, H, W), of scale and of beta (C,), from the output alone.
 
-    output, upstream            (N, C, H, W); the latter is overwritten
+    output, upstream            (N, C, H, W); `upstream` is overwritten
     scale, beta, inverse_std    (C,); scale is not 0
     """
     count, channels = output.shape[0], output.shape[1]

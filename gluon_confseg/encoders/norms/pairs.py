@@ -1,4 +1,4 @@
-"""Where a ReLU reads a batch norm, and nothing else does, by kind of block."""
+"""Finds batch norms that only a ReLU reads, by kind of block."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mxnet.gluon import nn
 
 from .. import resnet, resnet38
 
-ATTRIBUTES = {  # a ResNet block's last batch norm is missing: the addition reads it
+ATTRIBUTES = {  # without a ResNet block's last batch norm, which the addition reads
     BasicBlockV1b: {"bn1": "relu1"},
     BottleneckV1b: {"bn1": "relu1", "bn2": "relu2"},
     resnet.ResNetEncoder: {"bn1": "relu"},
@@ -18,7 +18,7 @@ ATTRIBUTES = {  # a ResNet block's last batch norm is missing: the addition read
 
 
 class Passed(nn.Activation):
-    """A ReLU whose work is done by the batch norm before it."""
+    """A former ReLU, whose work the batch norm before it does now."""
 
     def hybrid_forward(self, F, x):
         """Return x."""
@@ -26,7 +26,7 @@ class Passed(nn.Activation):
 
 
 def find(block: gluon.HybridBlock) -> list:
-    """All (batch norm, the block of its ReLU or None) of a block and what it is made of."""
+    """All pairs (batch norm, the block of its ReLU or None) in a block and its children."""
     children, named = block._children, ATTRIBUTES.get(type(block), {})
     found = [(children[norm], children.get(relu)) for norm, relu in named.items() if norm in children]
     if isinstance(block, nn.HybridSequential):

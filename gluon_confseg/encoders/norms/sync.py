@@ -1,6 +1,6 @@
-"""Batch norm over all devices, guarded: MXNet's operator waits for ever for a device that does not come.
+"""Batch norm over all devices, with checks, since MXNet's operator waits for ever if a device does not take part.
 
-Why it hangs, as seen here on two CPU contexts, is in docs/memory.md.
+docs/memory.md says when it hangs, as found on two CPU contexts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import mxnet as mx
 from mxnet import autograd
 from mxnet.gluon.contrib.nn import SyncBatchNorm
 
-TEMPORARIES = 20  # that MXNet takes per batch norm and device in a training step, generously
+TEMPORARIES = 20  # more than MXNet takes per batch norm and device in a training step
 
 _number = itertools.count()
 
@@ -21,7 +21,7 @@ _number = itertools.count()
 def apply(norms: list, contexts: list) -> None:
     """Let batch norms share the batch's statistics between `contexts`; on one device they stay as they are.
 
-    Raises ValueError for devices that are not there or come twice, and where MXNet would surely hang.
+    Raises ValueError for devices that do not exist or are named twice, and where MXNet would surely hang.
     """
     _check_devices(contexts)
     if len(contexts) == 1:
@@ -33,15 +33,15 @@ def apply(norms: list, contexts: list) -> None:
     for norm in norms:
         norm.__class__ = SyncBatchNorm
         del norm._kwargs["axis"]
-        # MXNet's own key is the prefix: a second network of that prefix on more devices kills the process
+        # MXNet would use the prefix as key; a second network with this prefix on more devices kills the process
         norm._kwargs.update(ndev=len(contexts), key=f"{norm.prefix}{next(_number)}")
 
 
 def forward(block, shards: list) -> list:
     """Run a block on one part of the batch per device -> the outputs, in order.
 
-    Raises ValueError, before anything runs, where a batch norm would wait for ever: a device without its part.
-    Under `autograd.record`, hand all outputs to one `autograd.backward`; until then, wait for none of them.
+    Raises ValueError, before anything runs, if a device has no part of the batch: batch norms would wait for ever.
+    Under `autograd.record`, pass all outputs to one `autograd.backward`, and do not wait for any of them before.
     """
     wanted = next(iter(block.collect_params().values())).list_ctx()
     got = [shard.context for shard in shards]
@@ -73,7 +73,7 @@ def _check_engine(contexts: list, temporaries: int) -> None:
         )
     copies = int(os.environ.get("MXNET_CPU_TEMP_COPY", 4))
     if any(context.device_type == "cpu" for context in contexts) and copies < temporaries:
-        # all CPU contexts take turns on so many temporaries: one waits for what another, waiting for it, holds
+        # all CPU contexts share so many temporaries, so two devices can wait for those that the other holds
         raise ValueError(
             f"synchronised batch norms on {_listed(contexts)} hang with MXNET_CPU_TEMP_COPY={copies}: set it to "
             f"{temporaries} before MXNet is imported"
