@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 import small
 
 from gluon_confseg import checkpoint, cli, datasets, doctor, fusion, groups, metrics, network, runtime
-from gluon_confseg.cli import data, folders, options, segmenting
+from gluon_confseg.cli import data, options, segmenting
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import CAMVID
 
@@ -50,39 +49,6 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def call(capsys):
-    """Run a command line -> what it prints to stdout; it must succeed."""
-
-    def run(*words) -> str:
-        status = cli.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert status == 0, err
-        return out
-
-    return run
-
-
-@pytest.fixture
-def ask(call):
-    """The same with --json: the object, which must be all that stands on stdout."""
-    return lambda *words: json.loads(call(*words, "--json"))
-
-
-@pytest.fixture
-def refuse(capsys):
-    """Run a command line that must fail -> the sentence."""
-
-    def run(*words, status: int = 1) -> str:
-        assert cli.main([str(word) for word in words]) == status
-        out, err = capsys.readouterr()
-        lines = [line for line in err.splitlines() if line.startswith("confseg: ")]
-        assert out == "" and len(lines) == 1 and err.splitlines()[-1] == lines[0] and "Traceback" not in err
-        return lines[0]
-
-    return run
-
-
 def confused(classes: int = 19, found=PLANTED, seed: int = 0) -> np.ndarray:
     """(K, K) counts, some outside the diagonal everywhere, many inside the groups."""
     counts = np.random.RandomState(seed).randint(0, 20, (classes, classes)) + 2000 * np.eye(
@@ -91,16 +57,6 @@ def confused(classes: int = 19, found=PLANTED, seed: int = 0) -> np.ndarray:
     for group in found:
         counts[np.ix_(group, group)] += 300
     return counts.astype(np.int64)
-
-
-def write_ids(folder: Path, arrays: dict) -> Path:
-    for name, array in arrays.items():
-        layouts.write_png(folder / f"{name}.png", array.astype(np.uint8))
-    return folder
-
-
-def ids(seed: int, values=range(19)) -> np.ndarray:
-    return layouts.label(seed, list(values), HEIGHT, WIDTH)
 
 
 # ---- the parser
@@ -395,78 +351,6 @@ def test_files_that_hold_no_matrix_say_what_to_give(place, tmp_path, refuse):
     assert "holds no confusion matrix" in refuse("groups", place / "with.npz")
     assert "choose one of counts" in refuse("groups", tmp_path / "m.npz", "--key", "other")
     assert "not the 19 of Cityscapes" in refuse("groups", tmp_path / "m.npz", "--data", "cityscapes")
-
-
-# ---- confusion: folders
-
-
-def test_raw_ids_and_train_ids_of_the_same_scenes_give_the_same_matrix(tmp_path, ask):
-    raw = np.full(256, 255)
-    raw[list(range(19))] = layouts.RAW_IDS
-    raw[255] = 0  # unlabelled
-    names = [f"town_{n:06d}_000019" for n in range(3)]
-    truth = {name: ids(n, [*range(19), 255]) for n, name in enumerate(names)}
-    answer = {name: ids(n + 9) for n, name in enumerate(names)}
-    brute = metrics.ConfusionMatrix(19)
-    brute.update(np.stack(list(truth.values())), np.stack(list(answer.values())))
-    kinds = {
-        "train": (
-            write_ids(tmp_path / "t", {f"{n}_gtFine_labelTrainIds": a for n, a in truth.items()}),
-            write_ids(tmp_path / "p", {f"{n}_leftImg8bit": a for n, a in answer.items()}),
-        ),
-        "raw": (
-            write_ids(
-                tmp_path / "rt" / "town", {f"{n}_gtFine_labelIds": raw[a] for n, a in truth.items()}
-            ).parent,
-            write_ids(tmp_path / "rp", {n: raw[a] for n, a in answer.items()}),
-        ),
-    }
-    for label_kind, (labels, _) in kinds.items():
-        for kind, (_, predictions) in kinds.items():
-            found = ask("confusion", "--predictions", predictions, "--labels", labels, "--data", "cityscapes")
-            assert found["confusion"] == brute.counts.tolist() and sum(found["misses"]) == 0
-            assert (found["labels_are"], found["predictions_are"]) == (f"{label_kind} ids", f"{kind} ids")
-
-
-def test_pixels_predicted_as_no_class_are_misses(tmp_path, ask, call):
-    truth, answer = ids(0, [*range(11), 11]), ids(1, [*range(11), 255])
-    brute = metrics.ConfusionMatrix(11)
-    brute.update(np.where(truth == 11, 255, truth), answer)
-    labels, predictions = write_ids(tmp_path / "l", {"a": truth}), write_ids(tmp_path / "p", {"a": answer})
-    words = ["confusion", "--predictions", predictions, "--labels", labels, "--data", "camvid"]
-    found = ask(*words, "--out", tmp_path / "m.npz", "--picture", tmp_path / "m.png")
-    assert found["misses"] == brute.misses.tolist() and found["mean_iou"] == pytest.approx(brute.mean_iou())
-    assert ask("confusion", tmp_path / "m.npz")["mean_iou"] == found["mean_iou"]
-    assert "Pedestrian" in call("groups", tmp_path / "m.npz")
-    assert cv2.imread(str(tmp_path / "m.png")) is not None and not list(tmp_path.glob("*.part"))
-
-
-def test_folders_that_do_not_fit_are_refused(tmp_path, refuse):
-    good = {"a": ids(0), "b": ids(1)}
-    labels = write_ids(tmp_path / "labels", good)
-
-    def said(name: str, arrays: dict) -> str:
-        folder = write_ids(tmp_path / name, arrays)
-        return refuse("confusion", "--predictions", folder, "--labels", labels, "--data", "cityscapes")
-
-    unpaired = said("unpaired", {"b": ids(1), "c": ids(2)})
-    assert "a.png has no prediction a.png" in unpaired and "c.png has no label" in unpaired
-    assert "is 5 x 4 pixels" in said("size", {**good, "b": np.zeros((4, 5))})
-    assert "value 77 at row" in said("value", {**good, "b": np.full((HEIGHT, WIDTH), 77)})
-    mixed = said("mixed", {"a": np.full((HEIGHT, WIDTH), 26), "b": np.where(ids(1) > 9, 255, 3)})
-    assert "a.png holds raw Cityscapes ids" in mixed and "b.png train ids" in mixed
-    assert "RGB" in said("colours", {**good, "b": layouts.picture(0, HEIGHT, WIDTH)})
-    write_ids(tmp_path / "twice" / "x", {"a": ids(0)})
-    assert "same name as" in said("twice", good)
-    assert "no such folder" in refuse(
-        "confusion", "--predictions", tmp_path / "none", "--labels", labels, "--data", "voc"
-    )
-
-
-def test_one_scenes_files_have_one_key():
-    stem = "frankfurt_000000_000294"
-    for end in ("", "_leftImg8bit", "_gtFine_labelIds", "_gtFine_labelTrainIds"):
-        assert folders.key_of(Path(f"x/{stem}{end}.png")) == stem
 
 
 # ---- groups
