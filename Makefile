@@ -19,7 +19,7 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-pretrained setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid study-drawn dry-run \
+.PHONY: help setup setup-test setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid study-drawn dry-run \
 	test test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
@@ -30,15 +30,13 @@ help:  ## this list
 setup:
 	@$(SETUP)
 setup-test:
-	@$(SETUP) test pretrained
-setup-pretrained:
-	@$(SETUP) pretrained
+	@$(SETUP) test
 setup-crf:
 	@$(SETUP) crf
 setup-notebook:
 	@$(SETUP) notebook
 setup-torch:
-	@$(SETUP) --venv .venv-torch test pretrained torch
+	@$(SETUP) --venv .venv-torch test torch
 
 reproduce-cityscapes: setup  ## Tables 3 and 4 on CITYSCAPES_ROOT (4 with WEIGHTS), or else Table 3 on drawn street scenes
 	$(if $(or $(CITYSCAPES_ROOT),$(filter full,$(PROFILE))),$(table3),$(TRAIN) drawn $(options))
@@ -60,13 +58,13 @@ reproduce-camvid: setup  ## the same on CamVid (CAMVID_ROOT); PROFILE=quick or f
 reproduce-voc: setup  ## Table 5 on PASCAL VOC (VOC_ROOT)
 	$(TRAIN) table5 $(if $(VOC_ROOT),--root "$(VOC_ROOT)") $(options)
 
-reproduce-own: setup-pretrained  ## the four columns on your own data (OWN_ROOT), groups discovered
+reproduce-own: setup  ## the four columns on your own data (OWN_ROOT), groups discovered
 	$(TRAIN) own --root "$(OWN_ROOT)" $(options)
 
-study-camvid: setup-pretrained  ## what each part gains on CamVid (CAMVID_ROOT), beside controls; PROFILE=quick or full
+study-camvid: setup  ## what each part gains on CamVid (CAMVID_ROOT), beside controls; PROFILE=quick or full
 	$(RUN) -m experiments.study --root "$(CAMVID_ROOT)" $(options)
 
-study-drawn: setup-pretrained  ## the same on drawn street scenes: 19 classes with look-alikes
+study-drawn: setup  ## the same on drawn street scenes: 19 classes with look-alikes
 	$(RUN) -m experiments.study --profile drawn $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 test: setup-test  ## the tests
@@ -96,7 +94,7 @@ bench-data: setup  ## the loader against GluonCV's, packed and unpacked
 bench-memory: setup  ## what recomputation and in-place batch norm save in training
 	$(RUN) -m experiments.benchmarks.bench_memory $(ARGS)
 
-encoder-table: setup-pretrained  ## the table of docs/encoders.md; ARGS=--measure measures anew
+encoder-table: setup  ## the table of docs/encoders.md; ARGS=--measure measures anew
 	$(RUN) -m experiments.tools.encoder_table $(ARGS)
 
 check-data: setup  ## look a data set through: ARGS="cityscapes ROOT --deep"

