@@ -27,17 +27,17 @@ def root_of(name: str, root: Path | None, by: str = "with --root") -> Path:
 
     by      how the command line names it
     """
-    variable = VARIABLES[name]
+    variable, held = VARIABLES[name], "your own data" if name == "custom" else name
     named, root = (by, root) if root else (f"in {variable}", os.environ.get(variable))
     if not root:
         near = nearest(variable, os.environ.keys() - set(VARIABLES.values()), 0.8)
         instead = f"name it {by}, or set {variable}"
         if near:
             instead = f"{near} is set; did you mean {variable}?"
-        raise DatasetError(f"no folder of {name} was given; {instead}")
+        raise DatasetError(f"no folder of {held} was given; {instead}")
     if not Path(root).expanduser().is_dir():
         reason = "is a file, not a folder" if Path(root).expanduser().exists() else "there is no such folder"
-        raise DatasetError(f"{root}: {reason}; give the folder that holds {name} {named}")
+        raise DatasetError(f"{root}: {reason}; give the folder that holds {held} {named}")
     return Path(root)
 
 
