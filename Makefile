@@ -68,7 +68,7 @@ study-drawn: setup  ## the same on drawn street scenes: 19 classes with look-ali
 	$(RUN) -m experiments.study --profile drawn $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 test: setup-test  ## the tests
-	$(RUN) -m pytest -m "not torch" --numprocesses 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not torch" --numprocesses 2 $(ARGS)  # a core for each process
 
 test-torch: setup-torch  ## the comparisons with PyTorch (2 GB more, in .venv-torch)
 	.venv-torch/bin/python -m pytest -m torch $(ARGS)
