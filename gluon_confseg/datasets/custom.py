@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg.datasets import class_list, png
+from gluon_confseg.datasets import class_list, own_labels, png
 from gluon_confseg.datasets.base import SegmentationDataset
-from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.datasets.pairing import existing_root, pair, unlabelled
 from gluon_confseg.datasets.pictures import FORMATS
 from gluon_confseg.errors import DatasetError
@@ -35,8 +34,8 @@ class Custom(SegmentationDataset):
     root        folder of images/, labels/ and classes.csv (or .yaml); each may also be given by itself
     split       images/SPLIT/ and labels/SPLIT/; where these folders have no such subfolders, all is one split, "train"
     images      folder of .png, .jpg or .jpeg files
-    labels      folder of .png files of the same names: one channel (gray or palette) of indices, or RGB colours,
-                file by file; a palette's indices count, its colours do not
+    labels      folder of .png files of the same names: one channel (gray or palette), or RGB colours; `own_labels` says
+                how each file is told
     classes     see `class_list`: names and colours, and perhaps values and what to ignore
     strict      False: what does not pair is left out, and listed in `alone`
     Raises DatasetError: no such folder or file, a fault in the list of classes, images and labels that do not pair.
@@ -52,8 +51,7 @@ class Custom(SegmentationDataset):
         labels = _folder(root, labels, "labels", split, given)
         base = Path(os.path.commonpath([images.absolute(), labels.absolute()])) if root is None else root
         listed = class_list.read(_class_file(root, classes), base.absolute().name or "own data")
-        self._packed = np.array(sorted(listed.colors), np.int32)
-        self._ids = np.array([listed.colors[color] for color in self._packed.tolist()], np.uint8)
+        self._reader = own_labels.Reader(listed)
         found, masks = _files(images, FORMATS), _files(labels, (".png",))
         if not found:
             raise DatasetError(
@@ -72,41 +70,23 @@ class Custom(SegmentationDataset):
         usual = [split for split in cls.SPLITS if split in folders]
         return usual + [name for name in folders if name not in usual] or ["train"]
 
-    def read_values(self, index: int) -> np.ndarray | None:
-        """(H, W) uint8 indices, or (H, W, 3) uint8 colours."""
+    def read_values(self, index: int) -> own_labels.Label | None:
+        """What the label file holds, indices or colours; None where there is no label."""
         path = self.label_paths[index]
-        if path is not None and _holds_colors(png.peek(path)):
-            return png.read_image(path)
-        return super().read_values(index)
+        return None if path is None else own_labels.read(path)
 
     def peek_label(self, index: int) -> Sequence[int]:
         header = png.peek(self.label_paths[index])
-        if _holds_colors(header):
-            return header.height, header.width
-        return super().peek_label(index)
+        return header.height, header.width
 
-    def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
-        if values.ndim == 2:
-            return super().train_ids(index, values)
-        wanted = class_list.packed(*np.moveaxis(values.astype(np.int32), 2, 0))
-        nearest = np.minimum(np.searchsorted(self._packed, wanted), len(self._packed) - 1)
-        known = self._packed[nearest] == wanted
-        if known.all():
-            return self._ids[nearest]
-        row, column = np.unravel_index(int(np.argmin(known)), known.shape)
-        color = ", ".join(map(str, values[row, column]))
-        raise Fault(
-            "value",
-            f"{self.label_paths[index]}: colour ({color}) at row {row}, column {column} is that of no class; correct "
-            f"the label, or add the colour to the list of classes (a row named ignore, if it is to be ignored).",
-        )
+    def train_ids(self, index: int, values: own_labels.Label) -> np.ndarray:
+        return self._reader.train_ids(self.label_paths[index], values)
 
-    def _suspicion(self, values: np.ndarray) -> tuple[str, str]:
-        return "value", "correct the label, or give the classes their values in the list of classes."
+    def reading(self, index: int, values: own_labels.Label) -> own_labels.Reading:
+        return self._reader.reading(self.label_paths[index], values)
 
-
-def _holds_colors(header: png.Header) -> bool:
-    return header.color_type in (2, 6) and header.depth == 8
+    def rules(self) -> list:
+        return self._reader.record()
 
 
 def _subfolders(folder: Path) -> list[str]:
