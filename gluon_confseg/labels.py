@@ -92,10 +92,13 @@ class LabelSpace:
         return train_ids
 
     def to_stored(self, train_ids: np.ndarray) -> np.ndarray:
-        """Map train ids (255 stays) to the values that label files of this space hold, uint8: `raw_ids` backwards."""
+        """Map train ids to the values that label files of this space hold, uint8: `raw_ids` backwards.
+
+        255 stays, unless a class has it as its value.
+        """
         table = np.arange(256, dtype=np.uint8)
         for stored, train_id in (self.raw_ids or {}).items():
-            if train_id != self.ignore_label:
+            if train_id != self.ignore_label or self.ignore_label in self.raw_ids:
                 table[train_id] = stored % 256
         return table[np.asarray(train_ids)]
 

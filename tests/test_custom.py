@@ -72,6 +72,21 @@ def test_index_and_colour_labels_may_be_mixed_and_alpha_does_not_count(tmp_path)
         ("classes.csv", CLASS_FILE),
         ("classes.csv", CLASS_FILE.replace(",", ";").replace("\n", "\r\n")),
         ("classes.csv", b"\xef\xbb\xbf" + CLASS_FILE.encode()),
+        ("classes.csv", CLASS_FILE.replace("\n", "\r")),
+        ("classes.csv", b"\xef\xbb\xbf" + CLASS_FILE.replace("\n", "\r").encode()),
+        ("classes.csv", CLASS_FILE.replace(",", "\t").encode("utf-16")),
+        ("classes.csv", CLASS_FILE.replace("road", '"road"').replace("sky", ' "sky"')),
+        ("classes.csv", CLASS_FILE.replace("\n", ",,\r\n\r\n")),
+        (
+            "classes.csv",
+            "name,r,g,b,id\nroad,128,64,128,0\ncar,0,0,142,1\nsky,70,130,180,2\nignore,0,0,0,3\n",
+        ),
+        (
+            "classes.csv",
+            "comment,name,r,g,b\n,road,128,64,128\n,car,0,0,142\nx,sky,70,130,180\n,IGNORE,0,0,0\n",
+        ),
+        ("classes.yaml", YAML.replace("\n", "\r")),
+        ("classes.yaml", YAML.replace("name", "Name").replace("road", "'road'")),
         ("classes.csv", "r, g, b, Name\n128,64,128,road\n0,0,142,car\n\n70,130,180, sky\n0,0,0,ignore\n"),
         ("classes.yaml", YAML),
         ("classes.yml", YAML.replace("classes:", "")),
@@ -84,6 +99,35 @@ def test_every_way_to_write_the_list_says_the_same(tmp_path, name, text):
     assert read.space.classes == ("road", "car", "sky")
     assert read.space.colors.tolist() == CUSTOM_COLORS[:3].tolist()
     assert read.colors == {0x804080: 0, 0x8E: 1, 0x4682B4: 2, 0: 255}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no",
+        "Yes",
+        "on",
+        "0",
+        "010",
+        "1.0",
+        "1e3",
+        "null",
+        "~",
+        "2001-01-01",
+        "0x10",
+        "=",
+        "道路",
+        "'quoted'",
+        ".nan",
+    ],
+)
+def test_names_are_read_as_they_are_written(tmp_path, name):
+    (tmp_path / "classes.yaml").write_text(
+        f"- {{name: {name}, color: [1, 2, 3]}}\n- {{name: b, color: [4, 5, 6], value: }}\n", encoding="utf-8"
+    )
+    (tmp_path / "classes.csv").write_text(f"name,r,g,b\n{name},1,2,3\nb,4,5,6\n", encoding="utf-8")
+    assert class_list.read(tmp_path / "classes.yaml", "own").space.classes == (name.strip("'"), "b")
+    assert class_list.read(tmp_path / "classes.csv", "own").space.classes == (name, "b")
 
 
 def test_values_of_the_list_count_where_it_gives_some(tmp_path):
@@ -147,9 +191,9 @@ def test_a_colour_of_no_class_is_told_with_its_place(tmp_path):
 
 def test_a_value_of_no_class_is_told_with_its_place(tmp_path):
     root = make_custom(tmp_path)
-    path = write_png(root / "labels/train/photo 1.png", np.full((8, 16), 3, np.uint8))
+    path = write_png(root / "labels/train/photo 1.png", np.full((8, 16), 4, np.uint8))  # 3 is the row ignore
     message = sentence(lambda: datasets.Custom(root)[1])
-    assert message.startswith(f"{path}: value 3 at row 0, column 0 is no") and "(0-2)" in message
+    assert message.startswith(f"{path}: value 4 at row 0, column 0 is no") and "(0-3)" in message
 
 
 FAULTY_LISTS = {
@@ -168,18 +212,57 @@ FAULTY_LISTS = {
     "a colour twice": ("name,r,g,b\nroad,1,2,3\nignore,1,2,3\ncar,7,7,7\n", "row 2 and row 3"),
     "a value twice": ("name,r,g,b,value\nroad,1,2,3,7\ncar,4,5,6,7\n", "the same value 7"),
     "some values": ("name,r,g,b,value\nroad,1,2,3,7\ncar,4,5,6,\n", "car has no value"),
-    "255": ("name,r,g,b,value\nroad,1,2,3,7\ncar,4,5,6,255\n", "always ignored"),
     "a value that is none": ("name,r,g,b,value\nroad,1,2,3,x\ncar,4,5,6,1\n", "the value of road"),
-    "no text": (b"\xff\xfe\x00\x01", "UTF-8"),
+    "no text": (b"\x89PNG\r\n\xff\xff", "UTF-8"),
+    "half a UTF-16": ("name,r,g,b\n".encode("utf-16")[:-1], "UTF-8"),
+    "another encoding": ("name,r,g,b\nStraße,1,2,3\n".encode("latin-1"), "UTF-8"),
+    "a byte that is 0": (
+        "name,r,g,b\nro\0ad,1,2,3\ncar,4,5,6\n",
+        "line 2: holds the control character U+0000",
+    ),
+    "a terminal code": (
+        "name,r,g,b\nroad,1,2,3\n\x1b[31mcar,4,5,6\n",
+        "line 3: holds the control character U+001B",
+    ),
+    "header alone": ("name,r,g,b\n", "names 0 classes"),
+    "no name at the end": ("r,g,b,name\n1,2,3,road\n4,5,6\n", "row 3: has no name"),
+    "a row after an empty one": ("name,r,g,b\nroad,1,2,3\n\ncar,4,5\n", "row 4"),
+    "a cell too many": ("name,r,g,b\nroad,1,2,3,7\ncar,4,5,6\n", "row 2: has 5 cells"),
+    "a name with a comma": ("name,r,g,b\nroad, wet,1,2,3\ncar,4,5,6\n", "row 2: has 5 cells"),
+    "a column twice": ("name,r,g,b,r\nroad,1,2,3,4\ncar,4,5,6,7\n", "two columns 'r'"),
+    "a quote left open": ('name,r,g,b\n"road,1,2,3\ncar,4,5,6\n', "is a quote left open?"),
+    "a quote closed too early": ('name,r,g,b\n"ro"ad,1,2,3\ncar,4,5,6\n', "row 2: is no CSV"),
+    "a name of two lines": ('name,r,g,b\n"ro\nad",1,2,3\ncar,4,5,6\n', "U+000A"),
+    "a long name": (f"name,r,g,b\n{'x' * 3000},1,2,3\ncar,4,5,6\n", "has 3000 signs"),
+    "a huge cell": (f'name,r,g,b\n"{"x" * 200_000}",1,2,3\ncar,4,5,6\n', "too many for a list"),
+    "a long number": (f"name,r,g,b\nroad,{'9' * 5000},2,3\ncar,4,5,6\n", "row 2"),
+    "ids that are no positions": ("id,name,r,g,b\n1,road,1,2,3\n2,car,4,5,6\n", "name the column value"),
 }
 FAULTY_YAML = {
     "no yaml": ("{", "is no YAML"),
     "a word": ("road", "no list"),
-    "an object": ("!!python/object/apply:os.system [ls]", "is no YAML"),
+    "an object": ("!!python/object/apply:os.system [ls]", "entry 1: has no name"),
+    "a billion laughs": (
+        "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else ['lol'])}]\n" for n in range(10)),
+        "aliases",
+    ),
+    "a circle": ("&a [*a]", "aliases"),
+    "a merged entry": ("[&a {name: road, color: [1, 2, 3]}, {<<: *a, name: car}]", "aliases"),
+    "a list of mappings, nested deep": ("- " * 40 + "a", "deep nesting"),
+    "a code written with an escape": ('[{name: "\\e[31mroad", color: [1, 2, 3]}]', "U+001B"),
+    "half a sign written with an escape": ('[{name: "\\ud800", color: [1, 2, 3]}]', "classes.yaml"),
+    "no name": ("[{name: '', color: [1, 2, 3]}]", "entry 1: has no name"),
+    "a list as name": ("[{name: [road], color: [1, 2, 3]}]", "entry 1: has no name"),
+    "two documents": (
+        "- {name: road, color: [1, 2, 3]}\n---\n- {name: car, color: [4, 5, 6]}\n",
+        "is no YAML",
+    ),
+    "a hexadecimal number": ("[{name: road, color: [0x10, 2, 3]}]", "red, green and blue"),
     "only names": ("[road, car]", "entry 1"),
     "a colour of two": ("[{name: road, color: [1, 2]}]", "red, green and blue"),
     "no colour": ("[{name: road}]", "red, green and blue"),
     "nested deep": ("[" * 1500, "is no YAML"),
+    "nested deeper": ("[" * 100_000, "is no YAML"),
 }
 
 

@@ -23,6 +23,7 @@ from layouts import (
     make_custom,
     make_voc,
     picture,
+    raw_png,
     write_list,
     write_png,
 )
@@ -222,6 +223,31 @@ def a_colour_of_no_class(root):
     return write_png(root / "labels/val/photo 1.png", colors)
 
 
+def a_palette_of_two_meanings(root):
+    path = root / "labels/val/photo 1.png"
+    path.write_bytes(raw_png(label(0, range(3)), 8, 3, bytes([9, 9, 9, *CUSTOM_COLORS[0], 8, 8, 8])))
+    return path
+
+
+def a_palette_that_speaks_against_the_values(root):
+    rows = (root / "classes.csv").read_text().splitlines()
+    (root / "classes.csv").write_text(
+        "\n".join(f"{row},{end}" for row, end in zip(rows, ("value", 0, 1, 2, 3)))
+    )
+    path = root / "labels/train/photo 1.png"
+    path.write_bytes(raw_png(label(0, range(3)), 8, 3, CUSTOM_COLORS[[2, 0, 1]].tobytes()))
+    return path
+
+
+def a_palette_read_by_colour_beside_indices(root):
+    palette = CUSTOM_COLORS[[2, 0, 1]].tobytes()
+    (root / "labels/train/photo 1.png").write_bytes(raw_png(label(0, range(3)), 8, 3, palette))
+
+
+def a_class_called_void(root):
+    (root / "classes.csv").write_text((root / "classes.csv").read_text().replace("ignore", "void"))
+
+
 def a_faulty_list_of_classes(root):
     (root / "classes.csv").write_text("road,128,64,128\n")
 
@@ -254,6 +280,10 @@ FAULTS = [
     ("voc", "unreadable", truncated_photograph),
     ("camvid", "raw_ids", raw_city_ids_in_camvid),
     ("custom", "value", a_colour_of_no_class),
+    ("custom", "meaning", a_palette_of_two_meanings),
+    ("custom", "against", a_palette_that_speaks_against_the_values),
+    ("custom", "mixed", a_palette_read_by_colour_beside_indices),
+    ("custom", "named", a_class_called_void),
     ("custom", "layout", a_faulty_list_of_classes),
 ]
 

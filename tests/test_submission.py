@@ -394,6 +394,23 @@ def test_what_can_not_be_submitted_is_said(place, tmp_path, call, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "content", [b"a_1_2.png\rb_3_4\r", b"\xef\xbb\xbfa_1_2\r\nb_3_4", "a_1_2\r\nb_3_4\r\n".encode("utf-16")]
+)
+def test_a_list_of_names_has_any_line_ends_and_byte_order_mark(tmp_path, content):
+    (tmp_path / "list.txt").write_bytes(content)
+    assert list(submission.of_list(tmp_path / "list.txt", SERVERS["cityscapes"])) == ["a_1_2", "b_3_4"]
+
+
+@pytest.mark.parametrize(
+    "content, words", [(b"\xff\xff", "UTF-8"), (b"a\n\0", "line 2"), (b"\r\r", "no names")]
+)
+def test_a_list_of_names_that_is_none_is_said(tmp_path, content, words):
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(DatasetError, match=words):
+        submission.of_list(tmp_path / "list.txt", SERVERS["cityscapes"])
+
+
+@pytest.mark.parametrize(
     "words",
     [
         [],

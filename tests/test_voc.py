@@ -130,7 +130,21 @@ def test_a_line_that_is_no_further_name_is_told_with_its_number(place, line):
     assert f"{path}, line 3" in sentence(lambda: VOC(place, "train"))
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a0\ra1\ra2\r",
+        b"\xef\xbb\xbfa0\r\na1\r\n\r\na2",
+        "a0\r\na1\na2 \n".encode("utf-16"),
+        b"\n\n a0\n\ta1\na2",
+    ],
+)
+def test_a_list_has_any_line_ends_and_byte_order_mark(place, content):
+    (place / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt").write_bytes(content)
+    assert VOC(place, "train").names == ["a0", "a1", "a2"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a0\na\x001\n", b"a0\n\x1b[31ma1\n", None])
 def test_a_list_that_can_not_be_read(place, content):
     path = place / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
     path.unlink()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg.datasets import class_list, contents, png
+from gluon_confseg.datasets import class_list, contents, own_labels
+from gluon_confseg.datasets.class_list import ClassList
+from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import LabelSpace
 
@@ -20,29 +22,64 @@ IDS, CLASSES = (
 _MOST = 1 << 28  # pixels
 
 
-def colors_of(space: LabelSpace) -> dict[int, int]:
-    """Packed RGB -> train id of a label space; black is ignored where it is no class's."""
+def of_data_set(space: LabelSpace) -> Callable[[Path], tuple[np.ndarray, str]]:
+    """A reader of files of a data set's classes: RGB pictures are read by colour, all others as ids."""
     packed = [class_list.packed(*map(int, color)) for color in space.colors]
-    return {0: space.ignore_label, **{color: train_id for train_id, color in enumerate(packed)}}
-
-
-def reader(colors: Mapping[int, int]):
-    """A function from a file to ((H, W) uint8 values, IDS or CLASSES).
-
-    colors   packed RGB -> train id, of pictures that show the classes' colours
-    """
-    known = np.array(sorted(colors), np.int32)
-    ids = np.array([colors[color] for color in known.tolist()], np.uint8)
+    colors = {
+        0: space.ignore_label,
+        **{color: train_id for train_id, color in enumerate(packed)},
+    }  # 0 is black
+    by_color = own_labels.Reader(ClassList(space, colors, frozenset(), ""))
 
     def read(path: Path) -> tuple[np.ndarray, str]:
         if path.suffix.lower() != ".png":
             return fitting(path, _array(path)), IDS
-        header = png.peek(path)
-        if header.color_type in (2, 6) and header.depth == 8:
-            return class_list.ids_of_colors(path, png.read_image(path), known, ids), CLASSES
-        if header.color_type == 0 and header.depth == 16:
-            return fitting(path, png.read_instances(path)), IDS
-        return png.read_label(path), IDS
+        label = own_labels.read(path)
+        if label.kind == own_labels.COLORS:
+            return by_color.train_ids(path, label), CLASSES
+        return fitting(path, label.values), IDS
+
+    return read
+
+
+def of_own_labels(listed: ClassList) -> Callable[[Path], tuple[np.ndarray, str]]:
+    """A reader of labels by your own list of classes, as training reads them."""
+    reader = own_labels.Reader(listed)
+
+    def read(path: Path) -> tuple[np.ndarray, str]:
+        if path.suffix.lower() != ".png":
+            return fitting(path, _array(path)), IDS
+        return reader.train_ids(path, own_labels.read(path)), CLASSES
+
+    return read
+
+
+def of_own_predictions(
+    listed: ClassList, train_ids: bool = False
+) -> Callable[[Path], tuple[np.ndarray, str]]:
+    """A reader of predictions of your own classes: by colour where a label would be, else as ids of some kind.
+
+    train_ids   whether files of one channel are known to hold train ids
+    """
+    reader, valued = own_labels.Reader(listed), bool(listed.given)
+
+    def read(path: Path) -> tuple[np.ndarray, str]:
+        if path.suffix.lower() != ".png":
+            return fitting(path, _array(path)), IDS
+        label = own_labels.read(path)
+        if label.kind == own_labels.COLORS:
+            return reader.train_ids(path, label), CLASSES
+        if train_ids:
+            return label.values, IDS
+        try:
+            how = reader.reading(path, label).how
+        except Fault as fault:
+            if fault.kind != "value" or not valued:
+                raise
+            return label.values, IDS  # numbers that the list does not give may be train ids
+        if how in (own_labels.PALETTE, own_labels.GRAY) or not valued:
+            return reader.train_ids(path, label), CLASSES
+        return label.values, IDS
 
     return read
 

@@ -144,6 +144,14 @@ class SegmentationDataset:
             )
         return mask
 
+    def reading(self, index: int, values: np.ndarray):
+        """How these values of a label file were told, an `own_labels.Reading`; None where there is but one way."""
+        return None
+
+    def rules(self) -> list:
+        """All that decides which train id a label's pixels get, as JSON holds it: a pack made by others is outdated."""
+        return self._table.tolist()
+
     def for_gluoncv(self, transform: Callable | None = None) -> GluonCVView:
         """The same items as GluonCV's own data sets give them, for its scripts and metrics: see `GluonCVView`."""
         return GluonCVView(self, transform)

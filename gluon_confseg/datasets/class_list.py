@@ -7,13 +7,16 @@
 
 The position is the value in index labels, unless a column `value` gives it. Rows named "ignore" are no class: what has
 their colour or value is not counted. YAML says the same as a list of `{name: road, color: [128, 64, 128]}`, with an
-optional `value` each, alone or under the key `classes`.
+optional `value` each, alone or under the key `classes`. All of it is read as written: `no` and `0` are names like any
+other.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,21 +24,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_confseg.datasets import contents
-from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import IGNORE, UNKNOWN, LabelSpace
 
 IGNORED = "ignore"
 FILES = ("classes.csv", "classes.yaml", "classes.yml")
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 1 << 17
+_LONGEST_NAME = 200
+_DEEPEST = 10  # a YAML list of classes nests its brackets 4 deep
 _WANTED = "a CSV file with the columns name,r,g,b (and perhaps value), or a YAML list of name and color"
+_IDS = ("id", "ids", "index", "label", "label_id", "class_id", "train_id", "trainid", "values", "pixel")
+_NO_CLASS = ("void", "unlabeled", "unlabelled", "unannotated", "nolabel", "dontcare")
 
 
 class ClassList(NamedTuple):
-    """space: the classes. colors: packed RGB (see `packed`) -> train id, 255 for what is ignored."""
+    """What a list of classes says.
+
+    space       the classes; its table has what each value of an index label is
+    colors      packed RGB (see `packed`) -> train id, 255 for what is ignored
+    given       the values that the list itself gives; those of positions are not among them
+    unclear     why positions don't tell the values of index labels; "" where they do
+    """
 
     space: LabelSpace
     colors: dict[int, int]
+    given: frozenset[int]
+    unclear: str
 
 
 class _Row(NamedTuple):
@@ -43,33 +57,38 @@ class _Row(NamedTuple):
     name: str
     color: tuple[int, int, int]
     value: int | None
+    id: Any  # what a column such as id holds, which is not read
+
+    @property
+    def ignored(self) -> bool:
+        return self.name.casefold() == IGNORED
 
 
 def read(path: Path, title: str) -> ClassList:
     """Read a list of classes. Raises DatasetError with line or entry, for the first thing that is wrong."""
     path = Path(path)
-    data = contents.read(path)
-    if len(data) > _MOST_BYTES:
-        raise DatasetError(f"{path}: has {len(data)} bytes, too many for a list of classes; give {_WANTED}.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is no UTF-8 text; save it as UTF-8, as {_WANTED}.") from error
+    text = contents.text(path, _MOST_BYTES)
     entries = _yaml(path, text) if path.suffix.lower() in (".yaml", ".yml") else _csv(path, text)
     rows = [_row(path, place, entry) for place, entry in entries]
-    classes = [row for row in rows if row.name != IGNORED]
+    classes = [row for row in rows if not row.ignored]
     _check(path, rows, classes)
     raw_ids = {train_id if row.value is None else row.value: train_id for train_id, row in enumerate(classes)}
     table = {packed(*row.color): train_id for train_id, row in enumerate(classes)}
-    for row in rows:
-        if row.name == IGNORED:
-            table[packed(*row.color)] = IGNORE
-            if row.value is not None:
-                raw_ids.setdefault(row.value, IGNORE)
+    table.update({packed(*row.color): IGNORE for row in rows if row.ignored})
+    unclear = ""
+    for position, row in enumerate(rows):
+        if row.ignored and row.value is not None:
+            raw_ids[row.value] = IGNORE
+        elif row.ignored and classes[0].value is None and position < IGNORE:
+            after = next((below for below in rows[position:] if not below.ignored), None)
+            if after is None:  # an ignore row at the end has the number of its position, as others have
+                raw_ids[position] = IGNORE
+            else:
+                unclear = unclear or f"{path}, {row.place}: the row {row.name} stands before {after.name}"
     colors = np.array([row.color for row in classes], np.uint8)
     colors.setflags(write=False)
     space = LabelSpace("custom", title, tuple(row.name for row in classes), colors, raw_ids=raw_ids)
-    return ClassList(space, table)
+    return ClassList(space, table, frozenset(row.value for row in rows if row.value is not None), unclear)
 
 
 def packed(red, green, blue):
@@ -77,84 +96,104 @@ def packed(red, green, blue):
     return (red << 16) + (green << 8) + blue
 
 
-def ids_of_colors(path: Path, image: np.ndarray, known: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of classes' colours -> (H, W) uint8 train ids.
-
-    known, ids   packed colours, sorted, and the train id of each
-    Raises a Fault for a colour that is not known; `path` is for its message.
-    """
-    wanted = packed(*np.moveaxis(image.astype(np.int32), 2, 0))
-    nearest = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    fits = known[nearest] == wanted
-    if fits.all():
-        return ids[nearest]
-    row, column = np.unravel_index(int(np.argmin(fits)), fits.shape)
-    color = ", ".join(map(str, image[row, column]))
-    raise Fault(
-        "value",
-        f"{path}: colour ({color}) at row {row}, column {column} is that of no class; correct the label, or add the "
-        f"colour to the list of classes (a row named ignore, if it is to be ignored).",
-    )
+def uncounted(names) -> list[str]:
+    """Those names of classes by which people mean what is no class."""
+    return [name for name in names if re.sub(r"[\W_]", "", name.casefold()).startswith((*_NO_CLASS, IGNORED))]
 
 
 def _csv(path: Path, text: str) -> list[tuple[str, dict]]:
     first = text.split("\n", 1)[0]
-    delimiter = ";" if ";" in first and "," not in first else ","
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(map(str.strip, row))]
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path}, row {reader.line_num}: is no CSV ({error}; is a quote left open?); give {_WANTED}."
+        ) from error
+    rows = [(number, row) for number, row in rows if any(row)]
+    header = [cell.lower() for cell in rows[0][1]] if rows else []
     if not {"name", "r", "g", "b"} <= set(header):
         raise DatasetError(
             f"{path}: its first line is not name,r,g,b (it is {first.strip()[:60]!r}); give {_WANTED}."
         )
+    twice = [column for column in header if column and header.count(column) > 1]
+    if twice:
+        raise DatasetError(f"{path}: has two columns {twice[0]!r}; remove one of them.")
     entries = []
-    for number, row in enumerate(rows[1:], 2):
-        cells = {key: cell.strip() for key, cell in zip(header, row)}
-        color = [cells.get(channel) for channel in "rgb"]
-        entries.append(
-            (f"row {number}", {"name": cells["name"], "color": color, "value": cells.get("value") or None})
-        )
+    for number, row in rows[1:]:
+        if any(row[len(header) :]):
+            raise DatasetError(
+                f"{path}, row {number}: has {len(row)} cells, and the first line names {len(header)} columns; give "
+                f"each cell a column, or put a name with {delimiter!r} in it in quotes."
+            )
+        cells = dict(zip(header, row))
+        entries.append((f"row {number}", {**cells, "color": [cells.get(channel) for channel in "rgb"]}))
     return entries
 
 
 def _yaml(path: Path, text: str) -> list[tuple[str, dict]]:
     import yaml
 
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # leaves all as the text that it is
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        depth = 0
+        for event in yaml.parse(text, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
+                raise ValueError("a list of classes has no need of aliases, nor of deep nesting")
+        content = yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError) as error:
         raise DatasetError(
             f"{path}: is no YAML ({' '.join(str(error).split())[:120]}); give {_WANTED}."
         ) from error
     content = content.get("classes") if isinstance(content, dict) else content
     if not isinstance(content, list):
         raise DatasetError(f"{path}: holds no list of classes; give {_WANTED}.")
-    return [(f"entry {number}", entry) for number, entry in enumerate(content, 1)]
+    entries = []
+    for number, entry in enumerate(content, 1):
+        keys = {key.lower(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
+        entries.append((f"entry {number}", keys))
+    return entries
 
 
-def _row(path: Path, place: str, entry: Any) -> _Row:
-    if not isinstance(entry, dict) or not str(entry.get("name") or "").strip():
+def _row(path: Path, place: str, entry: dict) -> _Row:
+    name, color, value = entry.get("name"), entry.get("color"), entry.get("value")
+    if not isinstance(name, str) or not name.strip():
         raise DatasetError(f"{path}, {place}: has no name; give {_WANTED}.")
-    name, color = str(entry["name"]).strip(), entry.get("color")
-    channels = [_byte(channel) for channel in color] if isinstance(color, (list, tuple)) else []
+    name = name.strip()
+    # line breaks and terminal codes: in a list, a name that is quoted or written with escapes may have them
+    control = next((sign for sign in name if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")), None)
+    if control:
+        raise DatasetError(
+            f"{path}, {place}: the name {name[:40]!r} has the control character U+{ord(control):04X} in it; write it "
+            f"in letters, digits and signs."
+        )
+    if len(name) > _LONGEST_NAME:
+        raise DatasetError(
+            f"{path}, {place}: the name {name[:40]!r}... has {len(name)} signs; give one of at most {_LONGEST_NAME}."
+        )
+    channels = [_byte(channel) for channel in color] if isinstance(color, list) else []
     if len(channels) != 3 or None in channels:
         raise DatasetError(
-            f"{path}, {place}: the colour of {name} is {color!r}; give its red, green and blue as whole numbers from "
-            f"0 to 255."
+            f"{path}, {place}: the colour of {name} is {str(color)[:60]}; give its red, green and blue as whole "
+            f"numbers from 0 to 255."
         )
-    value = entry.get("value")
+    if value in ("", "null", "~"):
+        value = None
     if value is not None and _byte(value) is None:
         raise DatasetError(
-            f"{path}, {place}: the value of {name} is {value!r}; give a whole number from 0 to 255."
+            f"{path}, {place}: the value of {name} is {str(value)[:60]!r}; give a whole number from 0 to 255."
         )
-    return _Row(place, name, tuple(channels), None if value is None else _byte(value))
+    named = next((entry[key] for key in _IDS if key in entry), None)
+    return _Row(place, name, tuple(channels), None if value is None else _byte(value), named)
 
 
 def _byte(given: Any) -> int | None:
-    try:
-        number = int(str(given))  # not int(given): 1.5 is no byte
-    except ValueError:
+    """The number that is written there; None unless it is one of 0 to 255."""
+    if not isinstance(given, str) or not given.strip().isdecimal() or len(given) > 20:
         return None
-    return number if 0 <= number <= 255 else None
+    return int(given) if int(given) <= 255 else None
 
 
 def _check(path: Path, rows: list[_Row], classes: list[_Row]) -> None:
@@ -174,8 +213,17 @@ def _check(path: Path, rows: list[_Row], classes: list[_Row]) -> None:
         raise DatasetError(
             f"{path}, {without.place}: {without.name} has no value; give all classes one, or none."
         )
-    for row in classes:
-        if row.value == IGNORE:
+    if valued:
+        return
+    for row in rows:
+        if row.ignored and row.value is not None and row.value < len(classes):
             raise DatasetError(
-                f"{path}, {row.place}: {row.name} has the value 255, which is always ignored; give it another."
+                f"{path}, {row.place}: the row {row.name} has the value {row.value}, which by its position is that of "
+                f"{classes[row.value].name}; give every class its value too."
+            )
+    for position, row in enumerate(classes):
+        if isinstance(row.id, str) and row.id.isdecimal() and _byte(row.id) != position:
+            raise DatasetError(
+                f"{path}, {row.place}: {row.name} has the id {row.id[:20]}, and the position {position}; name the "
+                f"column value if it tells what stands in the label files, else remove it."
             )

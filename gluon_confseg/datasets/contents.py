@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -72,13 +73,24 @@ def opened(data: bytes, kind: str) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=(kind,))
 
 
-def text(path: Path, most_bytes: int = 1 << 26) -> str:
-    """A text file in UTF-8, with or without byte order mark; every kind of line end becomes \\n."""
-    data = read(path)
-    if len(data) > most_bytes:
-        raise DatasetError(f"{path}: has {len(data):,} bytes, too many for a list; is this the right file?")
+def text(path: Path, most: int = 1 << 24) -> str:
+    """A text file, each line ended by a line feed alone: UTF-8, or UTF-16 where its first bytes say so.
+
+    DatasetError for what is no text, has control characters in it, or is longer than `most` bytes.
+    """
+    data = ends(path, most + 1, 0)[0]
+    if len(data) > most:
+        raise DatasetError(f"{path}: has more than {most} bytes, too many for a list; is it the right file?")
     try:
-        decoded = data.decode("utf-8-sig")
+        content = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is no UTF-8 text; save it as UTF-8.") from error
-    return decoded.replace("\r\n", "\n").replace("\r", "\n")
+        raise DatasetError(f"{path}: is no UTF-8 text; save it as plain text in UTF-8.") from error
+    content = content.replace("\r\n", "\n").replace("\r", "\n")
+    control = re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", content)
+    if control:
+        line = content.count("\n", 0, control.start()) + 1
+        raise DatasetError(
+            f"{path}, line {line}: holds the control character U+{ord(control[0]):04X}, which no list has; save it as "
+            f"plain text in UTF-8."
+        )
+    return content

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg.datasets import class_list, own_folders, png
+from gluon_confseg.datasets import class_list, own_folders, own_labels, png
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.datasets.pairing import existing_root
 from gluon_confseg.errors import DatasetError
@@ -33,8 +33,8 @@ class Custom(SegmentationDataset):
     split       images/SPLIT/ and labels/SPLIT/, or a list SPLIT.txt of names; "training" and "validation" are train and
                 val. Without either, all is one split, "train"
     images      folder of .png, .jpg or .jpeg files
-    labels      folder of .png files of the same names: one channel (gray or palette) of indices, or RGB colours,
-                file by file; a palette's indices count, its colours do not
+    labels      folder of .png files of the same names: one channel (gray or palette), or RGB colours; `own_labels` says
+                how each file is told
     classes     see `class_list`: names and colours, and perhaps values and what to ignore
     suffix      an ending of the labels' names, beside those that are known (`matching`)
     strict      False: what does not pair is left out, and listed in `alone`
@@ -57,8 +57,7 @@ class Custom(SegmentationDataset):
         found = own_folders.find(root, split, images, labels, suffix)
         self.listing = found.listing
         listed = class_list.read(class_file(root, classes), found.base.absolute().name or "own data")
-        self._packed = np.array(sorted(listed.colors), np.int32)
-        self._ids = np.array([listed.colors[color] for color in self._packed.tolist()], np.uint8)
+        self._reader = own_labels.Reader(listed)
         super().__init__(found.base, split, listed.space, found.pairing, strict=strict)
 
     @classmethod
@@ -70,30 +69,23 @@ class Custom(SegmentationDataset):
         listed = f" (listed in {self.listing})" if self.listing else ""
         return f"{self.labels.title}, {self.split}: {len(self)} images{listed}."
 
-    def read_values(self, index: int) -> np.ndarray | None:
-        """(H, W) uint8 indices, or (H, W, 3) uint8 colours."""
+    def read_values(self, index: int) -> own_labels.Label | None:
+        """What the label file holds, indices or colours; None where there is no label."""
         path = self.label_paths[index]
-        if path is not None and _holds_colors(png.peek(path)):
-            return png.read_image(path)
-        return super().read_values(index)
+        return None if path is None else own_labels.read(path)
 
     def peek_label(self, index: int) -> Sequence[int]:
         header = png.peek(self.label_paths[index])
-        if _holds_colors(header):
-            return header.height, header.width
-        return super().peek_label(index)
+        return header.height, header.width
 
-    def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
-        if values.ndim == 2:
-            return super().train_ids(index, values)
-        return class_list.ids_of_colors(self.label_paths[index], values, self._packed, self._ids)
+    def train_ids(self, index: int, values: own_labels.Label) -> np.ndarray:
+        return self._reader.train_ids(self.label_paths[index], values)
 
-    def _suspicion(self, values: np.ndarray) -> tuple[str, str]:
-        return "value", "correct the label, or give the classes their values in the list of classes."
+    def reading(self, index: int, values: own_labels.Label) -> own_labels.Reading:
+        return self._reader.reading(self.label_paths[index], values)
 
-
-def _holds_colors(header: png.Header) -> bool:
-    return header.color_type in (2, 6) and header.depth == 8
+    def rules(self) -> list:
+        return self._reader.record()
 
 
 def class_file(root: Path | None, given=None) -> Path:

@@ -22,7 +22,7 @@ from gluon_confseg.errors import DatasetError
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 26  # signature (8), length and kind of the first chunk (8), and of that what is in `Header`
 _TRAILER = b"\0\0\0\0IEND\xaeB`\x82"
-_GRAY, _PALETTE = 0, 3
+_GRAY, _PALETTE, _GRAY_ALPHA = 0, 3, 4
 _COLOR_TYPES = {0: "gray", 2: "RGB colours", 3: "palette indices", 4: "gray with alpha", 6: "RGBA colours"}
 
 
@@ -52,13 +52,47 @@ def label_values(path: Path, data: bytes) -> np.ndarray:
     """The same of a file's content; `path` is for messages."""
     header = verify(path, data)
     check_label_kind(path, header)
+    return _channel(path, data, header)[0]
+
+
+def _channel(path: Path, data: bytes, header: Header) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W) uint8 of the values stored, gray or palette with at most 8 bits; (N, 3) uint8 colours of the palette."""
     values = _decode(path, data, cv2.IMREAD_GRAYSCALE)
     if header.color_type == _PALETTE:  # of which OpenCV gives the colours
         with contents.opened(data, "PNG") as picture:
-            return np.array(picture)
+            return np.array(picture), np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
     if header.depth < 8:  # decoders stretch 1, 2 and 4 bits to 0..255
         values //= 255 // (2**header.depth - 1)
-    return values
+    return values, None
+
+
+class Stored(NamedTuple):
+    """A label of any form. values: (H, W) uint8 or uint16 as stored, or (H, W, 3) RGB; palette: (N, 3) uint8, None."""
+
+    values: np.ndarray
+    palette: np.ndarray | None
+    header: Header
+
+
+def read_stored(path: Path) -> Stored:
+    """A PNG file of any depth and colour type, unscaled. Alpha is dropped from colours; in gray it must be opaque."""
+    data = contents.read(path)
+    header = verify(path, data)
+    if header.color_type in (_GRAY, _PALETTE) and header.depth <= 8:
+        return Stored(*_channel(path, data, header), header)
+    if header.color_type == _GRAY:
+        return Stored(_decode(path, data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE), None, header)
+    if header.color_type == _GRAY_ALPHA:
+        pixels = _decode(path, data, cv2.IMREAD_UNCHANGED)
+        if (pixels[..., -1] != np.iinfo(pixels.dtype).max).any():
+            raise Fault(
+                "mode",
+                f"{path}: is gray with transparent pixels, so that a class may be meant by the gray or by the "
+                f"transparency; save it as one channel without alpha.",
+            )
+        return Stored(np.ascontiguousarray(pixels[..., 0]), None, header)
+    pixels = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    return Stored(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), None, header)
 
 
 def read_instances(path: Path) -> np.ndarray:

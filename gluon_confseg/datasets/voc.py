@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg.datasets import mat
+from gluon_confseg.datasets import contents, mat
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.datasets.pairing import Pair, Pairing, check_choice, existing_root
@@ -124,15 +124,8 @@ def _find_sbd(root: Path, home: Path, given=None) -> Path | None:
 
 def _read_list(path: Path, alone: list[str]) -> list[str]:
     """The names in a list, each once, in order; what is no name, or stands there twice, is told to `alone`."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise Fault(
-            "layout", f"{path}: can't be read ({reason}), and holds the names of the split; unpack it again."
-        ) from error
     names: dict[str, None] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(contents.text(path).split("\n"), 1):
         name = line.strip()
         if name and not _NAME.match(name):
             alone.append(f"{path}, line {number}: {name[:40]!r} is no image's name")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from gluon_confseg import files
-from gluon_confseg.datasets import SegmentationDataset, pictures
+from gluon_confseg.datasets import SegmentationDataset, contents, pictures
 from gluon_confseg.datasets.pairing import listed
 from gluon_confseg.errors import DatasetError, RunError
 from gluon_confseg.submission.servers import Server
@@ -43,14 +43,8 @@ def of_dataset(dataset: SegmentationDataset) -> dict:
 
 def of_list(path: Path, server: Server) -> dict:
     """{name: the size of all images of this benchmark, or None} of a text file with one name or file on each line."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise DatasetError(
-            f"{path}: can't be read ({reason}); give a file with one image on each line"
-        ) from error
-    members = (server.member(Path(line.strip()).stem) for line in lines if line.strip())
+    lines = filter(None, map(str.strip, contents.text(path).split("\n")))
+    members = (server.member(Path(line).stem) for line in lines)
     expected = {server.name_of(member): server.size for member in members}
     if not expected:
         raise DatasetError(f"{path}: holds no names; give a file with one image on each line")

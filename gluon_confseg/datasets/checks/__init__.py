@@ -11,7 +11,7 @@ from gluon_confseg.datasets import DATASETS
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.errors import DatasetError
 
-from .across import same_images, unused_classes
+from .across import mixed_labels, names_of_no_class, same_images, unused_classes
 from .report import Finding, Report, SplitReport
 from .splits import examine_all, summarise
 
@@ -52,6 +52,7 @@ def check(
         expected = None if subset or dataset.drawn else kind.COUNTS.get(dataset.split)
         reports.append(summarise(dataset, items[-1], expected))
     findings += [finding for report in reports for finding in report.findings]
+    findings += [*mixed_labels(datasets, items), *names_of_no_class(datasets)]
     findings += [*same_images(datasets, items), *unused_classes(reports)]
     return Report(name, str(root), deep, reports, findings)
 

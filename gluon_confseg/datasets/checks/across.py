@@ -1,4 +1,4 @@
-"""Checks across splits: the same image in two of them, and classes that occur in none."""
+"""Checks across splits: the same image in two of them, labels of two meanings, and classes that occur in none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gluon_confseg.datasets import contents
+from gluon_confseg.datasets import class_list, contents, own_labels
 from gluon_confseg.datasets.base import SegmentationDataset
 from gluon_confseg.errors import DatasetError
 
@@ -66,6 +66,37 @@ def _grouped(digested) -> Iterator[list]:
         if digest is not None:
             groups[digest].append((dataset, path))
     yield from (group for group in groups.values() if len(group) > 1)
+
+
+def mixed_labels(datasets: list[SegmentationDataset], items: list[list[Item]]) -> Iterator[Finding]:
+    """Labels of one channel, some told by their numbers and others by the colours that they show."""
+    told = [
+        (item.read_as, dataset.split, path)
+        for dataset, examined in zip(datasets, items)
+        for path, item in zip(dataset.label_paths, examined)
+    ]
+    numbers = [each for each in told if each[0] == own_labels.INDICES]
+    colors = [each for each in told if each[0] in (own_labels.PALETTE, own_labels.GRAY)]
+    if numbers and colors:
+        splits = ", ".join(dict.fromkeys(split for _, split, _ in [*numbers, *colors]))
+        message = (
+            f"{len(numbers)} labels are read by the numbers in them, such as {numbers[0][2]}, and {len(colors)} by the "
+            f"colours that they show, such as {colors[0][2]}; compare these two, and if one is read wrongly, give "
+            f"every class its value in the list of classes, or save all labels in one form."
+        )
+        yield Finding("mixed", splits, message)
+
+
+def names_of_no_class(datasets: list[SegmentationDataset]) -> Iterator[Finding]:
+    """Classes of own data that are called void or the like, and count nevertheless."""
+    for name in (
+        class_list.uncounted(datasets[0].classes) if datasets and datasets[0].labels.name == "custom" else ()
+    ):
+        message = (
+            f"class {name} counts like any other, in the loss and in the mean IoU; if its pixels are to be left out, "
+            f"name its row {class_list.IGNORED} in the list of classes."
+        )
+        yield Finding("named", "", message)
 
 
 def unused_classes(splits: list[SplitReport]) -> Iterator[Finding]:

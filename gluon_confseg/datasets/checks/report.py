@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gluon_confseg.datasets.faults import KINDS
 
 # what may be meant: a small set lacks classes, photographs of one's own come in all sizes
-WARNINGS = frozenset(("odd_size", "twice", "unlabelled", "unused"))
+WARNINGS = frozenset(("against", "mixed", "named", "odd_size", "twice", "unlabelled", "unused"))
 
 
 class Finding(NamedTuple):
@@ -31,7 +31,13 @@ class Finding(NamedTuple):
 
 @dataclasses.dataclass
 class SplitReport:
-    """One split. decoded: items read pixel by pixel; pixels: of each class in those; ignored: pixels of none."""
+    """One split.
+
+    decoded     items read pixel by pixel
+    read_as     how the labels among those were told, and how many: "indices", "palette colours", ...; own data alone
+    pixels      of each class in them
+    ignored     pixels of none
+    """
 
     split: str
     description: str
@@ -39,6 +45,7 @@ class SplitReport:
     expected: int | None
     labels: int
     decoded: int
+    read_as: list[tuple[str, int]]
     sizes: list[tuple[str, int]]
     classes: Sequence[str]
     pixels: list[int]
@@ -55,6 +62,13 @@ class SplitReport:
             f"{self.split}: {self.images:,}{expected} images, {self.labels:,} labels, {sizes}{more}; "
             f"every pixel of {read} read"
         )
+
+    def lines(self) -> list[str]:
+        """The same, and one more line on how labels were read, where there is more than one way."""
+        told = ", ".join(
+            f"{how} ({count} {'file' if count == 1 else 'files'})" for how, count in self.read_as
+        )
+        return [self.line(), f"  labels read as: {told}"] if told else [self.line()]
 
 
 @dataclasses.dataclass
@@ -97,7 +111,8 @@ class Report:
 
     def text(self) -> str:
         """Every split and every finding."""
-        lines = [f"{self.name} in {self.root}", *(f"  {split.line()}" for split in self.splits)]
+        splits = [f"  {line}" for split in self.splits for line in split.lines()]
+        lines = [f"{self.name} in {self.root}", *splits]
         for severity, found in (("Error", self.errors), ("Warning", self.warnings)):
             for kind in dict.fromkeys(finding.kind for finding in found):
                 same = [finding for finding in found if finding.kind == kind]

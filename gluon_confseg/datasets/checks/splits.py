@@ -28,6 +28,7 @@ class Item(NamedTuple):
     classes     (K + 1,) int64: pixels of each train id, and last those ignored; None where not decoded
     pixels      digest of the decoded image; None where not decoded
     decoded     whether every pixel was looked at, or would have been if the files could be read
+    read_as     how the label was told, one of the names in `own_labels`; None where there is but one way
     """
 
     findings: tuple[Finding, ...]
@@ -36,6 +37,7 @@ class Item(NamedTuple):
     classes: np.ndarray | None = None
     pixels: bytes | None = None
     decoded: bool = False
+    read_as: str | None = None
 
 
 def examine_all(
@@ -77,7 +79,7 @@ def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
 
     image = tried(photograph, dataset.read_image, index)
     values = tried(label, dataset.read_values, index)
-    size = stored = classes = pixels = None
+    size = stored = classes = pixels = reading = None
     if image is not None:
         size = image.shape[:2]
         pixels = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
@@ -88,9 +90,13 @@ def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
         if mask is not None:
             wanted = [*range(dataset.num_class), dataset.labels.ignore_label]
             classes = np.bincount(mask.ravel(), minlength=256)[wanted]
-        if values.ndim == 2:
+            reading = dataset.reading(index, values)
+        if isinstance(values, np.ndarray):
             stored = np.bincount(values.ravel(), minlength=256) > 0
-    return Item(tuple(findings), size, stored, classes, pixels, decoded=True)
+    if reading and reading.doubt:
+        findings.append(Finding("against", dataset.split, reading.doubt, str(label)))
+    how = reading and reading.how
+    return Item(tuple(findings), size, stored, classes, pixels, decoded=True, read_as=how)
 
 
 def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | None) -> SplitReport:
@@ -123,6 +129,7 @@ def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | N
         expected=expected,
         labels=sum(path is not None for path in dataset.label_paths),
         decoded=sum(item.decoded for item in items),
+        read_as=Counter(item.read_as for item in items if item.read_as).most_common(),
         sizes=[(f"{width} x {height}", count) for (height, width), count in sizes.most_common()],
         classes=dataset.classes,
         pixels=pixels[:-1].tolist(),

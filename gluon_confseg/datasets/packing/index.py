@@ -102,7 +102,7 @@ def plan(dataset: SegmentationDataset) -> Index:
         "description": dataset.description,
         "drawn": bool(dataset.drawn),
         "labels": _described(dataset.labels),
-        "reading": [type(dataset).__name__, _digest(dataset.labels.table(dataset.raw).tolist())],
+        "reading": [type(dataset).__name__, _digest(dataset.rules())],
     }
     return Index(about, tuple(entries))
 
