@@ -9,9 +9,10 @@ import layouts
 import numpy as np
 import pytest
 
-from gluon_confseg import labels, metrics
+from gluon_confseg import metrics
 from gluon_confseg.cli import id_files
 from gluon_confseg.errors import DatasetError
+from gluon_confseg.labels import CAMVID
 
 HEIGHT, WIDTH = 12, 20
 OWN = "name,r,g,b,value\nwater,0,0,255,1\nland,0,255,0,2\nice,200,200,200,3\nignore,9,9,9,0\n"
@@ -215,11 +216,11 @@ def test_raw_ids_beside_train_ids_of_the_same_scene_are_one_label(tmp_path, call
 def test_arrays_that_hold_no_ids_are_a_sentence(tmp_path, array, said):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(DatasetError, match=said):
-        id_files.of_data_set(labels.CAMVID)(tmp_path / "a.npy")
+        id_files.of_data_set(CAMVID)(tmp_path / "a.npy")
 
 
 def test_damaged_and_hostile_arrays_are_a_sentence(tmp_path):
-    read = id_files.of_data_set(labels.CAMVID)
+    read = id_files.of_data_set(CAMVID)
     np.save(tmp_path / "good.npy", np.zeros((4, 5), int))
     whole = (tmp_path / "good.npy").read_bytes()
     huge = whole.replace(b"(4, 5), }       ", b"(900000, 90000)}")

@@ -86,17 +86,21 @@ def of_predictions(arguments) -> NamedMatrix:
     space = own.space if own else LABEL_SPACES[arguments.data]
     for name in arguments.only or ():  # an unknown one is said before the work, not after it
         matrices.index(space.classes, name)
-    of_labels = of_predictions = None if own else id_files.of_data_set(space)
     if own:
-        of_labels = id_files.of_own_labels(own)
-        of_predictions = id_files.of_own_predictions(own, arguments.predictions_are == folders.TRAIN)
+        train = folders.TRAIN
+        read_predictions = id_files.of_own_predictions(own, train_ids=arguments.predictions_are == train)
+        read_labels = id_files.of_own_labels(own)
+        if arguments.labels_are == train:
+            read_labels = id_files.of_own_predictions(own, train_ids=True)
+    else:
+        read_labels = read_predictions = id_files.of_data_set(space)
     predictions, notes = folders.of_folder(
-        arguments.predictions, "prediction", of_predictions, arguments.predictions_are
+        arguments.predictions, "prediction", read_predictions, arguments.predictions_are
     )
     if arguments.labels:
         # labels of one's own data hold what the list says; those of a data set may be of either kind
         kind = arguments.labels_are or (folders.RAW if own else None)
-        labels, more = folders.of_folder(arguments.labels, "label", of_labels, kind)
+        labels, more = folders.of_folder(arguments.labels, "label", read_labels, kind)
         where, notes = arguments.labels, [*more, *notes]
     else:
         options = {"classes": arguments.classes} if arguments.classes else {}
