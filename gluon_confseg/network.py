@@ -125,11 +125,11 @@ def enlarge_in_training(logits, stride: int, like):
 def build(
     encoder: str = "resnet101",
     num_classes: int = 19,
-    *,
     groups=(),
     output_stride: int = 8,
     subnets: str = "plain",
     head: HeadSettings = PLAIN,
+    *,
     subnet_heads=None,
     pretrained: bool = False,
     device=None,
