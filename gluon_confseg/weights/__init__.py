@@ -7,9 +7,9 @@ import dataclasses
 import mxnet as mx
 import numpy as np
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 from . import fitting, formats, names
-from .stored import BFLOAT16, plain, telling
+from .stored import BFLOAT16, telling
 
 
 @dataclasses.dataclass(frozen=True)

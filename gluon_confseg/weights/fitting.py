@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 from .names import Match
-from .stored import plain
 
 _PART = re.compile(r"subnets\.\d+|[^.]+")  # filled as a whole or not at all
 _STAGE = re.compile(r"encoder\.(?:(?:features|blocks)\.\d+|[^.]+)|subnets\.\d+|[^.]+")

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 from . import released, torch_names
-from .stored import plain
 
 _NO_WEIGHT = "num_batches_tracked"  # PyTorch's counter beside each batch norm's statistics
 _DEEPEST = 12

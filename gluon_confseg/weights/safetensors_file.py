@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from ..errors import WeightsError
-from .stored import BFLOAT16, Arrays, Stored, check_count, checked_name, checked_shape, plain
+from ..errors import WeightsError, plain
+from .stored import BFLOAT16, Arrays, Stored, check_count, checked_name, checked_shape
 
 _TYPES = {
     "F16": "<f2",

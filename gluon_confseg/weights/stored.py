@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 
 BFLOAT16 = "bfloat16"  # NumPy has none: the upper half of a float32
 DAMAGE = (
@@ -129,13 +129,6 @@ def checked_name(name: str) -> str:
     if not 0 < len(name) <= _LONGEST_NAME:
         raise ValueError(f"a name has {len(name)} characters")
     return name
-
-
-def plain(name) -> str:
-    """A name out of a file, fit to be printed: short, on one line, without the terminal's control codes."""
-    text = str(name)
-    text = text if len(text) <= 120 else f"{text[:117]}..."
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _on_disk(dtype: str) -> str:

@@ -6,9 +6,9 @@ import io
 import os
 import struct
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 from . import torch_pickle, zip_archive
-from .stored import Arrays, Stored, check_count, checked_name, item_size, plain, telling
+from .stored import Arrays, Stored, check_count, checked_name, item_size, telling
 from .torch_pickle import Mapping, Tensor
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -10,8 +10,8 @@ import pickle
 import pickletools
 from typing import NamedTuple
 
-from ..errors import WeightsError
-from .stored import BFLOAT16, DAMAGE, checked_shape, plain, span
+from ..errors import WeightsError, plain
+from .stored import BFLOAT16, DAMAGE, checked_shape, span
 
 _MOST_STEPS = 1_000_000  # opcodes; a ResNet-152 with its optimizer takes 60,000
 _MOST_NAMED = 3
