@@ -100,7 +100,7 @@ def is_checkpoint(path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.comment.startswith(_MARK) or f"{_META}.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, *npz.DAMAGE):
         return False
 
 

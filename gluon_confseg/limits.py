@@ -13,7 +13,7 @@ MAX_BYTES = "CONFSEG_MAX_BYTES"
 
 
 def max_bytes() -> int:
-    """Bytes that a compressed file may unpack to, and that all matrices of a file, or the pickle of weights, may have."""
+    """Bytes that a compressed file may unpack to, and that a file's matrices, or its pickle, may have."""
     text = os.environ.get(MAX_BYTES, "268435456")
     if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
         raise ConfSegError(

@@ -29,7 +29,7 @@ _MOST_RECORDS = 20_000
 _ENCRYPTED = 1
 _KINDS = "biufcUS"  # of numbers and text; an object array would be a pickle
 # what zipfile and NumPy raise for damaged and odd files
-_DAMAGE = (
+DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, struct.error),
     *(EOFError, KeyError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError),
 )
@@ -111,7 +111,7 @@ def _one_error():
         yield
     except limits.TooLarge:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(plain(error) or type(error).__name__) from error
 
 

@@ -18,6 +18,7 @@ from gluon_confseg.run_folder import read_json, read_matrices
 _CLASSES, _DATA, _MISSES = "classes", "data", "misses"  # entries of a file beside its matrices
 _BESIDE = (_CLASSES, _DATA, _MISSES)
 _MOST_PIXELS = 2**61  # sums of rows and columns still fit int64
+_MOST_CLASSES = 1024
 _WANTED = "give the confusion.npz of a run, of `confseg evaluate --out` or of `confseg confusion --out`"
 
 
@@ -86,6 +87,10 @@ def load(path: Path, key: str | None, data: str | None, train_first: bool = Fals
             )
         instead = did_you_mean(key, counted) or f"; choose one of {', '.join(map(plain, counted))} with --key"
         raise RunError(f"{path}: holds no matrix {key!r}{instead}")
+    if len(counted[key]) > _MOST_CLASSES:
+        raise RunError(
+            f"{path}: its matrix {plain(key)} has {len(counted[key]):,} classes; at most {_MOST_CLASSES:,} are shown"
+        )
     matrix = ConfusionMatrix(len(counted[key]))
     matrix.counts += counted[key].astype(np.int64)
     if _MISSES in stored:
