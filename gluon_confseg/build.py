@@ -56,7 +56,7 @@ def build(
     if phase.start is not None:
         checkpoint.restore_part(network, checkpoint.load(start)[0], start)
     elif phase.weights is not None:
-        loaded = weights.load(network, phase.weights)
+        loaded = weights.load(network, *weights.split_prefix(phase.weights))
         say(f"{phase.weights}: {loaded}")
         if list_weights:
             say(loaded.listing())

@@ -6,21 +6,24 @@ MXNet; only the functions that take values from a network, or set them, import i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
-from . import files
-from .errors import CheckpointError
+from . import files, npz
+from .errors import CheckpointError, plain
 
 _META = "meta.json"
 _MARK = b"gluon-confseg sha256:"
 _MOMENTUM = "momentum:"
 _PARAMETER = "parameter:"
+_PIECE = 1 << 20  # bytes that are read at once for the checksum
+_LARGEST_META = 1 << 22  # of a description; those of the largest networks have some thousand bytes
 
 
 def save(path, arrays: dict, meta: dict) -> None:
@@ -33,24 +36,62 @@ def save(path, arrays: dict, meta: dict) -> None:
 
 def load(path) -> tuple:
     """Read what `save` wrote -> (arrays, meta). Raises CheckpointError for a missing, damaged or foreign file."""
-    content = _verified(Path(path))
+    with opened(path) as (archive, meta):
+        return {name: archive.read(name) for name in archive.entries if name != _META}, meta
+
+
+def peek(path) -> tuple:
+    """(shapes, meta) of what `load` would read, arrays by name: what they take is known before they are read."""
+    with opened(path) as (archive, meta):
+        return {name: entry.shape for name, entry in archive.entries.items() if name != _META}, meta
+
+
+@contextlib.contextmanager
+def opened(path):
+    """(npz.Archive, meta) of a whole checkpoint, no array of which is read yet. Raises CheckpointError."""
+    verify(path)
     try:
-        # numpy.load would search the list of all names for each of them
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            arrays = {}
-            for record in archive.namelist():
-                with archive.open(record) as stream:
-                    arrays[record[: -len(".npy")]] = np.lib.format.read_array(stream, allow_pickle=False)
-        return arrays, json.loads(arrays.pop(_META).tobytes().decode())
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        with npz.opened(path) as archive:
+            if not archive.stored:
+                raise ValueError("its arrays are compressed")
+            described = archive.entries.get(_META)
+            if described is None or described.record.file_size > _LARGEST_META:
+                raise ValueError("its description is missing, or too long to be one")
+            meta = json.loads(archive.read(_META).tobytes().decode())
+            if not isinstance(meta, dict):
+                raise ValueError("its description is none")
+            yield archive, meta
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path}: holds no plain arrays with a description ({error}), so it is not ours; use another"
+            f"{path}: holds no plain arrays with a description ({plain(error)}), so it is not ours; use another"
         ) from error
 
 
 def verify(path) -> None:
     """Raise CheckpointError unless the file's bytes are those that `save` wrote."""
-    _verified(Path(path))
+    try:
+        with open(path, "rb") as stream:
+            start, size = stream.read(2), os.fstat(stream.fileno()).st_size
+            stream.seek(max(0, size - len(_MARK) - 64))
+            mark, digest = stream.read(len(_MARK)), stream.read(64)
+            if mark != _MARK:
+                kind = "is cut short or damaged" if start == b"PK" else "is no gluon-confseg checkpoint"
+                raise CheckpointError(
+                    f"{path}: {kind} (its checksum is not where it should be); use another copy of it"
+                )
+            stream.seek(0)
+            found = hashlib.sha256()
+            for place in range(0, size - 64, _PIECE):
+                found.update(stream.read(min(_PIECE, size - 64 - place)))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: can't be read ({error.strerror}); is this the checkpoint's path?"
+        ) from error
+    if found.hexdigest().encode() != digest:
+        raise CheckpointError(
+            f"{path}: is damaged (its bytes do not give its own checksum); use another copy, or delete it "
+            "and run again to train that part anew"
+        )
 
 
 def is_checkpoint(path) -> bool:
@@ -58,7 +99,7 @@ def is_checkpoint(path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.comment.startswith(_MARK) or f"{_META}.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, *npz.DAMAGE):
         return False
 
 
@@ -92,8 +133,8 @@ def restore_network(network, arrays: dict, path) -> None:
     import mxnet as mx
 
     named = network._collect_params_with_prefix()
+    check_same_network(network, {name: array.shape for name, array in arrays.items()}, path)
     stored = {k[len(_PARAMETER) :]: v for k, v in arrays.items() if k.startswith(_PARAMETER)}
-    _check_same_network(named, stored, path)
     check_finite(stored, path)
     for name, parameter in named.items():
         parameter.set_data(mx.nd.array(stored[name], dtype=stored[name].dtype))
@@ -106,7 +147,7 @@ def restore_part(network, arrays: dict, path) -> None:
     named = network._collect_params_with_prefix()
     stored = [k[len(_PARAMETER) :] for k in arrays if k.startswith(_PARAMETER)]
     part = {name: named[name] for name in stored if name in named}
-    _check_same_network(part, {name: arrays[_PARAMETER + name] for name in stored}, path)
+    _check_same_shapes(part, {name: arrays[_PARAMETER + name].shape for name in stored}, path)
     check_finite(arrays, path)
     for name, parameter in part.items():
         parameter.set_data(mx.nd.array(arrays[_PARAMETER + name]))
@@ -133,7 +174,16 @@ def restore_trainer(trainer, names, arrays: dict) -> None:
             updater.states_synced[i] = True
 
 
-def _check_same_network(named: dict, stored: dict, path) -> None:
+def check_same_network(network, shapes: dict, path) -> None:
+    """Raise CheckpointError unless a file's arrays, name -> shape, are the parameters of this network.
+
+    The network may be without values yet: nothing is allocated for a shape that the file does not hold.
+    """
+    stored = {k[len(_PARAMETER) :]: shape for k, shape in shapes.items() if k.startswith(_PARAMETER)}
+    _check_same_shapes(network._collect_params_with_prefix(), stored, path)
+
+
+def _check_same_shapes(named: dict, stored: dict, path) -> None:
     missing, foreign = sorted(set(named) - set(stored)), sorted(set(stored) - set(named))
     if missing or foreign:
         raise CheckpointError(
@@ -142,10 +192,12 @@ def _check_same_network(named: dict, stored: dict, path) -> None:
             "build the network with the settings in the checkpoint's config.json"
         )
     for name, parameter in named.items():
-        if tuple(parameter.shape) != stored[name].shape:
+        wanted, found = tuple(parameter.shape), stored[name]
+        # a 0 is a size that a network without values has not decided yet
+        if len(wanted) != len(found) or any(size not in (0, has) for size, has in zip(wanted, found)):
             raise CheckpointError(
-                f"{path}: a checkpoint of another network: {name} has shape {stored[name].shape}, "
-                f"this network wants {tuple(parameter.shape)}; build it with the settings in config.json"
+                f"{path}: a checkpoint of another network: {name} has shape {found}, "
+                f"this network wants {wanted}; build it with the settings in config.json"
             )
 
 
@@ -159,24 +211,3 @@ def _sealed(content: bytes) -> bytes:
     # the end record's last two bytes are the comment's length, 0 so far
     body = content[:-2] + len(comment).to_bytes(2, "little") + _MARK
     return body + hashlib.sha256(body).hexdigest().encode()
-
-
-def _verified(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: can't be read ({error.strerror}); is this the checkpoint's path?"
-        ) from error
-    body, digest = content[:-64], content[-64:]
-    if not body.endswith(_MARK):
-        kind = "is cut short or damaged" if content[:2] == b"PK" else "is no gluon-confseg checkpoint"
-        raise CheckpointError(
-            f"{path}: {kind} (its checksum is not where it should be); use another copy of it"
-        )
-    if hashlib.sha256(body).hexdigest().encode() != digest:
-        raise CheckpointError(
-            f"{path}: is damaged (its bytes do not give its own checksum); use another copy, or delete it "
-            "and run again to train that part anew"
-        )
-    return content

@@ -48,3 +48,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence on an unknown name: "; did you mean X?", or "" where no known name is similar."""
     found = nearest(name, known)
     return f"; did you mean {found}?" if found else ""
+
+
+def plain(found) -> str:
+    """What a file says, a name or a library's complaint, fit to be printed: short, on one line, and without the
+    terminal's control codes."""
+    text = " ".join(str(found).split())
+    text = text if len(text) <= 160 else f"{text[:157]}..."
+    return text if text.isprintable() else ascii(text)[1:-1]

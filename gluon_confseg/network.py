@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from . import checkpoint, encoders, fusion, weights
 from .datasets.colour import MEAN, STD
 from .encoders import norms
-from .errors import CheckpointError, DatasetError
+from .errors import CheckpointError, DatasetError, plain
 from .groups import SubnetSpace
 from .labels import LabelSpace, restored
 from .subnets import PLAIN, RESIDUAL, HeadSettings, ResidualHead, build_head
@@ -126,17 +126,18 @@ def enlarge_in_training(logits, stride: int, like):
 def build(
     encoder: str = "resnet101",
     num_classes: int = 19,
-    *,
     groups=(),
     output_stride: int = 8,
     subnets: str = "plain",
     head: HeadSettings = PLAIN,
+    *,
     subnet_heads=None,
     pretrained: bool = False,
     device=None,
     last_stage: int = 4,
     norm: str = "batch",
     learned_fusion: bool = False,
+    initial_values: bool = True,
 ) -> SubnetNetwork:
     """Build and initialise a network: Section 3, Fig. 1.
 
@@ -151,6 +152,7 @@ def build(
     last_stage      the encoder's last stage, 4 or 3; heads read stages up to it
     norm            what the encoder's batch norms do in training, of `norms.NAMES`; those of heads are ordinary
     learned_fusion  add the parameters of the fusion rule "learned", which `engine.FusionStep` trains; needs a group
+    initial_values  without them the parameters have shapes alone, and take no memory yet
     Raises ValueError for settings that don't fit. Draws the initial values from MXNet's random state.
     """
     groups = _checked_groups(groups, num_classes)
@@ -162,7 +164,7 @@ def build(
         )
     file = encoders.pretrained_file(encoder) if pretrained else None
     body = encoders.build(encoder, output_stride, pretrained and file is None, last_stage)
-    contexts = list(device) if isinstance(device, (list, tuple)) else [device or mx.cpu()]
+    contexts = _devices(device)
     norms.apply(body, norm, contexts)
     each = _settings_each(subnet_heads or (PLAIN if subnets == "plain" else RESIDUAL), groups)
     further = [
@@ -184,22 +186,25 @@ def build(
         "subnet_heads": [dataclasses.asdict(settings) for settings in each],
         "learned_fusion": learned_fusion,
     }
-    _initialise(network, contexts)
-    if file:
-        weights.load(network, file)
+    if initial_values:
+        _initialise(network, contexts)
+        if file:
+            weights.load(network, file)
     return network
 
 
-def from_settings(settings: dict, device=None) -> SubnetNetwork:
-    """Build the network whose `settings` a checkpoint holds, with initial values.
+def from_settings(settings: dict, device=None, initial_values: bool = True) -> SubnetNetwork:
+    """Build the network whose `settings` a checkpoint holds.
 
     Settings that an older checkpoint lacks are `build`'s defaults, since such networks were built then.
     """
+    if "pretrained" in settings:
+        raise ValueError("a checkpoint's network has its own values, not pretrained ones")
     each = {
         "head": HeadSettings(**settings["head"]),
         "subnet_heads": [HeadSettings(**values) for values in settings["subnet_heads"]],
     }
-    return build(**{**settings, **each}, device=device)
+    return build(**{**settings, **each}, device=device, initial_values=initial_values)
 
 
 @dataclasses.dataclass
@@ -222,7 +227,7 @@ def load(path, device=None) -> TrainedNetwork:
 
     Raises CheckpointError for a missing, damaged or foreign file, and for the state of an unfinished phase.
     """
-    arrays, meta = checkpoint.load(path)
+    shapes, meta = checkpoint.peek(path)
     if "network" not in meta or "rule" not in meta:
         raise CheckpointError(
             f"{path}: holds no network (it is the state of an unfinished phase, or an evaluation); "
@@ -235,19 +240,43 @@ def load(path, device=None) -> TrainedNetwork:
             f"{path}: does not say which classes it knows ({str(error).rstrip('.')})"
         ) from error
     try:
-        built = from_settings(meta["network"], device)
-    except (KeyError, TypeError, ValueError) as error:
+        _check_described(meta, shapes)
+        built = from_settings(meta["network"], device, initial_values=False)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: describes a network that this version can't build ({error}); take the version that wrote it"
+            f"{path}: describes a network that this version can't build ({plain(error)}); take the version that "
+            "wrote it"
         ) from error
-    checkpoint.restore_network(built, arrays, path)
+    checkpoint.check_same_network(built, shapes, path)
+    _initialise(built, _devices(device))
+    checkpoint.restore_network(built, checkpoint.load(path)[0], path)
     return TrainedNetwork(built, meta["rule"], labels, meta.get("cells", {}))
+
+
+def _check_described(meta: dict, shapes: dict) -> None:
+    """ValueError for what a checkpoint says of its network and does not hold, before blocks are made for it."""
+    settings, rules = meta["network"], (*fusion.RULES, fusion.LEARNED)
+    if meta["rule"] not in rules:
+        raise ValueError(f"no fusion rule {meta['rule']!r}: choose one of {', '.join(rules)}")
+    if not any(settings["num_classes"] in shape for shape in shapes.values()):
+        raise ValueError(f"{settings['num_classes']} classes, and no array has so many outputs")
+    heads = [settings["head"], *settings["subnet_heads"]]
+    layers = sum(
+        (head.get("depth") or 1) + len(head.get("rates") or ()) + len(head.get("stages") or ())
+        for head in heads
+    )
+    if max(layers, len(settings["groups"])) > 4 * len(shapes):
+        raise ValueError(f"{layers} layers of heads, and {len(shapes)} arrays")
 
 
 def _further(kind: str, encoder, group, num_classes: int, settings: HeadSettings, prefix: str):
     if kind == "plain":
         return build_head(encoder, SubnetSpace(group, num_classes).channels, settings, prefix=prefix)
     return ResidualHead(encoder, group, num_classes, settings, prefix=prefix)
+
+
+def _devices(device) -> list:
+    return list(device) if isinstance(device, (list, tuple)) else [device or mx.cpu()]
 
 
 def _initialise(network, contexts: list) -> None:

@@ -14,13 +14,11 @@ import io
 import json
 import re
 import time
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, files
+from . import checkpoint, files, limits, npz
 from .errors import CheckpointError, RunError
 from .progress import Progress, say
 
@@ -329,7 +327,7 @@ def read_json(path, remedy: str = AGAIN):
         ) from None
     except OSError as error:
         raise RunError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: is damaged ({error}); delete it and {remedy}") from error
 
 
@@ -348,20 +346,28 @@ def read_log(path) -> list:
     return records
 
 
-def read_matrices(path, remedy: str = AGAIN) -> dict:
-    """The arrays of an .npz file by name. Raises RunError if it is missing, damaged, or holds more than arrays."""
+def read_matrices(path, remedy: str = AGAIN, only=None) -> dict:
+    """The arrays of an .npz file by name. Raises RunError if it is missing, damaged, or holds more than arrays.
+
+    only    of a name and its `npz.Entry`: whether that array is wanted; the others are not read
+    """
     try:
-        if not zipfile.is_zipfile(path):
-            Path(path).open("rb").close()
-            raise RunError(f"{path}: is no .npz file, or cut short; {remedy}")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with npz.opened(path) as archive:
+            chosen = {
+                name: entry for name, entry in archive.entries.items() if only is None or only(name, entry)
+            }
+            limits.check_bytes(sum(entry.size for entry in chosen.values()), "its arrays take")
+            return {name: archive.read(name) for name in chosen}
     except FileNotFoundError:
         raise RunError(f"{path}: there is no such file; {remedy}") from None
     except OSError as error:
         raise RunError(f"{path}: can't be read ({error.strerror or error}); check the file") from error
-    except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"{path}: is damaged, or holds more than arrays ({error}); {remedy}") from error
+    except limits.TooLarge as error:
+        raise RunError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise RunError(
+            f"{path}: is no .npz file of plain arrays, or is damaged ({error}); {remedy}"
+        ) from error
 
 
 def read_evaluation(path, phase: str, tta: str = "single", split: str = "val") -> dict:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import export, fusion, labels, network
+from gluon_confseg import export, fusion, labels, network, runtime
 from gluon_confseg.subnets import HeadSettings
 
 KINDS = network.SUBNETS
@@ -127,6 +127,27 @@ def test_initialize_as_gluon_users_type_it_says_and_changes_nothing(recwarn):
     np.testing.assert_array_equal(built(images)[0].asnumpy(), before)
     built.initialize(mx.init.One(), force_reinit=True)
     assert (built(images)[0].asnumpy() != before).any()
+
+
+def test_the_first_six_settings_may_be_given_by_position():
+    """As programs do that were written when all could be."""
+    from gluon_confseg import heads
+
+    head = heads.HeadSettings(channels=8, depth=2, dilation=2, stages=(3,))
+    further = {"subnet_heads": small.SUBNET_HEAD, "last_stage": 3}
+    runtime.seed(0)
+    built = network.build("resnet18", small.CLASSES, small.GROUPS, 16, "residual", head, **further)
+    assert built.settings == small.build().settings
+    assert small.same_bits(small.values(built), small.values(small.build()))
+    with pytest.raises(TypeError, match="positional"):
+        network.build("resnet18", small.CLASSES, (), 16, "residual", head, small.SUBNET_HEAD)
+
+
+def test_the_earlier_name_of_subnets_has_all_of_its_names():
+    from gluon_confseg import heads, subnets
+
+    assert heads.__all__ == subnets.__all__ and heads.build is subnets.build_head
+    assert all(getattr(heads, name) is getattr(subnets, name) for name in heads.__all__)
 
 
 def test_each_group_may_have_a_head_of_its_own():

@@ -104,8 +104,8 @@ ODD = {
     "a state set on a list": (b"]}b", "BUILD"),
     "a call of a value": (text("x") + b")R", "a call of str"),
     "a call of a storage's type": (name("torch", "FloatStorage") + b")R", "torch.FloatStorage"),
-    "an extension code": (b"\x82\x01", "EXT1"),
-    "a longer extension code": (b"\x84\x01\x00\x00\x00", "EXT4"),
+    "an extension code": (b"\x82\x01", "copyreg's extension.1"),
+    "a longer extension code": (b"\x84\x01\x00\x00\x00", "copyreg's extension.1"),
     "an external buffer": (b"\x97", "NEXT_BUFFER"),
     "a text persistent id": (b"Pstorage\n", "PERSID"),
     "a persistent id of another kind": (

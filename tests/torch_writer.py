@@ -135,7 +135,7 @@ def payloads(canary) -> dict:
         ),
         "NEWOBJ": (name("subprocess", "Popen") + popen + b"\x85\x81", "subprocess.Popen"),
         "NEWOBJ_EX": (name("subprocess", "Popen") + popen + b"\x85}\x92", "subprocess.Popen"),
-        "INST": (b"(" + line + b"ios\nsystem\n", "INST"),
+        "INST": (b"(" + line + b"ios\nsystem\n", "os.system"),
         "OBJ": (b"(" + name("subprocess", "Popen") + popen + b"o", "subprocess.Popen"),
         "STACK_GLOBAL": (text("os") + text("system") + b"\x93" + touch + b"\x85R", "os.system"),
         "protocol 0": (b"cos\nsystem\n(" + line + b"tR", "os.system"),

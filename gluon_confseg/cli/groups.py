@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gluon_confseg.cli import data, options, writable
 from gluon_confseg.cli.output import Output
+from gluon_confseg.errors import RunError
 
 if TYPE_CHECKING:
     from gluon_confseg.cli.matrices import NamedMatrix
@@ -32,9 +33,15 @@ def run(arguments) -> Output:
 
     from gluon_confseg import groups
     from gluon_confseg.cli import matrices
+    from gluon_confseg.labels import UNKNOWN
     from gluon_confseg.report import pictures
 
     named = matrices.load(arguments.file, arguments.key, data.space_of(arguments), train_first=True)
+    if len(named.classes) >= UNKNOWN:
+        raise RunError(
+            f"{arguments.file}: its matrix has {len(named.classes):,} classes, and groups are sought among up to "
+            f"{UNKNOWN - 1}, which is what a data set may have"
+        )
     shares = named.matrix.normalized()
     found = groups.discover(shares, threshold=arguments.threshold, max_groups=arguments.max_groups)
     threshold, origin = arguments.threshold, "as given"

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from gluon_confseg import files
-from gluon_confseg.errors import RunError, did_you_mean
+from gluon_confseg.errors import RunError, did_you_mean, plain
 from gluon_confseg.labels import LABEL_SPACES, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix
 from gluon_confseg.run_folder import read_json, read_matrices
 
 _CLASSES, _DATA, _MISSES = "classes", "data", "misses"  # entries of a file beside its matrices
+_BESIDE = (_CLASSES, _DATA, _MISSES)
+_MOST_PIXELS = 2**61  # sums of rows and columns still fit int64
+_MOST_CLASSES = 1024
 _WANTED = "give the confusion.npz of a run, of `confseg evaluate --out` or of `confseg confusion --out`"
 
 
@@ -68,44 +71,96 @@ def load(path: Path, key: str | None, space: LabelSpace | None, train_first: boo
     Raises RunError, one sentence, where there is no such matrix or it has not as many classes.
     """
     path = path / "confusion.npz" if path.is_dir() else path
-    stored = read_matrices(path, _WANTED)
-    counted = {name: array for name, array in stored.items() if _is_matrix(array)}
+    stored = read_matrices(path, _WANTED, only=_is_wanted)
+    faults = {name: _fault(array) for name, array in stored.items() if name not in _BESIDE}
+    counted = {name: stored[name] for name, fault in faults.items() if not fault}
+    faulty = [f"{plain(name)} holds {fault}" for name, fault in faults.items() if fault]
     if not counted:
-        raise RunError(f"{path}: holds no confusion matrix, square and of whole numbers; {_WANTED}")
+        why = f" ({'; '.join(faulty[:3])})" if faulty else ""
+        raise RunError(f"{path}: holds no confusion matrix, square and of whole numbers{why}; {_WANTED}")
     if key is None:
         key = next((name for name in counted if (name == "train") == train_first), next(iter(counted)))
     if key not in counted:
-        instead = did_you_mean(key, counted) or f"; choose one of {', '.join(counted)} with --key"
+        if key in faults:
+            raise RunError(
+                f"{path}: its matrix {key} holds {faults[key]}, so it is no confusion matrix; {_WANTED}"
+            )
+        instead = did_you_mean(key, counted) or f"; choose one of {', '.join(map(plain, counted))} with --key"
         raise RunError(f"{path}: holds no matrix {key!r}{instead}")
+    if len(counted[key]) > _MOST_CLASSES:
+        raise RunError(
+            f"{path}: its matrix {plain(key)} has {len(counted[key]):,} classes; at most {_MOST_CLASSES:,} are shown"
+        )
     matrix = ConfusionMatrix(len(counted[key]))
     matrix.counts += counted[key].astype(np.int64)
-    misses = stored.get(_MISSES, matrix.misses)
-    if len(counted) == 1 and misses.shape == matrix.misses.shape and misses.dtype.kind in "iu":
-        matrix.misses += misses.astype(np.int64)
+    if _MISSES in stored:
+        matrix.misses += _misses(stored[_MISSES], counted, path)
     run = _run_beside(path)
-    classes = _classes(path, len(matrix.counts), space, stored, run)
+    classes = _classes(path, counted, key, space, stored, run)
     if space is None:
         space = next((space for space in LABEL_SPACES.values() if space.classes == classes), None)
     others = [name for name in counted if name != key]
-    also = f" (also there: {', '.join(others)})" if others else ""
+    also = [f"also there: {', '.join(map(plain, others))}"] if others else []
+    also = f" ({'; '.join([*also, *faulty])})" if also or faulty else ""
     told = run["data"].get("description") if isinstance(run.get("data"), dict) else None
     if told and key == "train":
         told = f"{told} This matrix was counted on training images of the same data."
-    if _DATA in stored:
+    if _DATA in stored and stored[_DATA].dtype.kind == "U" and stored[_DATA].ndim == 0:
         told = str(stored[_DATA])
     about = {"file": str(path), "key": key, "other_keys": others, "data": told}
-    return NamedMatrix(matrix, classes, space, f"{key} of {path}{also}", told, about)
+    return NamedMatrix(matrix, classes, space, f"{plain(key)} of {path}{also}", told, about)
 
 
-def _is_matrix(array: np.ndarray) -> bool:
-    square = array.ndim == 2 and array.shape[0] == array.shape[1] > 0
-    if not square or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        return False
-    return bool(array.min() >= 0 and np.array_equal(array, np.floor(array)))
+def _is_wanted(name: str, entry) -> bool:
+    """Whether an entry of a file is read: what is no square of numbers isn't."""
+    square = len(entry.shape) == 2 and entry.shape[0] == entry.shape[1] > 0
+    return name in _BESIDE or (square and entry.dtype.kind in "iuf")
 
 
-def _classes(path: Path, size: int, space: LabelSpace | None, stored: dict, run: dict) -> tuple:
-    listed = stored[_CLASSES].tolist() if _CLASSES in stored else run.get("classes")
+def _fault(array: np.ndarray) -> str:
+    """Why a square of numbers is no matrix of counts; "" where it is one."""
+    if not np.isfinite(array).all():
+        return "values that are not finite"
+    if array.min() < 0:
+        return "values below 0"
+    if not np.array_equal(array, np.floor(array)):
+        return "shares, where counts of pixels are wanted"
+    if array.dtype.kind == "f" and array.max() > 2 ** (np.finfo(array.dtype).nmant + 1):
+        return f"counts that {array.dtype} has rounded"
+    return "" if array.sum(dtype=np.float64) < _MOST_PIXELS else "more pixels than can be counted"
+
+
+def _misses(misses: np.ndarray, counted: dict, path: Path) -> np.ndarray:
+    """(K,) pixels of each class that were predicted as none; RunError where they don't belong to the file's matrix."""
+    if len(counted) > 1:
+        raise RunError(
+            f"{path}: holds misses beside {len(counted)} matrices, and not of which; leave one in the file"
+        )
+    size = len(next(iter(counted.values())))
+    if (
+        misses.shape != (size,)
+        or misses.dtype.kind not in "iu"
+        or not 0 <= misses.min() <= misses.max() < _MOST_PIXELS
+    ):
+        raise RunError(
+            f"{path}: its misses are not a count for each of the matrix's {size} classes; {_WANTED}"
+        )
+    return misses.astype(np.int64)
+
+
+def _classes(path: Path, counted: dict, key: str, space: LabelSpace | None, stored: dict, run: dict) -> tuple:
+    size, listed = len(counted[key]), run.get("classes")
+    if _CLASSES in stored:
+        names = stored[_CLASSES]
+        listed = [
+            name.decode(errors="replace") if isinstance(name, bytes) else name
+            for name in names.ravel().tolist()
+        ]
+        if names.ndim != 1 or len(listed) not in map(len, counted.values()):
+            raise RunError(
+                f"{path}: its classes are {len(listed)} names, and its matrix has {size} classes; write the file again "
+                "with a name for each class"
+            )
     known = tuple(map(str, listed)) if isinstance(listed, list) else ()
     if space is None:
         return known if len(known) == size else tuple(f"class {k}" for k in range(size))

@@ -30,8 +30,9 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="the run folder; an unfinished run in it goes on"
     )
-    parser.add_argument("--weights", metavar="FILE",
-                        help="weights to start from: a checkpoint, .params, .pth or .safetensors")  # fmt: skip
+    parser.add_argument("--weights", metavar="FILE[:PREFIX]",
+                        help="weights to start from: a checkpoint, .params, .pth or .safetensors; of several copies of "
+                        "a network in it, that whose names begin with PREFIX")  # fmt: skip
     parser.add_argument(
         "--list-weights", action="store_true", help="name what that file filled, and held in vain"
     )
@@ -114,7 +115,9 @@ def with_settings(recipe, arguments):
     if arguments.seed is not None:
         settings.append(f"seed={arguments.seed}")
     if arguments.weights:
-        if not Path(arguments.weights).is_file():
+        from gluon_confseg.weights import split_prefix
+
+        if not Path(split_prefix(arguments.weights)[0]).is_file():
             raise RunError(f"--weights {arguments.weights}: there is no such file; give a file of weights")
         settings.append(f"weights={arguments.weights}")
     if arguments.root is not None and recipe.draw is not None:

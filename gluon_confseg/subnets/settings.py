@@ -27,7 +27,8 @@ class HeadSettings:
     rates       dilations of ASPP's 3x3 convolutions; None: those published (`aspp.published_rates`)
     kernel      size of GCN's large kernel, odd (15)
 
-    Raises ValueError for an unknown kind or context, a setting that the kind does not have, and a number below 1.
+    Raises ValueError for an unknown kind or context, a setting that the kind does not have, and a number below 1 or
+    beyond what any network has (`_MOST`).
     """
 
     channels: int | None = None
@@ -63,10 +64,13 @@ class HeadSettings:
                 _check(name, getattr(self, name))
 
 
+_MOST = {"channels": 65_536, "depth": 100, "dilation": 1024, "rates": 1024, "kernel": 1023}
+
+
 def _check(name: str, value) -> None:
     values = value if isinstance(value, tuple) else (value,)
-    if not values or min(values) < 1 or any(v != int(v) for v in values):
-        raise ValueError(f"a head's {name} is made of whole numbers from 1, got {value}")
+    if not values or not 1 <= min(values) <= max(values) <= _MOST[name] or any(v != int(v) for v in values):
+        raise ValueError(f"a head's {name} is made of whole numbers from 1 to {_MOST[name]:,}, got {value}")
     if name == "kernel" and value % 2 == 0:
         raise ValueError(f"a head's kernel is odd, so that the grid stays as it is, got {value}")
 

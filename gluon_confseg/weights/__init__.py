@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections import Counter
 
 import mxnet as mx
 import numpy as np
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 from . import fitting, formats, names
-from .stored import BFLOAT16, plain, telling
+from .stored import BFLOAT16, telling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,18 +21,30 @@ class Loaded:
     loaded   the network's parameters that have the file's values now
     left     those that the file holds nothing for: they keep their values
     unused   names in the file that this network has no place for
+    prefix   what stands before the names that were loaded, in the file
+    copies   what stands before those of other copies of this network in the file, which `load(prefix=...)` takes
     """
 
     loaded: list
     left: list
     unused: list
+    prefix: str = ""
+    copies: tuple = ()
 
     def __str__(self) -> str:
         arrays = "1 array" if len(self.unused) == 1 else f"{len(self.unused)} arrays"
-        return (
-            f"{len(self.loaded)} of the network's parameters loaded, {len(self.left)} left as they were, "
-            f"{arrays} in the file not used"
+        source = f" from {plain(self.prefix.rstrip('.'))}" if self.prefix else ""
+        text = (
+            f"{len(self.loaded)} of the network's parameters loaded{source}, "
+            f"{len(self.left)} left as they were{_heads(self.left)}, "
+            f"{arrays} in the file not used{_heads(self.unused, self.prefix)}"
         )
+        if self.copies:
+            others = " and ".join(
+                plain(copy.rstrip(".")) or "the names without a prefix" for copy in self.copies[:3]
+            )
+            text += f"; the file holds another copy of these, {others}: add :PREFIX to the file to take it"
+        return text
 
     def listing(self) -> str:
         """The names under three headings, for people."""
@@ -46,13 +60,35 @@ class Loaded:
         )
 
 
-def load(network, file) -> Loaded:
+def _heads(names: list, prefix: str = "") -> str:
+    """What the most names begin with, and how many do: " (teacher: 100, fc: 2)"; a prefix that they share goes on."""
+    counts, before = Counter(), prefix.split(".")[:-1]
+    for name in names:
+        parts = name.split(".")
+        shared = next((i for i, part in enumerate(before) if parts[i : i + 1] != [part]), len(before))
+        counts[".".join(parts[: shared + 1])] += 1
+    most = [f"{plain(head)}: {count}" for head, count in counts.most_common(3)]
+    return f" ({', '.join(most)}{', ...' if len(counts) > 3 else ''})" if most else ""
+
+
+def split_prefix(text: str) -> tuple:
+    """(file, prefix) of `FILE:PREFIX`, as on the command line; prefix is None where the text is a file's path."""
+    file, _, prefix = str(text).rpartition(":")
+    if prefix and not os.path.exists(text) and os.path.exists(file):
+        return file, prefix
+    return text, None
+
+
+def load(network, file, prefix: str | None = None) -> Loaded:
     """Load a file into a `SubnetNetwork`, a bare encoder or a classifier. All of it fits, or nothing changes.
 
     Read are, without PyTorch and without running anything in the file: MXNet's `.params` (GluonCV's, and those of
     ResNet-38's authors), `.pth` of torchvision, timm and `efficientnet_lite_pytorch`, in the zip format and the older
     one, `.safetensors`, and our own checkpoints. Containers and prefixes around the names (`state_dict`, `module.`,
-    `backbone.`) are found by themselves; of averaged and plain weights in one file, the averaged ones are taken.
+    `backbone.`) are found by themselves. Of averaged and plain weights in one file, the averaged ones are taken, and
+    of a network and its momentum encoder the network; the report names the others.
+
+    prefix   take the copy whose names begin with it, dots included: "student", "model.encoder_k"
 
     The encoder, each subnet and a classifier are filled as a whole or not at all, so a checkpoint may have fewer
     subnets than the network, or more. An encoder that was cut takes a whole one's file, less the stages that it lacks.
@@ -65,8 +101,8 @@ def load(network, file) -> Loaded:
     own_names = names.in_one_form(parameters)
     stored = formats.read(file)
     with telling(stored.strangers):
-        match = names.match(stored, own_names, file)
         shapes = {place: parameters[own].shape for place, own in own_names.items()}
+        match = names.match(stored, shapes, file, prefix)
         fitting.check(match, shapes, stored, file)
         values = {
             own_names[place]: _value(stored[name], name, parameters[own_names[place]].dtype, file)
@@ -84,7 +120,8 @@ def load(network, file) -> Loaded:
         parameter.set_data(array)
         if parameter._deferred_init:
             parameter._finish_deferred_init()
-    return Loaded(loaded, sorted(set(parameters) - set(loaded)), sorted(match.foreign))
+    left = sorted(set(parameters) - set(loaded))
+    return Loaded(loaded, left, sorted(match.foreign), match.prefix, match.copies)
 
 
 def _value(array, name: str, dtype, file) -> np.ndarray:

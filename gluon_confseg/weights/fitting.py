@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import re
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 from .names import Match
-from .stored import plain
+from .stored import same_shape
 
 _PART = re.compile(r"subnets\.\d+|[^.]+")  # filled as a whole or not at all
 _STAGE = re.compile(r"encoder\.(?:(?:features|blocks)\.\d+|[^.]+)|subnets\.\d+|[^.]+")
 
 # what names look like to people
+_OF_A_GRAPH = re.compile(r"(arg:|aux:)[^.]+|[^.]+_(weight|bias|gamma|beta|(running|moving)_(mean|var))")
+_OTHERS_NAMES = {
+    r"(^|\.)res2\.0\.conv1\.(norm\.)?weight$": "Detectron2's",
+    r"(^|\.)encoder\.stages\.0\.layers\.0\.": "Hugging Face's",
+    r"(^|/)kernel(:0)?$": "TensorFlow's or Flax's",
+}
 _RESNET = re.compile(r"(?:^|\.)(layer|features\.)(\d)\.(\d+)\.(?:(body)\.6|conv(\d)|body|bn|downsample)")
 _DEEP_STEM = re.compile(r"(?:^|\.)conv1\.6\.weight$")
 _GROUPED = re.compile(r"(?:^|\.)layer1\.0\.conv2\.weight$")
@@ -36,10 +42,10 @@ def check(match: Match, shapes: dict, stored: dict, file) -> None:
     """
     if not match.places:
         held = plain(next(iter(stored), "no arrays"))
-        if held.startswith(("arg:", "aux:")):
+        if all(map(_OF_A_GRAPH.fullmatch, stored)) and stored:
             raise WeightsError(
-                f"{file}: holds the parameters of an exported graph, which have other names (it has {held}, ...); "
-                "give the checkpoint that was exported"
+                f"{file}: holds the parameters of an exported graph or of collect_params().save(), which have other "
+                f"names (it has {held}, ...); give the checkpoint that was exported, or a file by save_parameters()"
             )
         raise WeightsError(
             f"{file}: holds nothing of this network (it has {held}, ...){_looks(shapes, stored)}"
@@ -53,9 +59,7 @@ def _complaints(match: Match, shapes: dict, stored: dict):
     """What is wrong: arrays of other shapes, then parts in part, then what is left over inside of a part."""
     for place, name in match.places.items():
         got, wanted = tuple(stored[name].shape), shapes[place]
-        if wanted is None:
-            continue
-        if len(got) != len(wanted) or any(size not in (0, -1, has) for has, size in zip(got, wanted)):
+        if not same_shape(got, wanted):
             called = "" if name == place else f" ({plain(name)} in the file)"
             yield (
                 f"{place} has shape {got}, this network wants {wanted}{called}; "
@@ -86,6 +90,9 @@ def _stage(place: str):
 
 
 def _looks(shapes: dict, stored: dict) -> str:
+    for pattern, whose in _OTHERS_NAMES.items():
+        if any(re.search(pattern, name) for name in stored):
+            return f" (these are {whose} names; give the same network's file with torchvision's)"
     theirs = _family({name: tuple(stored[name].shape) for name in stored})
     ours = _family({place: shape for place, shape in shapes.items() if place.startswith("encoder.")})
     if not theirs or not ours or theirs == ours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -9,24 +10,16 @@ from pathlib import Path
 
 from .. import checkpoint
 from ..errors import WeightsError
-from . import params, safetensors_file, torch_file, zip_archive
-from .stored import Arrays, Held
+from . import mistaken, params, safetensors_file, torch_file, zip_archive
+from .stored import Arrays, Stored, checked_name
 
 _OWN = "parameter:"
 # binary, or one of the text protocol 0
 _PICKLE = re.compile(rb"\x80[\x01-\x05]|\(*[ci][\w.]+\n[\w.]+\n|\([dl]p\d")
-_MISTAKEN = {
-    b"version https://git-lfs": "a Git LFS pointer and not the file: fetch it with `git lfs pull`",
-    b"<": "a web page or XML: download the file itself",
-    b"\x89HDF": "an HDF5 file (Keras); convert it to .safetensors",
-    b"\x1f\x8b": "compressed with gzip: unpack it first",
-    b"\xfd7zXZ": "compressed with xz: unpack it first",
-    b"\x93NUMPY": "a single NumPy array without a name",
-}
 
 
 def read(file) -> Arrays:
-    """The file's arrays, which are not read yet; those of a checkpoint of ours are in memory.
+    """The file's arrays, which are not read yet.
 
     Raises WeightsError, or CheckpointError for a damaged checkpoint of ours.
     """
@@ -38,7 +31,9 @@ def read(file) -> Arrays:
         if not status.st_size:
             raise WeightsError(f"{Path(file)}: is empty; get another copy of it")
         with open(file, "rb") as stream:
-            start = stream.read(64)
+            start = stream.read(512)
+            stream.seek(max(0, status.st_size - 8))
+            end = stream.read(8)
     except OSError as error:
         raise WeightsError(f"{file}: can't be read ({error.strerror}); is this the file's path?") from error
     if (
@@ -48,20 +43,27 @@ def read(file) -> Arrays:
     if start.startswith(params.MAGIC):
         return params.read(file)
     if start.startswith(b"PK"):
-        with zip_archive.opened(file) as archive:
-            if not checkpoint.is_checkpoint(file):
-                return torch_file.read_zip(file)
-            zip_archive.refuse_packed(
-                archive, file
-            )  # nothing that unpacks to more than the file reaches NumPy
-        arrays, _ = checkpoint.load(file)
-        return Arrays((k[len(_OWN) :], Held(array)) for k, array in arrays.items() if k.startswith(_OWN))
+        if not checkpoint.is_checkpoint(file):
+            return torch_file.read_zip(file)
+        with checkpoint.opened(file) as (archive, _):
+            return Arrays(_own(archive, str(file)))
     if _PICKLE.match(start):
         return torch_file.read_legacy(file)
-    for signature, kind in _MISTAKEN.items():
-        if start.lstrip().startswith(signature):
-            raise WeightsError(f"{file}: is {kind}")
+    wrong = mistaken.file(start, end, os.path.basename(file))
+    if wrong:
+        raise WeightsError(f"{file}: {wrong}")
     raise WeightsError(
         f"{file}: is no file of weights, or its beginning is damaged; a checkpoint of ours, MXNet's .params, "
         "PyTorch's .pth and .safetensors are read"
     )
+
+
+def _own(archive, file: str):
+    """(name, Stored) of the parameters in a checkpoint of ours."""
+    for name, entry in archive.entries.items():
+        if name.startswith(_OWN):
+            start = zip_archive.start(archive.zip, entry.record) + entry.header
+            strides = None
+            if entry.fortran_order:
+                strides = tuple(math.prod(entry.shape[:axis]) for axis in range(len(entry.shape)))
+            yield checked_name(name[len(_OWN) :]), Stored(file, start, entry.dtype.str, entry.shape, strides)

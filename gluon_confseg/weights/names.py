@@ -1,22 +1,31 @@
-"""Which array of a file belongs where in a network: told by the names alone.
+"""Which array of a file belongs where in a network: told by the names, and by the shapes where names leave a choice.
 
 A network's names are brought into one form: those of a `SubnetNetwork`, `encoder.` before an encoder's own. A file's
 are taken to the same form by each naming in turn, with every prefix left out (`module.`, `model.`, `backbone.`, any
-containers around it); the naming and the prefix that place most names are the file's.
+containers around it); the naming and the prefix by which most arrays fit are the file's. Where several copies of a
+network fit, an averaged one is taken, and a copy that only served training (a momentum encoder) last.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import NamedTuple
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 from . import released, torch_names
-from .stored import plain
+from .stored import same_shape
 
 _NO_WEIGHT = "num_batches_tracked"  # PyTorch's counter beside each batch norm's statistics
 _DEEPEST = 12
-_AVERAGED = ("ema", "teacher")  # in the names of copies whose weights are an average over training
+# words in the names of copies of a network: an average over training, and what only served training
+_AVERAGED = {"ema", "teacher", "swa", "avg", "average", "averaged", "shadow"}
+_HELPERS = {"momentum", "target", "k"}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+# what wrappers and whole pickled modules put between the parts of a name
+_WRAPPERS = re.compile(
+    r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_modules|_parameters|_buffers)\."
+)
 _SAME = {"weight": "gamma", "bias": "beta", "moving_mean": "running_mean", "moving_var": "running_var"}
 
 
@@ -25,10 +34,14 @@ class Match(NamedTuple):
 
     places    name in the network's form -> name in the file
     foreign   the other names of the file -> how they would be called here, or None
+    prefix    what stands before the names that were taken
+    copies    the prefixes of other copies of the network in the file
     """
 
     places: dict
     foreign: dict
+    prefix: str = ""
+    copies: tuple = ()
 
 
 def in_one_form(names) -> dict:
@@ -39,36 +52,66 @@ def in_one_form(names) -> dict:
     return {f"encoder.{name}": name for name in names}
 
 
-def match(names, known, file) -> Match:
+def match(stored: dict, shapes: dict, file, prefix: str | None = None) -> Match:
     """Find the naming and the prefix of a file's names.
 
-    known   the network's names in the common form
-    Raises WeightsError where two names mean the same parameter.
+    stored   name in the file -> array with a shape
+    shapes   name in the network's common form -> shape
+    prefix   only names that begin with it are looked at: which copy of a network is meant
+    Raises WeightsError where two names mean the same parameter, and where nothing fits under the prefix.
     """
-    names = [name for name in names if name.rpartition(".")[2] != _NO_WEIGHT]
-    namings = [naming(names) for naming in _NAMINGS]
-    votes = Counter()
+    names = {name: _WRAPPERS.sub("", name) for name in stored if name.rpartition(".")[2] != _NO_WEIGHT}
+    namings = [naming(names.values()) for naming in _NAMINGS]
+    fits, votes = Counter(), Counter()
     for order, ours in enumerate(namings):
-        for name in names:
-            votes.update((prefix, order) for prefix in _prefixes(name) if _place(ours, name, prefix, known))
-    if not votes:
-        return Match({}, dict.fromkeys(names))
-    # of copies that fit equally, averaged weights are the better ones; then the naming that comes first
-    prefix, order = max(
-        votes, key=lambda at: (votes[at], any(word in at[0] for word in _AVERAGED), -len(at[0]), -at[1])
-    )
-    ours, places, foreign = namings[order], {}, {}
-    for name in names:
-        place = _place(ours, name, prefix, known)
+        for name, called in names.items():
+            for start in _prefixes(called):
+                place = _place(ours, called, start, shapes)
+                if place:
+                    votes[start, order] += 1
+                    fits[start, order] += same_shape(tuple(stored[name].shape), shapes[place])
+    wanted = f"{_WRAPPERS.sub('', f'{prefix}.')}".replace("..", ".") if prefix else ""
+    chosen = [at for at in votes if at[0].startswith(wanted)]
+    if wanted and not chosen:
+        most = max(fits.values(), default=0)
+        there = dict.fromkeys(plain(at[0].rstrip(".")) for at in fits if 2 * fits[at] >= most > 0 and at[0])
+        raise WeightsError(
+            f"{file}: holds nothing of this network under {plain(prefix)}; names that fit begin with "
+            f"{', '.join(list(there)[:5]) or 'no prefix'}"
+        )
+    if not chosen:
+        return Match({}, dict.fromkeys(stored))
+    rank = {start: _rank(start, names.values(), stored) for start, _ in chosen}
+    ranked = sorted(chosen, key=lambda at: (-fits[at], -votes[at], -rank[at[0]], len(at[0]), at[1]))
+    (start, order), places, foreign = ranked[0], {}, {}
+    for name, called in names.items():
+        place = _place(namings[order], called, start, shapes)
         if place is None:
-            foreign[name] = ours(name[len(prefix) :]) if name.startswith(prefix) else None
+            foreign[name] = namings[order](called[len(start) :]) if called.startswith(start) else None
         elif place in places:
             raise WeightsError(
                 f"{file}: {plain(places[place])} and {plain(name)} are both {place}; keep one of them in the file"
             )
         else:
             places[place] = name
-    return Match(places, foreign)
+    taken, copies = {names[name] for name in places.values()}, []
+    for other in sorted(fits, key=lambda at: (-fits[at], len(at[0]), at[1])):
+        if 2 * fits[other] < fits[ranked[0]] or not fits[other]:
+            break
+        theirs = {called for called in names.values() if _place(namings[other[1]], called, other[0], shapes)}
+        if not theirs & taken:
+            taken |= theirs
+            copies.append(other[0])
+    return Match(places, foreign, start, tuple(copies))
+
+
+def _rank(prefix: str, names, stored) -> int:
+    """Which of two copies that fit equally is the better one: 1 an average, -1 one that only served training."""
+    words = {word.lower() for word in _WORD.findall(prefix)}
+    if "ema_state_dict" in prefix and any(name.startswith("mmengine.") for name in stored.strangers):
+        return -1  # there the average is in `state_dict`, and what was averaged stands here
+    averaged = f"{prefix.removesuffix('module.')}n_averaged" in names  # torch.optim.swa_utils
+    return 1 if averaged or words & _AVERAGED else -1 if words & _HELPERS else 0
 
 
 def _place(ours, name: str, prefix: str, known):

@@ -12,8 +12,18 @@ from __future__ import annotations
 import os
 import struct
 
-from ..errors import WeightsError
-from .stored import BFLOAT16, Arrays, Stored, check_count, checked_name, checked_shape, item_size, plain, span
+from ..errors import WeightsError, plain
+from .stored import (
+    BFLOAT16,
+    LONGEST_NAME,
+    Arrays,
+    Stored,
+    check_count,
+    checked_name,
+    checked_shape,
+    item_size,
+    span,
+)
 
 MAGIC = struct.pack("<Q", 0x112)
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -91,6 +101,8 @@ class _Reader:
 
     def name(self) -> str:
         length = self.count(at_least=1)
+        if length > 4 * LONGEST_NAME:
+            raise ValueError(f"a name has {length} bytes")
         raw = self.take(length)
         try:
             return checked_name(raw.decode())

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 
-from ..errors import WeightsError
-from .stored import BFLOAT16, Arrays, Stored, check_count, checked_name, checked_shape, plain
+from ..errors import WeightsError, plain
+from .stored import BFLOAT16, Arrays, Stored, check_count, checked_name, checked_shape
 
+_LARGEST_HEADER = 16 << 20
 _TYPES = {
     "F16": "<f2",
     "F32": "<f4",
@@ -32,19 +33,22 @@ def read(file) -> Arrays:
     from safetensors import SafetensorError, safe_open
 
     found = Arrays()
+    with open(file, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if length > _LARGEST_HEADER:
+        raise WeightsError(f"{file}: has a header of {length} bytes, more than any network here needs")
     try:
         with safe_open(str(file), framework="numpy") as archive:
             names = sorted(archive.keys())
         check_count(len(names), file)
         with open(file, "rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
+            stream.seek(8)
             header = json.loads(stream.read(length))
         for name in names:
             entry = header[name]
-            if entry["dtype"] not in _TYPES:
-                raise ValueError(f"numbers of type {plain(entry['dtype'])} can't be read here")
+            kind = _TYPES.get(entry["dtype"], entry["dtype"])  # of one that is not known here nothing is read
             start, shape = 8 + length + entry["data_offsets"][0], checked_shape(entry["shape"], "a tensor")
-            found[checked_name(name)] = Stored(str(file), start, _TYPES[entry["dtype"]], shape)
+            found[checked_name(name)] = Stored(str(file), start, kind, shape)
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise WeightsError(
             f"{file}: is a damaged .safetensors file ({plain(error)}); get another copy of it"

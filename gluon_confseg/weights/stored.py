@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import struct
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import WeightsError
+from ..errors import WeightsError, plain
 
 BFLOAT16 = "bfloat16"  # NumPy has none: the upper half of a float32
-DAMAGE = (
-    EOFError,
-    LookupError,
-    OverflowError,
-    ValueError,
-    struct.error,
-)  # what readers raise for damaged files
+# what readers raise for damaged files
+DAMAGE = (EOFError, LookupError, OverflowError, RecursionError, ValueError, struct.error)
 MOST_ARRAYS = 20_000  # of a file; no network here has a tenth of them
-_LONGEST_NAME = 512
+LONGEST_NAME = 512  # in characters
 _MOST_AXES = 32  # of a NumPy array
 
 
@@ -41,6 +37,11 @@ class Stored(NamedTuple):
     def read(self) -> np.ndarray:
         """The array, in its own type; bfloat16 becomes float32. Raises WeightsError where the file has changed."""
         try:
+            # a stride of 0 makes much of one number, and is in no weights
+            if math.prod(self.shape) * item_size(self.dtype) > os.path.getsize(self.file):
+                raise WeightsError(
+                    f"{self.file}: names an array of shape {self.shape}, larger than the file itself"
+                )
             flat = np.empty(span(self.shape, self.strides), _on_disk(self.dtype))
             with open(self.file, "rb") as stream:
                 stream.seek(self.start)
@@ -57,25 +58,8 @@ class Stored(NamedTuple):
         return np.lib.stride_tricks.as_strided(flat, self.shape, steps).copy()
 
 
-class Held(NamedTuple):
-    """The same for an array that is in memory already."""
-
-    array: np.ndarray
-
-    @property
-    def shape(self) -> tuple:
-        return self.array.shape
-
-    @property
-    def dtype(self) -> str:
-        return self.array.dtype.str
-
-    def read(self) -> np.ndarray:
-        return self.array
-
-
 class Arrays(dict):
-    """name -> Stored or Held, by the file's own names.
+    """name -> Stored, by the file's own names.
 
     strangers   names of classes and functions that the file holds besides, and for which nothing was made
     """
@@ -92,7 +76,7 @@ def telling(strangers):
         if not strangers:
             raise
         raise WeightsError(
-            f"{error} (it also names {plain(', '.join(strangers))}, which is no tensor: nothing of it was run)"
+            f"{error} (it also names {plain(', '.join(strangers[:3]))}, which is no tensor: nothing of it was run)"
         ) from error
 
 
@@ -111,6 +95,13 @@ def span(shape: tuple, strides: tuple | None = None) -> int:
     return 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides))
 
 
+def same_shape(got: tuple, wanted) -> bool:
+    """Whether an array is of a parameter's shape, in which 0 or -1 is a size, and None all, that is still open."""
+    if wanted is None:
+        return True
+    return len(got) == len(wanted) and all(size in (0, -1, has) for has, size in zip(got, wanted))
+
+
 def item_size(dtype: str) -> int:
     """Bytes of one element."""
     return np.dtype(_on_disk(dtype)).itemsize
@@ -126,16 +117,9 @@ def checked_shape(sizes, what: str) -> tuple:
 
 def checked_name(name: str) -> str:
     """A name that a parameter can have, or ValueError."""
-    if not 0 < len(name) <= _LONGEST_NAME:
+    if not 0 < len(name) <= LONGEST_NAME:
         raise ValueError(f"a name has {len(name)} characters")
     return name
-
-
-def plain(name) -> str:
-    """A name out of a file, fit to be printed: short, on one line, without the terminal's control codes."""
-    text = str(name)
-    text = text if len(text) <= 120 else f"{text[:117]}..."
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _on_disk(dtype: str) -> str:

@@ -6,14 +6,16 @@ import io
 import os
 import struct
 
-from ..errors import WeightsError
-from . import torch_pickle, zip_archive
-from .stored import Arrays, Stored, check_count, checked_name, item_size, plain, telling
-from .torch_pickle import Mapping, Tensor
+from .. import limits
+from ..errors import WeightsError, plain
+from . import mistaken, torch_pickle, zip_archive
+from .stored import LONGEST_NAME, Arrays, Stored, check_count, item_size, telling
+from .torch_pickle import STATE, Mapping, StandIn, Tensor
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_LARGEST_PICKLE = 64 << 20
-_DEEPEST = 32
+# the number that the older format begins with, 0x1950A86A20F9469CFC6C, in a pickle of protocol 2 on, 1 and 0
+_LEGACY_STARTS = (b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", b"119547037146038801333356L")
+_FIRST_PART = 64 << 20  # of a file of the older format: its pickles lie in it
+_DEEPEST = 64
 _ROOT = "data.pkl"
 
 
@@ -26,11 +28,10 @@ def read_zip(file) -> Arrays:
         wrong = archive.testzip()
         if wrong is not None:
             raise ValueError(f"{plain(wrong)} does not give its checksum")
-        size = archive.getinfo(folder + _ROOT).file_size
-        if size > _LARGEST_PICKLE:
-            raise WeightsError(
-                f"{file}: its pickle has {size} bytes, too many for weights; save the state_dict() alone"
-            )
+        try:
+            limits.check_bytes(archive.getinfo(folder + _ROOT).file_size, "its pickle has")
+        except limits.TooLarge as error:
+            raise WeightsError(f"{file}: {error}, or save the state_dict() alone") from error
         root, storages = torch_pickle.load(io.BytesIO(archive.read(folder + _ROOT)), file, strangers)
         for key, storage in storages.items():
             record = archive.getinfo(f"{folder}data/{key}")
@@ -45,17 +46,16 @@ def read_zip(file) -> Arrays:
 def read_legacy(file) -> Arrays:
     """name -> Stored of the tensors in a file by `torch.save` before 1.6.
 
-    A file that is some other pickle is walked through as well: the error names what it holds.
+    Any other pickle is an error that says what it is, as far as the names in it tell.
     """
     strangers = []
     with telling(strangers), open(file, "rb") as stream:
-        pickles = io.BytesIO(stream.read(_LARGEST_PICKLE))
-        first, _ = torch_pickle.load(pickles, file, strangers)
-        if first != LEGACY_MAGIC:
-            kind = " of NumPy arrays" if any(name.startswith("numpy.") for name in strangers) else ""
-            raise WeightsError(
-                f"{file}: is a pickle{kind}, but not of torch.save's making; save a state_dict() with torch.save"
-            )
+        content = stream.read(min(_FIRST_PART, limits.max_bytes()))
+        if not any(start in content[:64] for start in _LEGACY_STARTS):
+            texts, strangers[:] = torch_pickle.names_in(content)
+            raise WeightsError(f"{file}: {mistaken.pickle(texts, strangers)}")
+        pickles = io.BytesIO(content)
+        torch_pickle.load(pickles, file, strangers)
         torch_pickle.load(pickles, file, strangers)  # the format's version
         # the writer's integers; storages are little-endian everywhere
         torch_pickle.load(pickles, file, strangers)
@@ -67,13 +67,13 @@ def read_legacy(file) -> Arrays:
 
 def _folder(file, names: list) -> str:
     folders = [name[: -len(_ROOT)] for name in names if name == _ROOT or name.endswith(f"/{_ROOT}")]
-    if len(folders) != 1:
+    wrong = mistaken.archive(names)
+    if wrong or len(folders) != 1:
         held = ", ".join(map(plain, names[:3])) or "nothing"
-        raise WeightsError(
-            f"{file}: is a zip archive, but neither a checkpoint of ours nor one by torch.save (it holds {held})"
+        unknown = (
+            f"is a zip archive, but neither a checkpoint of ours nor one by torch.save (it holds {held})"
         )
-    if f"{folders[0]}constants.pkl" in names:
-        raise WeightsError(f"{file}: is a TorchScript program; save the state_dict() of its model instead")
+        raise WeightsError(f"{file}: {wrong or unknown}")
     return folders[0]
 
 
@@ -130,21 +130,22 @@ def _tensors(root, file) -> dict:
 
 
 def _collect(value, path: str, found: dict, seen: set, depth: int) -> None:
+    """Add the tensors in a value by their paths. What lies too deep, or is called what no parameter is, is left out."""
     if isinstance(value, Tensor):
-        if path in found:
+        if found.setdefault(path, value) != value:
             raise ValueError("two tensors have one name")
-        found[path] = value
         return
     # by type: a Storage is a tuple too
-    if type(value) not in (Mapping, list, tuple) or id(value) in seen:
+    if type(value) not in (Mapping, StandIn, list, tuple) or id(value) in seen or depth > _DEEPEST:
         return
     if isinstance(value, Mapping) and len(value.pairs) <= 8:
         if {"state", "param_groups"} <= {key for key, _ in value.pairs if isinstance(key, str)}:
             return  # an optimizer's
-    if depth > _DEEPEST:
-        raise ValueError("its containers are nested too deep")
     seen.add(id(value))
     for key, item in value.pairs if isinstance(value, Mapping) else enumerate(value):
-        if isinstance(item, (Mapping, list, tuple)) and isinstance(key, (str, int)):
-            inner = checked_name(str(key))
-            _collect(item, f"{path}.{inner}" if path else inner, found, seen, depth + 1)
+        if not isinstance(item, (Mapping, list, tuple)):
+            continue
+        if key is STATE:
+            _collect(item, path, found, seen, depth + 1)
+        elif isinstance(key, (str, int)) and 0 < len(str(key)) <= LONGEST_NAME:
+            _collect(item, f"{path}.{key}" if path else str(key), found, seen, depth + 1)

@@ -1,23 +1,26 @@
 """The pickle inside PyTorch's files, read as data: nothing that it names is imported, called or run.
 
 Tensors become descriptions of where their numbers lie. Every class and function but the few that make tensors becomes
-a stand-in that swallows whatever is done with it, so what a program keeps beside its weights is read past.
+a stand-in, which keeps what is done with it as data: what a program has beside its weights is read past, and weights
+inside an object (a whole module, a defaultdict, a namespace) are found in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import pickletools
 from typing import NamedTuple
 
-from ..errors import WeightsError
-from .stored import BFLOAT16, DAMAGE, checked_shape, plain, span
+from ..errors import WeightsError, plain
+from .stored import BFLOAT16, DAMAGE, checked_shape, span
 
 _MOST_STEPS = 1_000_000  # opcodes; a ResNet-152 with its optimizer takes 60,000
-_MOST_NAMED = 3
-_MOST_BITS = 128  # of a number; the one that the older format begins with has 80
-# opcodes that call or refer to something outside in other ways, and are in no file by torch.save
-_REFUSED = "PERSID INST OBJ NEWOBJ_EX EXT1 EXT2 EXT4 NEXT_BUFFER READONLY_BUFFER".split()
+_MOST_NAMED = 20
+_MOST_BITS = 1024  # of a number; a UUID has 128
+# opcodes that need something outside of the file, and are in none by torch.save
+_REFUSED = "PERSID NEXT_BUFFER READONLY_BUFFER".split()
+STATE = object()  # the key of what an object is given besides items: its arguments, its attributes
 
 
 class Storage(NamedTuple):
@@ -47,6 +50,8 @@ class Tensor(NamedTuple):
 class Mapping:
     """A dict as its (key, value) pairs: a file's keys are never hashed, which nested tuples could make endless."""
 
+    __slots__ = ("pairs",)
+
     def __init__(self, pairs=()):
         self.pairs = list(pairs)
 
@@ -54,21 +59,41 @@ class Mapping:
         self.pairs.append((key, value))
 
 
-class StandIn:
+class StandIn(Mapping):
     """What stands for a class or function that is not known here, for all that it makes, and for sets."""
 
     __slots__ = ()
 
-    def _swallow(self, *_):
-        pass
+    def append(self, value):
+        """Keep an item of a list or a set."""
+        self.pairs.append((len(self.pairs), value))
 
-    append = extend = add = __setitem__ = _swallow
+    add = append
+
+    def extend(self, values):
+        """Keep several."""
+        for value in values:
+            self.append(value)
 
 
 class Known(NamedTuple):
     """A name that is known: of `_MAKERS` or `_STORAGES`."""
 
     path: str
+
+
+def names_in(content: bytes) -> tuple:
+    """(texts, names of what is not known here) in a pickle, as far as it can be read; nothing is made of them."""
+    texts, named = [], []
+    with contextlib.suppress(*DAMAGE):
+        for _, (opcode, argument, _) in zip(range(_MOST_STEPS), pickletools.genops(content)):
+            if opcode.name in ("GLOBAL", "INST"):
+                named.append(argument.replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":
+                named.append(".".join(texts[-2:]))
+            elif isinstance(argument, str):
+                texts.append(argument)
+    return texts, [name for name in dict.fromkeys(named) if name not in _MAKERS and name not in _STORAGES]
 
 
 def load(content, file, strangers: list):
@@ -120,8 +145,12 @@ class _Unpickler(pickle._Unpickler):
         return StandIn()
 
     def persistent_load(self, identity):
+        if identity[0] == "module":  # the older format says so of a module's class, with its source text
+            return StandIn()
         kind, storage_type, key, _, total = identity[:5]
         view = identity[5] if len(identity) > 5 else None
+        if kind == "storage" and isinstance(storage_type, StandIn):
+            return storage_type  # of numbers that are no weights: quantised ones, say
         if kind != "storage" or not isinstance(storage_type, Known) or not isinstance(key, str):
             raise ValueError("a storage that is none")
         if storage_type.path not in _STORAGES:
@@ -136,20 +165,32 @@ class _Unpickler(pickle._Unpickler):
             raise ValueError(f"storage {plain(key)} has two types or lengths")
         return storage
 
+    def get_extension(self, code):
+        self.append(self.find_class("copyreg's extension", code))
+
     def load_reduce(self):
         arguments, called = self.stack.pop(), self.stack.pop()
-        if isinstance(called, StandIn):
-            self.append(called)
-        elif isinstance(called, Known) and called.path in _MAKERS and isinstance(arguments, tuple):
-            self.append(_MAKERS[called.path](*arguments))
-        else:
-            raise ValueError(f"a call of {_called(called)}")
+        self.append(_made(called, arguments))
+
+    def load_newobj_ex(self):
+        self.stack.pop()  # arguments by name
+        self.load_reduce()
+
+    def load_obj(self):
+        called, *arguments = self.pop_mark()
+        self.append(_made(called, tuple(arguments)))
+
+    def load_inst(self):
+        module, name = (self.readline()[:-1].decode("ascii") for _ in range(2))
+        self.append(_made(self.find_class(module, name), tuple(self.pop_mark())))
 
     def load_build(self):
-        # PyTorch gives a state_dict's OrderedDict an attribute, the modules' versions
-        self.stack.pop()
-        target = self.stack[-1]
-        if not isinstance(target, (Mapping, StandIn)):
+        # PyTorch gives a state_dict's OrderedDict an attribute, the modules' versions, and its first versions
+        # a parameter some flags
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, StandIn):
+            target[STATE] = state
+        elif not isinstance(target, (Mapping, Tensor)):
             raise ValueError(f"a state set on {_called(target)} (BUILD)")
 
     def load_empty_dictionary(self):
@@ -172,6 +213,9 @@ class _Unpickler(pickle._Unpickler):
         {
             pickle.REDUCE[0]: load_reduce,
             pickle.NEWOBJ[0]: load_reduce,
+            pickle.NEWOBJ_EX[0]: load_newobj_ex,
+            pickle.OBJ[0]: load_obj,
+            pickle.INST[0]: load_inst,
             pickle.BUILD[0]: load_build,
             pickle.EMPTY_DICT[0]: load_empty_dictionary,
             pickle.DICT[0]: load_dict,
@@ -179,6 +223,14 @@ class _Unpickler(pickle._Unpickler):
             pickle.FROZENSET[0]: load_frozenset,
         }
     )
+
+
+def _made(called, arguments):
+    if isinstance(called, StandIn):
+        return StandIn([(STATE, arguments)])
+    if isinstance(called, Known) and called.path in _MAKERS and isinstance(arguments, tuple):
+        return _MAKERS[called.path](*arguments)
+    raise ValueError(f"a call of {_called(called)}")
 
 
 def _called(value) -> str:
@@ -201,7 +253,9 @@ _Unpickler.dispatch.update({getattr(pickle, name)[0]: _refusal(name) for name in
 # ---- what the names that are known make. No argument is copied: a file could name one many times
 
 
-def _tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None) -> Tensor:
+def _tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, metadata=None):
+    if isinstance(storage, StandIn):
+        return storage
     if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
         raise ValueError("a tensor without a storage or a shape")
     shape, strides = checked_shape(shape, "a tensor"), checked_shape(strides, "a tensor")
@@ -211,10 +265,18 @@ def _tensor(storage, offset, shape, strides, requires_grad=False, hooks=None, me
     return Tensor(storage, offset, shape, strides)
 
 
-def _parameter(tensor, requires_grad=False, hooks=None, state=None) -> Tensor:
-    if not isinstance(tensor, Tensor):
+def _parameter(tensor, requires_grad=False, hooks=None, state=None):
+    if not isinstance(tensor, (Tensor, StandIn)):
         raise ValueError("a parameter that is no tensor")
     return tensor
+
+
+def _of_a_subclass(made_by, kind, arguments, state=None):
+    """A tensor of a class of its own, or with attributes: what makes it, without these, is among its arguments."""
+    makers = {"torch._utils._rebuild_tensor_v2": _tensor, "torch._utils._rebuild_parameter": _parameter}
+    if isinstance(made_by, Known) and made_by.path in makers and isinstance(arguments, tuple):
+        return makers[made_by.path](*arguments)
+    return StandIn()
 
 
 def _ordered_dict(items=None) -> Mapping:
@@ -232,6 +294,11 @@ _MAKERS = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch.nn.parameter.Parameter": _parameter,  # as PyTorch before 0.4 wrote it
+    "torch.autograd.variable.Variable": _parameter,
+    "torch.tensor._rebuild_from_type": _of_a_subclass,
+    "torch._tensor._rebuild_from_type": _of_a_subclass,
+    "torch._tensor._rebuild_from_type_v2": _of_a_subclass,
     "collections.OrderedDict": _ordered_dict,
 }
 _STORAGES = {

@@ -11,8 +11,8 @@ import os
 import struct
 import zipfile
 
-from ..errors import WeightsError
-from .stored import DAMAGE, check_count, plain
+from ..errors import WeightsError, plain
+from .stored import DAMAGE, check_count
 
 
 @contextlib.contextmanager

@@ -1,0 +1,134 @@
+"""Arrays in .npz files, which anyone may have written: their headers are read first and held against the file.
+
+`numpy.load` makes an array as large as a header says, unpacks whatever the zip archive packs, and hands out records
+that are no arrays. Here an array is made where the file holds its bytes, and a file that packs its arrays may unpack to
+no more than `limits.max_bytes()`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import lzma
+import math
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from . import limits
+from .errors import plain
+
+_END = ".npy"
+_LONGEST_HEADER = 10_000
+_MOST_RECORDS = 20_000
+_ENCRYPTED = 1
+_KINDS = "biufcUS"  # of numbers and text; an object array would be a pickle
+# what zipfile and NumPy raise for damaged and odd files
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, struct.error),
+    *(EOFError, KeyError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError),
+)
+
+
+class Entry(NamedTuple):
+    """An array in the archive. header: bytes that stand before its elements in the record."""
+
+    shape: tuple
+    dtype: np.dtype
+    fortran_order: bool
+    header: int
+    record: zipfile.ZipInfo
+
+    @property
+    def size(self) -> int:
+        """Bytes of its elements."""
+        return self.record.file_size - self.header
+
+
+class Archive:
+    """An open .npz file.
+
+    entries   name -> Entry of every array in it
+    stored    whether nothing in it is packed, as `numpy.savez` writes it
+    """
+
+    def __init__(self, archive: zipfile.ZipFile):
+        self.zip = archive
+        records = archive.infolist()
+        _check_records(records, os.fstat(archive.fp.fileno()).st_size)
+        self.stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+        arrays = [record for record in records if record.filename.endswith(_END)]
+        self.entries = {record.filename[: -len(_END)]: self._entry(record) for record in arrays}
+
+    def read(self, name: str) -> np.ndarray:
+        """An array. Raises ValueError where its bytes do not give their checksum."""
+        with _one_error(), self.zip.open(self.entries[name].record) as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+
+    def _entry(self, record: zipfile.ZipInfo) -> Entry:
+        with self.zip.open(record) as stream:
+            head = io.BytesIO(stream.read(_LONGEST_HEADER))
+        version = np.lib.format.read_magic(head)
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        if version not in readers:
+            raise ValueError(f"{record.filename!r} is in version {version} of NumPy's format")
+        shape, fortran_order, dtype = readers[version](head)
+        sizes = all(type(size) is int and size >= 0 for size in shape)
+        if dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype or not sizes or len(shape) > 32:
+            raise ValueError(
+                f"{record.filename!r} holds {dtype} of shape {shape}, which is no array of numbers"
+            )
+        if math.prod(shape) * dtype.itemsize != record.file_size - head.tell():
+            raise ValueError(
+                f"{record.filename!r} says that its shape is {shape}, and has other bytes than that"
+            )
+        return Entry(shape, dtype, fortran_order, head.tell(), record)
+
+
+@contextlib.contextmanager
+def opened(file):
+    """The `Archive` of a path.
+
+    Raises ValueError for all that is wrong with it, of which `limits.TooLarge` is one; OSError where it can't be read.
+    """
+    with open(file, "rb") as stream:
+        with _one_error():
+            archive = Archive(zipfile.ZipFile(stream))
+        yield archive
+
+
+@contextlib.contextmanager
+def _one_error():
+    try:
+        yield
+    except limits.TooLarge:
+        raise
+    except DAMAGE as error:
+        raise ValueError(plain(error) or type(error).__name__) from error
+
+
+def _check_records(records: list, size: int) -> None:
+    """ValueError for a directory that NumPy has not written, and for one of more than may be unpacked."""
+    if len(records) > _MOST_RECORDS:
+        raise ValueError(f"it holds {len(records)} records")
+    if len({record.filename for record in records}) < len(records):
+        raise ValueError("it holds two records of one name")
+    # records that lie over one another would unpack one piece of the file many times
+    if sum(record.compress_size for record in records) > size:
+        raise ValueError("its records overlap, or reach beyond its end")
+    for record in records:
+        if record.flag_bits & _ENCRYPTED:
+            raise ValueError(f"{record.filename!r} is encrypted")
+        if record.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{record.filename!r} is packed in another way than NumPy packs")
+    unpacked = sum(record.file_size for record in records)
+    if unpacked > size:
+        limits.check_bytes(unpacked, f"its {size / 1e6:,.1f} MB unpack to")
