@@ -191,9 +191,9 @@ def test_a_colour_of_no_class_is_told_with_its_place(tmp_path):
 
 def test_a_value_of_no_class_is_told_with_its_place(tmp_path):
     root = make_custom(tmp_path)
-    path = write_png(root / "labels/train/photo 1.png", np.full((8, 16), 4, np.uint8))  # 3 is the row ignore
+    path = write_png(root / "labels/train/photo 1.png", np.full((8, 16), 4, np.uint8))
     message = sentence(lambda: datasets.Custom(root)[1])
-    assert message.startswith(f"{path}: value 4 at row 0, column 0 is no") and "(0-3)" in message
+    assert message.startswith(f"{path}: value 4 at row 0, column 0 is no") and "(0-2)" in message
 
 
 FAULTY_LISTS = {

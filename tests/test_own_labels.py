@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from layouts import chunk, picture, raw_png, write_png
+from PIL import Image
 from test_bad_input import sentence
 
 from gluon_confseg import datasets, labels
 from gluon_confseg.datasets import checks, class_list, own_labels, packing
+from gluon_confseg.errors import DatasetError
 
 TWO = "name,r,g,b\nbackground,0,0,0\nlesion,255,255,255\n"
 TWO_TURNED = "name,r,g,b\nlesion,255,255,255\nbackground,0,0,0\n"
@@ -124,8 +126,6 @@ READ = {
     "a palette of nothing but black": (STREET_VOID, png([0, 1, 2], palette=[BLACK] * 4), [0, 1, 2]),
     "a palette that is too short": (STREET, png([0, 1, 2], palette=[(9, 9, 9)]), [0, 1, 2]),
     "gray zeros where black is ignored": (STREET_VOID, png([0, 0]), [0, 0]),
-    "the number of an ignore row at the end": (STREET_VOID, png([0, 2, 3]), [0, 2, 255]),
-    "two ignore rows at the end": (STREET_VOID + "ignore,1,1,1\n", png([0, 2, 3, 4]), [0, 2, 255, 255]),
     "an index that is a gray of a list with colours": (
         "name,r,g,b\n" + "".join(f"c{k},{k},9,{k}\n" for k in range(99)) + "g,70,70,70\n",
         png([70, 70]),
@@ -177,6 +177,13 @@ REFUSED = {
         "which is ignored, and is car",
     ),
     "a palette with one colour twice": (STREET, png([0, 1], palette=[CAR, CAR]), "which is car, and is road"),
+    "the number of an ignore row at the end": (STREET_VOID, png([0, 2, 3]), "give a row ignore the value 3"),
+    "the number of the last of two ignore rows": (
+        STREET_VOID + "ignore,1,1,1\n",
+        png([0, 4]),
+        "give a row ignore the value 4",
+    ),
+    "numbers that begin with 1": (STREET_VOID, png([0, 1, 2, 3]), "every class its value"),
     "one black entry": (STREET_VOID, png([0, 0], palette=[BLACK]), "which is ignored, and is road"),
     "background is black but comes last": (
         "name,r,g,b\nthing,255,0,0\nbackground,0,0,0\n",
@@ -246,6 +253,52 @@ def test_rgb_colours_are_read_at_8_and_16_bits(tmp_path):
         assert datasets.Custom(root)[0][1].tolist() == [[0, 2, 1]]
 
 
+def drawn_case(draws) -> tuple[str, dict, dict, bytes, np.ndarray]:
+    """A list, what its colours and its numbers are, a label file, and the values in it."""
+    grays, others = [(v,) * 3 for v in (0, 1, 2, 85, 127, 128, 255)], [ROAD, CAR, (128, 0, 0), (9, 9, 9)]
+    colors = draws.permutation(grays + others)[: draws.integers(2, 6)].tolist()
+    numbers = draws.choice([0, 1, 2, 3, 7, 127, 255], len(colors), replace=False).tolist()
+    valued, ignored = draws.random() < 0.3, len(colors) > 2 and draws.random() < 0.5
+    names = [f"c{k}" for k in range(len(colors) - ignored)] + ["Ignore"] * ignored
+    rows = [[n, *c, v if valued else ""] for n, c, v in zip(names, colors, numbers)]
+    text = "\n".join(",".join(map(str, row)) for row in [["name", "r", "g", "b", "value"], *rows])
+    ids = [255 if name == "Ignore" else k for k, name in enumerate(names)]
+    depth = int(draws.choice([1, 2, 4, 8, 8, 16]))
+    pool = [v for v in (0, 1, 2, 3, 15, 127, 128, 255, 32639, 65535) if v < 2**depth]
+    values = draws.choice(draws.permutation(pool)[: draws.integers(1, 4)], (3, 8))
+    palette = None
+    if depth <= 8 and draws.random() < 0.5:
+        palette = draws.permutation(colors + grays + others)[: min(2**depth, draws.integers(1, 9))]
+    by_number = {255: 255, **dict(zip(numbers if valued else range(len(ids)), ids))}
+    return text, dict(zip(map(tuple, colors), ids)), by_number, png(values, depth, palette), values
+
+
+def test_whatever_is_read_is_what_pillow_shows_or_what_the_numbers_say(tmp_path):
+    draws, told = np.random.default_rng(12), set()
+    for _ in range(400):
+        text, by_color, by_number, content, values = drawn_case(draws)
+        (tmp_path / "classes.csv").write_text(text)
+        (tmp_path / "label.png").write_bytes(content)
+        reader = own_labels.Reader(class_list.read(tmp_path / "classes.csv", "own"))
+        try:
+            label = own_labels.read(tmp_path / "label.png")
+            found, how = reader.train_ids(tmp_path, label), reader.reading(tmp_path, label).how
+        except DatasetError:
+            continue
+        if values.max() > 255:
+            pixels = np.stack([values // 257] * 3, axis=2)
+        else:
+            picture = Image.open(tmp_path / "label.png")  # of 16 bits, Pillow has no RGB
+            pixels = (
+                np.stack([values] * 3, axis=2) if picture.mode[0] == "I" else np.array(picture.convert("RGB"))
+            )
+        seen = np.array([[by_color.get(tuple(pixel), -1) for pixel in row] for row in pixels.tolist()])
+        numbered = np.array([[by_number.get(value, -1) for value in row] for row in values.tolist()])
+        assert np.array_equal(found, numbered if how == own_labels.INDICES else seen), (text, values)
+        told.add(how)
+    assert told == {own_labels.INDICES, own_labels.PALETTE, own_labels.GRAY, own_labels.ALIKE}
+
+
 # --- a row ignore that shifts positions
 
 
@@ -255,6 +308,7 @@ def test_rgb_colours_are_read_at_8_and_16_bits(tmp_path):
         "ignore,0,0,0\nroad,128,64,128\ncar,0,0,142\ntree,107,142,35\n",
         "road,128,64,128\nIgnore,0,0,0\ncar,0,0,142\ntree,107,142,35\n",
         "ignore,0,0,0\nroad,128,64,128\ncar,0,0,142\nignore,1,1,1\n",
+        "ignore,0,0,0\nroad,128,64,128\ncar,0,0,142\nIGNORE,1,1,1\ntree,107,142,35\n",
     ],
 )
 @pytest.mark.parametrize("content", [png([0, 1, 2]), png([0, 0]), png([0, 1], palette=VOC_PALETTE)])
@@ -291,8 +345,8 @@ def test_an_ignore_row_with_a_class_s_position_as_value_is_refused(tmp_path, val
 
 @pytest.mark.parametrize("name", ["Ignore", "IGNORE", " ignore "])
 def test_the_case_of_ignore_does_not_count(tmp_path, name):
-    dataset = own(tmp_path, STREET + f"{name},0,0,0\n", png([0, 2, 3]))
-    assert dataset.classes == ("road", "car", "tree") and dataset[0][1].tolist() == [[0, 2, 255]]
+    dataset = own(tmp_path, STREET + f"{name},0,0,0\n", png([0, 1, 2], palette=[ROAD, BLACK, TREE]))
+    assert dataset.classes == ("road", "car", "tree") and dataset[0][1].tolist() == [[0, 255, 2]]
 
 
 # --- what a check says

@@ -75,16 +75,11 @@ def read(path: Path, title: str) -> ClassList:
     raw_ids = {train_id if row.value is None else row.value: train_id for train_id, row in enumerate(classes)}
     table = {packed(*row.color): train_id for train_id, row in enumerate(classes)}
     table.update({packed(*row.color): IGNORE for row in rows if row.ignored})
+    raw_ids.update({row.value: IGNORE for row in rows if row.ignored and row.value is not None})
+    early = [row for row in rows[: rows.index(classes[-1])] if row.ignored and row.value is None]
     unclear = ""
-    for position, row in enumerate(rows):
-        if row.ignored and row.value is not None:
-            raw_ids[row.value] = IGNORE
-        elif row.ignored and classes[0].value is None and position < IGNORE:
-            after = next((below for below in rows[position:] if not below.ignored), None)
-            if after is None:  # an ignore row at the end has the number of its position, as others have
-                raw_ids[position] = IGNORE
-            else:
-                unclear = unclear or f"{path}, {row.place}: the row {row.name} stands before {after.name}"
+    if early and classes[0].value is None:
+        unclear = f"{path}, {early[0].place}: the row {early[0].name} stands before a class"
     colors = np.array([row.color for row in classes], np.uint8)
     colors.setflags(write=False)
     space = LabelSpace("custom", title, tuple(row.name for row in classes), colors, raw_ids=raw_ids)

@@ -6,8 +6,9 @@ list of classes, or both say the same, it is taken. Where they differ, these rul
 
 - What the list gives a `value` is meant by its number.
 - Of a palette whose entries are colours of the list, the colours count.
-- Of black and white alone (0 and 255, or one bit), the colours count if the list has a black and a white class.
-- Else gray is a number, since gray shows nothing of a list that has other colours.
+- Of one bit, black and white count if the list has a class of each. So do 0 and 255, and the grays between them, if
+  moreover all classes of the list are gray.
+- Else gray is a number if the list has other colours than grays, since gray shows nothing of them.
 """
 
 from __future__ import annotations
@@ -249,24 +250,33 @@ class Reader:
         )
 
     def _unknown(self, path: Path, label: Label, number, seen) -> Fault:
-        neither = (number == UNKNOWN) & (seen == UNKNOWN)
-        value = label.used[int((neither if neither.any() else number == UNKNOWN).argmax())]
-        row, column = np.unravel_index(int((label.values == value).argmax()), label.values.shape)
         if not label.numbers:
             return Fault(
                 "mode",
                 f"{path}: holds 16-bit values up to {257 * int(label.used[-1])}, whose grays are not in the list of "
                 f"classes; is this a file of instance ids, or a mask to be saved with 8 bits?",
             )
-        color = label.shown[value]
+        neither = (number == UNKNOWN) & (seen == UNKNOWN)
+        value = label.used[int((neither if neither.any() else number == UNKNOWN).argmax())]
+        row, column = np.unravel_index(int((label.values == value).argmax()), label.values.shape)
+        color, fix = (
+            label.shown[value],
+            "correct the label, or give the classes their values in the list of classes",
+        )
+        if not self._valued and self._space.num_classes <= value < len(
+            self._colors
+        ):  # the place of a row ignore
+            fix = (
+                f"if such pixels are to be ignored, give a row ignore the value {value} in the list of classes, else "
+                f"give every class its value"
+            )
         seen = (
             f", nor is its colour {_said(color)} in the list" if neither.any() and color != _NO_COLOR else ""
         )
         return Fault(
             "value",
             f"{path}: value {value} at row {row}, column {column} is no {self._space.title} class "
-            f"({self._space.valid_range()}){seen}; correct the label, or give the classes their values in the list of "
-            f"classes.",
+            f"({self._space.valid_range()}){seen}; {fix}.",
         )
 
 
