@@ -97,7 +97,9 @@ class SegmentationDataset:
             image = self.read_image(index)
             return image, np.full(image.shape[:2], self.labels.ignore_label, np.uint8)
         header = pictures.peek(self.image_paths[index])
-        self.check_size(index, values.shape, (header.height, header.width))  # before a large picture is decoded
+        self.check_size(
+            index, values.shape, (header.height, header.width)
+        )  # before a large picture is decoded
         return self.read_image(index), self.train_ids(index, values)
 
     def read_image(self, index: int) -> np.ndarray:
@@ -129,11 +131,17 @@ class SegmentationDataset:
             return
         orientation = pictures.peek(self.image_paths[index]).orientation
         stored = "" if orientation == 1 else f" as it is stored, with EXIF orientation {orientation}"
-        remedy = "they must be of one size: use the label made for this image, or resize it by nearest neighbour"
+        remedy = (
+            "they must be of one size: use the label made for this image, or resize it by nearest neighbour"
+        )
         if tuple(label[:2]) == tuple(image[1::-1]) and orientation > 4:
-            remedy = f"the label fits the image as viewers turn it, and images are never turned here: {UPRIGHT}"
+            remedy = (
+                f"the label fits the image as viewers turn it, and images are never turned here: {UPRIGHT}"
+            )
         elif tuple(label[:2]) == tuple(image[1::-1]):
-            remedy = "one of the two was turned by 90 degrees: turn it back; to resize the label would ruin it"
+            remedy = (
+                "one of the two was turned by 90 degrees: turn it back; to resize the label would ruin it"
+            )
         raise Fault(
             "size",
             f"{self.label_paths[index]}: the label is {label[1]} x {label[0]} pixels, its image "

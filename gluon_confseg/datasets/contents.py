@@ -23,7 +23,9 @@ def read(path: Path) -> bytes:
     """The whole file."""
     try:
         with _open(path) as file:
-            if os.fstat(file.fileno()).st_size > 8 * photograph.limit():  # more than pixels take that don't compress
+            if (
+                os.fstat(file.fileno()).st_size > 8 * photograph.limit()
+            ):  # more than pixels take that don't compress
                 raise OSError(0, f"it is larger than {8 * photograph.limit():,} bytes")
             return file.read()
     except OSError as error:
@@ -78,6 +80,8 @@ def opened(path: Path, data: bytes, kind: str) -> ImageFile.ImageFile:
     Raises DatasetError where it has more pixels than are read.
     """
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as GluonCV is imported, it sets this for the whole program
-    picture = _READERS[kind](io.BytesIO(data))  # not Image.open, which has a limit of its own, for the whole program
+    picture = _READERS[kind](
+        io.BytesIO(data)
+    )  # not Image.open, which has a limit of its own, for the whole program
     photograph.check_pixels(path, *picture.size)
     return picture

@@ -26,8 +26,13 @@ _HEAD_BYTES = 1 << 16
 _SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
 _SCAN = 0xDA
 _FRAMES = {0xC0, 0xC1, 0xC2}  # coded after Huffman, as almost all are
-_NOISE = bytes((170 + 151 * number) % 255 for number in range(64))  # no FF, and not what decoders fill up with
-_REST = _NOISE + b"".join(bytes((0xFF, 0xD0 + number)) + _NOISE for number in range(8))
+_MOST_SCANS = 100
+_NOISE = bytes(
+    (170 + 151 * number) % 255 for number in range(64)
+)  # no FF, and not what decoders fill up with
+_NOISE += b"".join(
+    bytes((0xFF, 0xD0 + number)) + _NOISE for number in range(8)
+)  # the same after each restart
 
 
 class Header(NamedTuple):
@@ -40,11 +45,22 @@ class Header(NamedTuple):
 
 
 def read(path: Path) -> Photograph:
-    """A JPEG file, gray ones too; not turned by its EXIF orientation."""
+    """A JPEG file, gray ones too; not turned by its EXIF orientation.
+
+    Of a file that was cut and closed by an end marker, decoders fill up the rest with gray, and tell nobody. So it is
+    decoded twice, the second time with noise after each scan: what is complete stays as it is, else the noise shows.
+    """
     data = contents.read(path)
-    pixels, header = _decode(path, data)
-    _check_end(path, data, pixels)
-    return Photograph(pixels, header.orientation)
+    with _opened(path, data) as picture:
+        header, scans = _header(picture), _scans(path, data)
+        if scans and 512 * len(data) < header.width * header.height:  # not a bit for each block of 8 x 8
+            raise DatasetError(f"{path}: is truncated, {len(data)} bytes are too few for its size; {AGAIN}.")
+        pixels = _pixels(picture)
+    parts = [data[start:end] for start, end in zip([0, *scans], [*scans, len(data)])]
+    with contextlib.suppress(DatasetError), _opened(path, _NOISE.join(parts)) as picture:
+        if np.array_equal(pixels, _pixels(picture)):
+            return Photograph(pixels, header.orientation)
+    raise DatasetError(f"{path}: is truncated, its compressed pixels end before the picture does; {AGAIN}.")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -58,27 +74,26 @@ def peek(path: Path) -> Header:
     if tail == _END:
         with contextlib.suppress(DatasetError), _opened(path, head + tail) as picture:
             return _header(picture)
-    with _opened(path, contents.read(path)) as picture:  # bytes after the end are allowed
-        picture.load()
+    data = contents.read(path)
+    with _opened(path, data) as picture:  # bytes after the end are allowed
+        _scans(path, data)
         return _header(picture)
 
 
-def _decode(path: Path, data: bytes) -> tuple[np.ndarray, Header]:
-    with _opened(path, data) as picture:
-        return np.array(picture.convert("RGB")), _header(picture)
+def _scans(path: Path, data: bytes) -> list[int]:
+    """Where the compressed pixels of each scan end; DatasetError for what can't be a whole picture.
 
-
-def _check_end(path: Path, data: bytes, pixels: np.ndarray) -> None:
-    """DatasetError unless the compressed pixels go on to the file's end marker.
-
-    Of a file that was cut and closed by an end marker, decoders fill up the rest with gray, and tell nobody. So it is
-    decoded again with noise before that marker: what was complete stays as it was, and what was not shows the noise.
+    Empty where they are not coded after Huffman: an arithmetic coder may leave out the last bytes.
     """
-    at, kind, wanted, found = len(_START), 0, set(), set()
+    at, kind, ends, wanted, found = len(_START), 0, [], set(), set()
     while kind != 0xD9:
         segment = _SEGMENT.search(data, at)
         if segment is None:
-            raise DatasetError(f"{path}: is truncated, its last part has no end; {AGAIN}.")
+            raise DatasetError(f"{path}: is truncated, there is no end of the picture in it; {AGAIN}.")
+        if kind == _SCAN:
+            ends.append(
+                len(data[at : segment.start()].rstrip(b"\xff")) + at
+            )  # a last FF would make noise a marker
         kind, at = segment[1][0], segment.end()
         length = int.from_bytes(data[at : at + 2], "big")
         body = data[at + 2 : at + length]
@@ -87,14 +102,17 @@ def _check_end(path: Path, data: bytes, pixels: np.ndarray) -> None:
         elif kind == _SCAN and body:
             found |= set(body[1 : 1 + 2 * body[0] : 2])
         at += length
-    if not wanted:
-        return
-    end = len(data[: segment.start()].rstrip(b"\xff"))  # a last FF would take the noise for a marker
-    if found == wanted:
-        with contextlib.suppress(DatasetError):
-            if np.array_equal(pixels, _decode(path, data[:end] + _REST + data[end:])[0]):
-                return
-    raise DatasetError(f"{path}: is truncated, its compressed pixels end before the picture does; {AGAIN}.")
+    if len(ends) > _MOST_SCANS:
+        raise DatasetError(
+            f"{path}: has {len(ends)} scans, where photographs have up to {_MOST_SCANS}; save it anew."
+        )
+    if not found >= wanted:
+        raise DatasetError(f"{path}: is truncated, its colours are missing; {AGAIN}.")
+    return ends if wanted else []
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _header(picture: Image.Image) -> Header:

@@ -64,7 +64,7 @@ def limit() -> int:
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
-    """DatasetError where a header declares a picture that is larger than the limit: decoding it could take all memory."""
+    """DatasetError where a header declares more pixels than the limit: decoding them could take all memory."""
     if width * height > limit():
         raise DatasetError(
             f"{path}: is {width} x {height} pixels, more than the {limit():,} that are read; cut it into parts, or set "

@@ -149,10 +149,13 @@ def verify(path: Path, data: bytes) -> Header:
         with contents.opened(path, data, "PNG") as picture:
             picture.verify()
     except PILLOW_ERRORS as error:
-        raise DatasetError(f"{path}: is damaged ({error}); {AGAIN}.") from error
+        remedy = "save it without texts and colour profile" if isinstance(error, ValueError) else AGAIN
+        raise DatasetError(f"{path}: is damaged ({error}); {remedy}.") from error
     chunks = list(_chunks(data))
     if any(kind == b"acTL" for kind, _ in chunks):
-        raise DatasetError(f"{path}: is an animation (APNG); save the picture that is meant as a file of its own.")
+        raise DatasetError(
+            f"{path}: is an animation (APNG); save the picture that is meant as a file of its own."
+        )
     row = -(-header.width * header.depth * _CHANNELS[header.color_type] // 8) + 1
     if sum(len(body) for kind, body in chunks if kind == b"IDAT") > 2 * header.height * row + 2**16:
         # decoders would unpack all of it, a thousand times as much
