@@ -101,6 +101,35 @@ def test_class_names_are_escaped(html):
     assert "pole/<wall>" not in html
 
 
+LIVELY = [
+    "[x](javascript:alert(1))",
+    "![x](http://a/b.png)",
+    "<https://a.b>",
+    "`code` **bold**",
+    "a|b",
+    "~~x~~ $y$",
+]
+
+
+def test_class_names_are_no_marks_in_markdown(tmp_path):
+    """By the rules of CommonMark: a sign of punctuation after a backslash is that sign."""
+    text = words_of(fake_run.make(tmp_path / "run", classes=LIVELY, panels=0))
+    assert not re.search(r"(?<!\\)(\]\(|`|\*\*x|~~)", text.replace("](pictures/", ""))
+    assert "javascript" in text and "<" not in text and not re.search(r"(?<!\\)://", text)
+    shown = re.sub(r"\\([\\`*_\[\]|~$:])", r"\1", text).replace("&lt;", "<").replace("&gt;", ">")
+    assert all(name in shown for name in LIVELY)
+    rows = [line for line in text.splitlines() if line.startswith("| a\\|b |")]
+    assert rows and all("\\|" not in line.replace("a\\|b", "") for line in rows)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\rb", "a\u202eb", "a\x9b2Jb", "a\nb"])
+def test_class_names_give_no_commands_to_the_terminal_that_shows_a_report(tmp_path, name):
+    run = fake_run.make(tmp_path / "run", classes=[name, "b", "c", "d", "e", "f"], panels=0)
+    with pytest.warns(RuntimeWarning, match="class 0 = "):
+        text = words_of(run)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|a\nb", text)
+
+
 def test_the_page_needs_nothing_but_itself(run, html):
     assert not re.search(r"(src|href)=[\"'](?!data:)", html) and "<script" not in html and "url(" not in html
     assert html.count("data:image/png;base64,") == len(list((run / "pictures").glob("*.png")))
