@@ -11,6 +11,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from gluon_confseg.terminal import printable
+
 BAR = "{desc}: {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left, {rate_fmt}{postfix}"
 
 
@@ -47,7 +49,7 @@ class Progress:
         interval: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name, self.total, self.unit = prefix + title, int(total), unit
+        self.name, self.total, self.unit = printable(prefix + title), int(total), unit
         self.stream = sys.stderr if stream is None else stream
         self.done, self.initial, self.interval, self.clock = int(initial), int(initial), interval, clock
         self.figures: dict = {}
@@ -166,7 +168,7 @@ class WholeRun:
 
 def say(sentence: str) -> None:
     """Print one line to stderr, for the person who waits."""
-    print(sentence, file=sys.stderr, flush=True)
+    print(printable(sentence), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -195,4 +197,4 @@ def _plural(unit: str, count: int) -> str:
 
 def _figures(figures: dict) -> str:
     shown = {name: f"{value:.4g}" if isinstance(value, Real) else value for name, value in figures.items()}
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
+    return printable(", ".join(f"{name} {value}" for name, value in shown.items()))

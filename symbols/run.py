@@ -35,9 +35,7 @@ def main(argv=None):
     parser.add_argument("--gpu", action="store_true", help="run on the first GPU")
     arguments = parser.parse_args(argv)
     about, network = load(arguments.prefix, first_gpu() if arguments.gpu else mx.cpu())
-    picture = cv2.imread(arguments.picture, cv2.IMREAD_COLOR)
-    if picture is None:
-        sys.exit(f"{arguments.picture}: can't be read as a picture; give a PNG or JPEG file")
+    picture = read(arguments.picture)
     classes = segment(network, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), about)
     write(arguments.out, picture, classes, about)
     shares = np.bincount(classes.ravel(), minlength=len(about["classes"])) / classes.size
@@ -83,6 +81,24 @@ def load(prefix, context):
         sys.exit(
             f"{prefix}: the three files can't be loaded ({reason}); export them again with: confseg export"
         )
+
+
+def read(path):
+    """A PNG or JPEG file -> (H, W, 3) uint8 BGR, as `confseg predict` reads it: as stored, 16 bits divided by 256."""
+    jpeg = (b"\xff\xd8", b"\xff\xd9")
+    kinds = {".png": (b"\x89PNG", b"IEND"), ".jpg": jpeg, ".jpeg": jpeg}
+    start, end = kinds.get(Path(path).suffix.lower(), (b"", b""))
+    content = Path(path).read_bytes() if start and Path(path).is_file() else b""
+    data, picture = np.frombuffer(content, np.uint8), None
+    if content and content.startswith(start) and end in content:  # of a cut file, OpenCV makes the rest gray
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if picture is None:
+        sys.exit(f"{path}: can't be read as a picture; give a whole PNG or JPEG file")
+    if not np.array_equal(picture, cv2.imdecode(data, cv2.IMREAD_COLOR)):
+        print(
+            "Note: the picture has an EXIF orientation; it is segmented as it is stored, not as viewers turn it."
+        )
+    return picture
 
 
 def segment(network, picture, about):

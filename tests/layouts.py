@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 RAW_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
@@ -75,6 +76,15 @@ def make_camvid(
 def write_jpeg(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image[:, :, ::-1])
+    return path
+
+
+def write_turned(path: Path, image: np.ndarray, orientation: int) -> Path:
+    """A PNG or JPEG, as its name says, of these pixels and with this EXIF orientation."""
+    picture, exif = Image.fromarray(image), Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, exif=exif, quality=95)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import pytest
 import small
 
 from gluon_confseg import checkpoint, cli, datasets, doctor, fusion, groups, metrics, network, runtime
-from gluon_confseg.cli import data, options, segmenting
+from gluon_confseg.cli import data, options
+from gluon_confseg.datasets import pictures
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import CAMVID
 
@@ -178,6 +180,24 @@ def test_evaluate_counts_what_predict_segments(place, tmp_path, call, ask):
     assert ask("confusion", tmp_path / "evaluated.npz")["confusion"] == scored["confusion"]
     labels = np.stack([mask for _, mask in datasets.CamVid(camvid, "val")])
     assert np.sum(scored["confusion"]) == (labels != 255).sum() > 0
+
+
+def test_evaluate_counts_what_predict_segments_of_turned_and_16_bit_images(
+    place, tmp_path, call, ask, capsys
+):
+    root = layouts.make_camvid(tmp_path / "camvid", "val", 4, HEIGHT, WIDTH)
+    files = [root / "val" / f"frame_{number:03d}.png" for number in range(4)]
+    for number, orientation in enumerate((1, 3, 6)):
+        layouts.write_turned(files[number], layouts.picture(number, HEIGHT, WIDTH), orientation)
+    assert cv2.imwrite(str(files[3]), layouts.picture(3, HEIGHT, WIDTH).astype(np.uint16) * 200)
+    words = [str(word) for word in ("evaluate", place / "without.npz", "--root", root, "--json")]
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert "2 of 4 images have an EXIF orientation" in err and "1 of 4 images have 16 bits" in err
+    shown = call("predict", place / "without.npz", *files, "--out", tmp_path / "out")
+    assert shown.count("Note: ") == 3
+    words = "confusion", "--predictions", tmp_path / "out/ids", "--root", root, "--data", "camvid"
+    assert ask(*words)["confusion"] == json.loads(out)["confusion"]
 
 
 def test_overlap_is_that_of_the_windows(place, ask, refuse):
@@ -398,32 +418,63 @@ def test_pictures_of_any_size_get_ids_and_an_overlay_of_that_size(place, tmp_pat
     assert np.abs(cv2.imread(found["images"][0]["overlay"]) - blended).max() <= 1
 
 
-def test_pictures_that_can_not_be_segmented_are_named(place, tmp_path, refuse):
+def test_predict_goes_on_after_a_picture_that_it_can_not_read(place, tmp_path, capsys):
+    first = layouts.write_png(tmp_path / "first.png", layouts.picture(0))
+    layouts.write_png(tmp_path / "last.png", layouts.picture(1))
+    (tmp_path / "cut.png").write_bytes(first.read_bytes()[:-30])
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty.jpg").touch()
-    whole = layouts.write_png(tmp_path / "whole.png", layouts.picture(0))
-    (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:-30])
-    (tmp_path / "twin").mkdir()
-    (tmp_path / "twin" / "whole.png").write_bytes(whole.read_bytes())
+    (tmp_path / "scan.tif").write_bytes(cv2.imencode(".tif", layouts.picture(0))[1].tobytes())
+    (tmp_path / "folder.png").mkdir()
+    reasons = {
+        "cut.png": "is truncated",
+        "text.jpg": "is no JPEG file",
+        "empty.jpg": "is empty",
+        "scan.tif": "convert the picture",
+        "folder.png": "it is a folder",
+        "gone.png": "No such file",
+    }
+    files = [tmp_path / name for name in ("first.png", *reasons, "last.png")]
+    words = ["predict", place / "without.npz", *files, "--out", tmp_path / "out", "--json"]
+    assert cli.main([str(word) for word in words]) == 1
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert [Path(about["image"]).name for about in found["images"]] == ["first.png", "last.png"]
+    assert all(Path(about[kind]).is_file() for about in found["images"] for kind in ("ids", "overlay"))
+    assert {Path(each["image"]).name: each["reason"] for each in found["failures"]}.keys() == reasons.keys()
+    for each, (name, wanted) in zip(found["failures"], reasons.items()):
+        assert each["reason"].startswith(str(tmp_path / name)) and wanted in each["reason"]
+    assert "6 of 8 pictures can't be read" in err.splitlines()[-1]
+    assert cli.main([str(word) for word in words[:-1]]) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("Not read: ") == 6 and "last.png (16 x 8)" in shown
 
-    for name, wanted in {
-        "text.jpg": "can't be read",
-        "empty.jpg": "can't be read",
-        "cut.png": "truncated",
-    }.items():
-        with pytest.raises(DatasetError, match=f"{name}: .*{wanted}"):
-            segmenting.read(tmp_path / name)
+
+def test_pictures_that_are_not_there_or_would_get_one_name_are_said_before_the_work(place, tmp_path, refuse):
+    whole = layouts.write_png(tmp_path / "whole.png", layouts.picture(0))
+    layouts.write_png(tmp_path / "twin" / "whole.png", layouts.picture(0))
 
     def said(*names) -> str:
         return refuse(
             "predict", place / "without.npz", *(tmp_path / n for n in names), "--out", tmp_path / "out"
         )
 
-    missing = said("nothing.png", "whole.png", "twin")
+    missing = said("nothing.png", "twin")
     assert "nothing.png: is not there" in missing and "twin: is a folder" in missing
     assert "would get the same file" in said("whole.png", "twin/whole.png")
-    assert "cut.png: is truncated" in said("whole.png", "cut.png")
-    assert (tmp_path / "out" / "ids" / "whole.png").exists()  # those before it are done
+    assert whole.exists() and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_picture_that_viewers_turn_is_segmented_as_it_is_stored_and_this_is_said(
+    place, tmp_path, call, orientation
+):
+    layouts.write_turned(tmp_path / "phone.jpg", layouts.picture(0, 40, 60), orientation)
+    layouts.write_png(tmp_path / "plain.png", layouts.picture(0, 40, 60))
+    files = tmp_path / "phone.jpg", tmp_path / "plain.png"
+    shown = call("predict", place / "without.npz", *files, "--out", tmp_path / "out")
+    assert shown.count("Note: ") == 1 and f"EXIF orientation is {orientation}" in shown
+    assert cv2.imread(str(tmp_path / "out/ids/phone.png"), 0).shape == (40, 60)
 
 
 @pytest.fixture(scope="module")
@@ -467,6 +518,31 @@ def test_the_exported_files_segment_a_picture_as_predict_does(place, alone, tmp_
     about, graph = alone.load(str(tmp_path / "net"), alone.mx.cpu())
     classes = alone.segment(graph, layouts.picture(0, 50, 71), about)
     assert np.mean(classes != cv2.imread(expected, 0)) < 0.001  # ties may fall either way
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_script_reads_turned_pictures_as_predict_does(alone, tmp_path, capsys, suffix, orientation):
+    file = layouts.write_turned(tmp_path / f"a{suffix}", layouts.picture(0, 50, 71), orientation)
+    assert np.array_equal(alone.read(str(file))[:, :, ::-1], pictures.read_image(file))
+    assert ("EXIF orientation" in capsys.readouterr().out) == (orientation != 1)
+
+
+def test_the_script_reads_and_refuses_what_predict_does(alone, tmp_path):
+    deep = np.random.RandomState(0).randint(0, 65536, (20, 30, 4)).astype(np.uint16)
+    assert cv2.imwrite(str(tmp_path / "deep.png"), deep)
+    assert cv2.imwrite(str(tmp_path / "gray.jpg"), layouts.picture(0, 20, 30)[:, :, 0])
+    for name in ("deep.png", "gray.jpg"):
+        read = pictures.read_image(tmp_path / name)
+        assert np.array_equal(alone.read(str(tmp_path / name))[:, :, ::-1], read)
+    whole = (tmp_path / "gray.jpg").read_bytes()
+    refused = {"cut.jpg": whole[:-40], "a.bmp": whole, "a.png": whole, "empty.png": b""}
+    for name, content in refused.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SystemExit, match=f"{name}: can't be read as a picture"):
+            alone.read(str(tmp_path / name))
+        with pytest.raises(DatasetError, match=name):
+            pictures.read(tmp_path / name)
 
 
 def test_report_writes_the_page_again_and_shows_the_table(tmp_path, call, refuse):

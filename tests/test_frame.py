@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
 import time
 import types
+import warnings
 from pathlib import Path
 
 import pytest
 
-from gluon_confseg import cli, doctor, files
+from gluon_confseg import cli, doctor, files, progress
 from gluon_confseg.cli import frame
+from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import ConfSegError, Stopped
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -170,3 +174,36 @@ def test_a_full_disk_below_stdout_is_one_sentence():
         and err
         == "confseg: a file or the terminal: the disk is full; make room there, or write to another disk\n"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["\x1b[2J", "\x1b]0;title\x07", "\r", "\x00", "\x9b31m", "\u202egnp", "\u2028"]
+)
+def test_names_give_no_commands_to_the_terminal(name, monkeypatch, capsys):
+    """In answers, errors, warnings and progress."""
+    coded = f"x{name.encode('unicode_escape').decode()}y"
+    name = f"x{name}y"
+    verb = types.SimpleNamespace(
+        run=lambda arguments: Output(f"class {name}\n\tand\n", {"class": name}, f"no {name}"), json=False
+    )
+    parser = types.SimpleNamespace(
+        parse_args=lambda argv: types.SimpleNamespace(module=verb, json=argv == ["--json"])
+    )
+    monkeypatch.setattr(cli, "parser", lambda: parser)
+    assert cli.main([]) == 1
+    out, err = capsys.readouterr()
+    assert out == f"class {coded}\n\tand\n\n" and err == f"confseg: no {coded}\n"
+    assert cli.main(["--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"class": name}
+
+    def say_more() -> None:
+        warnings.warn(f"w {name}", RuntimeWarning, stacklevel=1)
+        progress.say(f"s {name}")
+        with progress.Progress(f"p {name}", 1) as bar:
+            bar.update(1, worst=name)
+        raise ConfSegError(f"e {name}")
+
+    assert frame.run(say_more) == 1
+    shown = capsys.readouterr().err
+    assert "p " + coded in shown and "worst " + coded in shown
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e]", shown)

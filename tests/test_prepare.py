@@ -24,8 +24,10 @@ from layouts import (
     make_voc,
     picture,
     raw_png,
+    voc_size,
     write_list,
     write_png,
+    write_turned,
 )
 
 from gluon_confseg import cli
@@ -252,6 +254,17 @@ def a_faulty_list_of_classes(root):
     (root / "classes.csv").write_text("road,128,64,128\n")
 
 
+def a_photograph_that_viewers_turn(root):
+    path = root / "VOCdevkit/VOC2012/JPEGImages/a3.jpg"
+    return write_turned(path, picture(3, *voc_size(3)), 3)
+
+
+def an_image_of_16_bits(root):
+    path = city(root)[0]
+    assert cv2.imwrite(str(path), np.full((8, 16, 3), 4095, np.uint16))
+    return path
+
+
 FAULTS = [
     ("cityscapes", "size", label_of_another_size),
     ("cityscapes", "rgb", colours_in_a_label),
@@ -278,6 +291,8 @@ FAULTS = [
     ("voc", "unpaired", listed_without_image),
     ("voc", "unreadable", damaged_matlab_label),
     ("voc", "unreadable", truncated_photograph),
+    ("voc", "orientation", a_photograph_that_viewers_turn),
+    ("cityscapes", "depth", an_image_of_16_bits),
     ("camvid", "raw_ids", raw_city_ids_in_camvid),
     ("custom", "value", a_colour_of_no_class),
     ("custom", "meaning", a_palette_of_two_meanings),

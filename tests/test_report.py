@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import unicodedata
 import warnings
+from pathlib import Path
 
 import cv2
 import fake_run
 import numpy as np
 import pytest
+from matplotlib import font_manager
+from PIL import Image
 
 from gluon_confseg import metrics, report
 from gluon_confseg.errors import RunError
 from gluon_confseg.report import costs, document, markdown, pictures, tables
 from gluon_confseg.report.folder import read
+from gluon_confseg.report.pictures import lettering
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +99,35 @@ def test_gains_are_over_the_first_cell():
 def test_class_names_are_escaped(html):
     assert "wall &amp; &lt;fence&gt;" in html and "<fence>" not in html
     assert "pole/<wall>" not in html
+
+
+LIVELY = [
+    "[x](javascript:alert(1))",
+    "![x](http://a/b.png)",
+    "<https://a.b>",
+    "`code` **bold**",
+    "a|b",
+    "~~x~~ $y$",
+]
+
+
+def test_class_names_are_no_marks_in_markdown(tmp_path):
+    """By the rules of CommonMark: a sign of punctuation after a backslash is that sign."""
+    text = words_of(fake_run.make(tmp_path / "run", classes=LIVELY, panels=0))
+    assert not re.search(r"(?<!\\)(\]\(|`|\*\*x|~~)", text.replace("](pictures/", ""))
+    assert "javascript" in text and "<" not in text and not re.search(r"(?<!\\)://", text)
+    shown = re.sub(r"\\([\\`*_\[\]|~$:])", r"\1", text).replace("&lt;", "<").replace("&gt;", ">")
+    assert all(name in shown for name in LIVELY)
+    rows = [line for line in text.splitlines() if line.startswith("| a\\|b |")]
+    assert rows and all("\\|" not in line.replace("a\\|b", "") for line in rows)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\rb", "a\u202eb", "a\x9b2Jb", "a\nb"])
+def test_class_names_give_no_commands_to_the_terminal_that_shows_a_report(tmp_path, name):
+    run = fake_run.make(tmp_path / "run", classes=[name, "b", "c", "d", "e", "f"], panels=0)
+    with pytest.warns(RuntimeWarning, match="class 0 = "):
+        text = words_of(run)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|a\nb", text)
 
 
 def test_the_page_needs_nothing_but_itself(run, html):
@@ -314,6 +349,101 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path):
     with pytest.raises(IndexError):
         pictures.confusion_matrix(path, np.eye(3), ["a", "b", "c"], [[0, 7]])
     assert path.read_bytes() == b"old"
+
+
+# ---- class names of any script
+
+
+@pytest.fixture
+def few_fonts(monkeypatch):
+    """A machine that has Matplotlib's own fonts alone."""
+    own = [entry for entry in font_manager.fontManager.ttflist if "mpl-data" in entry.fname]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+    lettering._fonts.cache_clear()
+    yield
+    lettering._fonts.cache_clear()
+
+
+def draw_all(folder: Path, names: list) -> list:
+    """Every picture that shows class names, as bytes."""
+    size = len(names)
+    shares = metrics.normalize(fake_run.invented_counts(max(size, 11))["train"][:size, :size])
+    crop = np.arange(200, dtype=np.uint8).reshape(10, 20) % size
+    row = {"name": f"{names[0]}.png", "why": f"{names[0]} taken for {names[1]}", "truth": crop}
+    row |= {"image": np.zeros((10, 20, 3), np.uint8), "predictions": [crop]}
+    colors = [(k, 2 * k, 3 * k) for k in range(size)]
+    pictures.confusion_matrix(folder / "matrix.png", shares, names, [[0, 1]], "title")
+    pictures.difference(folder / "difference.png", shares[::-1], shares, names, [[0, 1]])
+    pictures.groups(folder / "groups.png", shares, names, [[0, 1]])
+    pictures.class_iou(folder / "bars.png", [np.linspace(0, 1, size)] * 2, ["a", "b"], names, [[0, 1]])
+    pictures.panels(folder / "panels.png", [row], ["a"], names, colors)
+    return [path.read_bytes() for path in sorted(folder.glob("*.png"))]
+
+
+SCRIPTS = {
+    "Chinese": "道路 汽车 天空",
+    "Korean": "도로 자동차 하늘",
+    "Arabic": "طريق سيارة سماء",
+    "Hebrew": "כביש מכונית שמים",
+    "Hindi": "सड़क गाड़ी आसमान",
+    "Thai": "ถนน รถยนต์ ท้องฟ้า",
+    "controls": "a\x1b[31m b\tc d\x00e",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_names_that_can_not_be_drawn_are_numbered_and_listed(few_fonts, script):
+    names = ["road", *SCRIPTS[script].split(" ")]
+    with pytest.warns(RuntimeWarning, match="no font here has the letters") as told:
+        letters = lettering.Lettering(names)
+    assert letters.names == ["road", "class 1", "class 2", "class 3"]
+    said = str(told[0].message)
+    assert all(f"class {number} = {name}" in said for number, name in list(enumerate(names))[1:])
+
+
+def test_every_picture_with_numbered_classes_has_a_note_below(tmp_path, few_fonts):
+    with pytest.warns(RuntimeWarning, match="class 1 = "):
+        drawn = draw_all(tmp_path, ["road", *SCRIPTS["Chinese"].split()[:2]])
+    (tmp_path / "plain").mkdir()
+    plain = draw_all(tmp_path / "plain", ["road", "class 1", "class 2"])
+    for ours, theirs in zip(drawn, plain):  # but for the note, they show these names
+        ours, theirs = (np.array(Image.open(io.BytesIO(png)).convert("RGB")) for png in (ours, theirs))
+        assert len(ours) == len(theirs) + 27 and ours.shape[1] == theirs.shape[1]
+        assert (ours[-27:] < 100).any() and np.abs(ours[:-27].astype(int) - theirs).mean() < 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "straße Bäume žluťoučký",
+        "дорога машина небо",
+        "δρόμος αυτοκίνητο ουρανός",
+        "đường cây trời",
+        "ᶁᶄ ᶊᶍ の",
+    ],
+)
+@pytest.mark.filterwarnings("error")  # Matplotlib's on missing glyphs among them
+def test_names_that_some_font_has_are_drawn(tmp_path, few_fonts, names):
+    letters = lettering.Lettering(names.split())
+    assert letters.names == names.split() and letters.numbered == {}
+    decomposed = lettering.Lettering([unicodedata.normalize("NFD", name) for name in names.split()])
+    assert decomposed.names == letters.names
+    if letters.fonts != [lettering.FONT]:
+        assert len(set(draw_all(tmp_path, names.split()))) == 5
+
+
+def test_dollars_and_backslashes_in_names_are_drawn_as_they_are(tmp_path):
+    lists = ["a$b", "c$d$"], ["a$b", "c$d"], [r"\frac{1}", "$x_1$"], [r"\frac", "x1"]
+    for number, names in enumerate(lists):
+        pictures.confusion_matrix(tmp_path / f"{number}.png", np.eye(2), names)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == len(lists)
+
+
+def test_texts_that_hold_names_that_can_not_be_drawn_tell_them_apart(few_fonts):
+    text = "道路 taken for 道: 山.png"
+    with pytest.warns(RuntimeWarning):
+        letters = lettering.Lettering(["road", "道", "道路"], text)
+    assert letters.text(text) == "class 2 taken for class 1: \\u5c71.png"
 
 
 def test_a_cell_is_coloured_where_truth_and_prediction_say():

@@ -272,7 +272,7 @@ def variants(image) -> dict[str, bytes]:
 def test_every_kind_is_read_and_no_cut_goes_unnoticed(tmp_path, capfd, kind):
     path, whole = tmp_path / "photo.jpg", variants(picture(0, 40, 60))[kind]
     path.write_bytes(whole)
-    assert jpeg.read_image(path).shape == (40, 60, 3) and tuple(jpeg.peek(path)) == (60, 40)
+    assert jpeg.read_image(path).shape == (40, 60, 3) and jpeg.peek(path)[:2] == (60, 40)
     for length in np.random.RandomState(0).randint(0, len(whole), 60):
         path.write_bytes(whole[:length])
         assert str(path) in sentence(lambda: jpeg.read_image(path))
@@ -292,7 +292,7 @@ def test_bytes_after_the_end_of_a_photograph_do_no_harm(tmp_path):
     before = jpeg.read_image(path)
     path.write_bytes(path.read_bytes() + b"a preview")
     assert np.array_equal(jpeg.read_image(path), before)
-    assert tuple(jpeg.peek(path)) == (16, 8)
+    assert jpeg.peek(path)[:2] == (16, 8)
 
 
 def test_a_photograph_is_not_turned_by_its_exif_orientation(tmp_path):

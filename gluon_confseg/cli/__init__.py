@@ -16,6 +16,7 @@ import json
 
 from gluon_confseg import __version__
 from gluon_confseg.cli import frame, options
+from gluon_confseg.terminal import printable
 
 # A new verb's name is added here: in the order of --help
 VERBS = (
@@ -41,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         output = verb.run(arguments)
         if isinstance(output, int):
             return output
-        print(json.dumps(output.record, allow_nan=False) if arguments.json else output.text, flush=True)
+        shown = json.dumps(output.record, allow_nan=False) if arguments.json else printable(output.text)
+        print(shown, flush=True)
         return frame.fail(output.failure) if output.failure else 0
 
     return frame.run(run, goes_on=hasattr(verb, "goes_on") and verb.goes_on(arguments))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gluon_confseg import runtime
 from gluon_confseg.errors import ConfSegError, Stopped
+from gluon_confseg.terminal import printable
 
 DEBUG = "CONFSEG_DEBUG"  # set to anything: every error shows its traceback
 MEMORY = "there is not enough memory for this; use smaller images or batches, or a machine with more of it"
@@ -69,7 +70,7 @@ def run(function: Callable[[], int | None], *, goes_on: bool = False) -> int:
 def fail(reason: str, status: int = 1) -> int:
     """Say a sentence on stderr; returns `status`."""
     with contextlib.suppress(OSError):  # nobody reads stderr either
-        print(f"confseg: {reason}", file=sys.stderr, flush=True)
+        print(printable(f"confseg: {reason}"), file=sys.stderr, flush=True)
     return status
 
 
@@ -135,7 +136,7 @@ def _signals_stop() -> Iterator[None]:
 def _note(message, category, filename, lineno, file=None, line=None) -> None:
     """A warning that a user can act on, in one line; libraries' complaints about each other are not shown."""
     if issubclass(category, RuntimeWarning):
-        print(f"Note: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+        print(printable(f"Note: {' '.join(str(message).split())}"), file=sys.stderr, flush=True)
 
 
 def _let_go_of_stdout() -> None:

@@ -22,14 +22,12 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> Output:
-    """Segment every picture; OUT/ids/NAME.png and OUT/overlay/NAME.png each."""
+    """Segment every picture that can be read; OUT/ids/NAME.png and OUT/overlay/NAME.png each."""
     from gluon_confseg.datasets.pairing import listed
 
     paths, first = arguments.images, {}
-    missing = [
-        f"{path}: is {'a folder' if path.is_dir() else 'not there'}" for path in paths if not path.is_file()
-    ]
-    if missing:
+    if not any(path.is_file() for path in paths):
+        missing = [f"{path}: is {'a folder' if path.is_dir() else 'not there'}" for path in paths]
         raise DatasetError(f"{listed(missing)}; give the files of pictures, such as FOLDER/*.png")
     for path in paths:
         if first.setdefault(path.stem, path) is not path:
@@ -42,20 +40,30 @@ def run(arguments) -> Output:
     loaded = networks.load(arguments.checkpoint, arguments.rule)
 
     from gluon_confseg.cli import segmenting
+    from gluon_confseg.datasets import pictures
     from gluon_confseg.progress import Progress
 
-    segment, done = segmenting.segmenter(loaded, inference), []
+    segment, done, failed = segmenting.segmenter(loaded, inference), [], []
     with Progress("prediction", len(paths), "image") as bar:
         for path in paths:
-            picture = segmenting.read(path)
-            done.append(segmenting.write(arguments.out, path, picture, segment(picture), loaded.labels))
+            try:
+                photograph = pictures.read(path)
+            except DatasetError as error:
+                failed.append({"image": str(path), "reason": str(error)})
+            else:
+                classes = segment(photograph.pixels)
+                done.append(segmenting.write(arguments.out, path, photograph, classes, loaded.labels))
             bar.update(1)
     about = {"network": networks.record(loaded), "inference": dataclasses.asdict(inference)}
-    record = {**about, "classes": list(loaded.labels.classes), "images": done}
-    return Output(_text(loaded, inference, done), record)
+    record = {**about, "classes": list(loaded.labels.classes), "images": done, "failures": failed}
+    failure = None
+    if failed:
+        reasons = listed([each["reason"] for each in failed])
+        failure = f"{len(failed)} of {len(paths)} pictures can't be read and were left out: {reasons}"
+    return Output(_text(loaded, inference, done, failed), record, failure)
 
 
-def _text(loaded, inference, done: list) -> str:
+def _text(loaded, inference, done: list, failed: list) -> str:
     names = loaded.labels.classes
     lines = [f"Network: {networks.describe(loaded)}; {inference.describe()}."]
     for image in done:
@@ -65,5 +73,7 @@ def _text(loaded, inference, done: list) -> str:
         )
         lines.append(f"{image['image']} ({image['width']} x {image['height']}): {listing}")
         lines.append(f"  {image['ids']}  {image['overlay']}")
+        lines += [f"  Note: {note}." for note in image["notes"]]
+    lines += [f"Not read: {each['reason']}" for each in failed]
     ends = f"0 is {names[0]}, {len(names) - 1} is {names[-1]}"
     return "\n".join([*lines, f"ids/ holds train ids of {loaded.labels.title} ({ends})."])

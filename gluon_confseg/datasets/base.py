@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from gluon_confseg.datasets import pictures, png
 from gluon_confseg.datasets.faults import Fault
 from gluon_confseg.datasets.gluoncv_view import GluonCVView
 from gluon_confseg.datasets.pairing import Pairing, listed
+from gluon_confseg.datasets.photograph import UPRIGHT
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import UNKNOWN, LabelSpace
 
@@ -90,12 +92,15 @@ class SegmentationDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image = self.read_image(index)
         values = self.read_values(index)
         if values is None:
+            image = self.read_image(index)
             return image, np.full(image.shape[:2], self.labels.ignore_label, np.uint8)
-        self.check_size(index, values.shape, image.shape)
-        return image, self.train_ids(index, values)
+        header = pictures.peek(self.image_paths[index])
+        self.check_size(
+            index, values.shape, (header.height, header.width)
+        )  # before a large picture is decoded
+        return self.read_image(index), self.train_ids(index, values)
 
     def read_image(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB."""
@@ -122,13 +127,26 @@ class SegmentationDataset:
 
     def check_size(self, index: int, label: Sequence[int], image: Sequence[int]) -> None:
         """DatasetError unless both (H, W, ...) are of one size."""
-        if tuple(label[:2]) != tuple(image[:2]):
-            raise Fault(
-                "size",
-                f"{self.label_paths[index]}: the label is {label[1]} x {label[0]} pixels, its image "
-                f"{image[1]} x {image[0]}; they must be of one size: use the label made for this image, or resize "
-                f"it by nearest neighbour.",
+        if tuple(label[:2]) == tuple(image[:2]):
+            return
+        orientation = pictures.peek(self.image_paths[index]).orientation
+        stored = "" if orientation == 1 else f" as it is stored, with EXIF orientation {orientation}"
+        remedy = (
+            "they must be of one size: use the label made for this image, or resize it by nearest neighbour"
+        )
+        if tuple(label[:2]) == tuple(image[1::-1]) and orientation > 4:
+            remedy = (
+                f"the label fits the image as viewers turn it, and images are never turned here: {UPRIGHT}"
             )
+        elif tuple(label[:2]) == tuple(image[1::-1]):
+            remedy = (
+                "one of the two was turned by 90 degrees: turn it back; to resize the label would ruin it"
+            )
+        raise Fault(
+            "size",
+            f"{self.label_paths[index]}: the label is {label[1]} x {label[0]} pixels, its image "
+            f"{image[1]} x {image[0]}{stored} ({self.image_paths[index]}); {remedy}.",
+        )
 
     def train_ids(self, index: int, values: np.ndarray) -> np.ndarray:
         """(H, W) values of the label file -> (H, W) uint8 train ids; DatasetError for a value that means nothing."""
@@ -157,16 +175,21 @@ class SegmentationDataset:
         return GluonCVView(self, transform)
 
     def check(self, thorough: bool = False, progress: Callable[[int], None] | None = None) -> None:
-        """Check every file; ONE DatasetError names all faults.
+        """Check every file; ONE DatasetError names all faults, and a warning what may be meant (`pictures.notes`).
 
         thorough    decode everything and check every pixel value; else only what the first and last bytes of the
                     files tell: missing, empty, truncated, colour or 16-bit labels, sizes that differ
         progress    called with the number of items done
         """
-        faults = []
+        faults, headers = [], []
         for index in range(len(self)):
             try:
-                self[index] if thorough else self._peek(index)
+                header = pictures.peek(self.image_paths[index])
+                headers.append((self.image_paths[index], header))
+                if thorough:
+                    self[index]
+                elif self.label_paths[index] is not None:
+                    self.check_size(index, self.peek_label(index), (header.height, header.width))
             except DatasetError as error:
                 faults.append(str(error))
             if progress:
@@ -175,11 +198,8 @@ class SegmentationDataset:
             raise DatasetError(faults[0])
         if faults:
             raise DatasetError(f"{len(faults)} of {len(self)} items are faulty: {listed(faults)}.")
-
-    def _peek(self, index: int) -> None:
-        image = pictures.peek(self.image_paths[index])
-        if self.label_paths[index] is not None:
-            self.check_size(index, self.peek_label(index), (image.height, image.width))
+        for note in pictures.notes(headers):
+            warnings.warn(f"{self.root}, {self.split}: {note}.", RuntimeWarning, stacklevel=2)
 
     def _value_name(self) -> str:
         return f"{self.labels.title} class"

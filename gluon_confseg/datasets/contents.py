@@ -8,18 +8,26 @@ import re
 import stat
 from pathlib import Path
 
-from PIL import Image, ImageFile
+from PIL import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
+from gluon_confseg.datasets import photograph
 from gluon_confseg.errors import DatasetError
 
 AGAIN = "copy or download this file again"
-PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # of damaged pictures
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError)  # of damaged pictures
+_READERS = {"JPEG": JpegImageFile, "PNG": PngImageFile}
 
 
 def read(path: Path) -> bytes:
     """The whole file."""
     try:
         with _open(path) as file:
+            if (
+                os.fstat(file.fileno()).st_size > 8 * photograph.limit()
+            ):  # more than pixels take that don't compress
+                raise OSError(0, f"it is larger than {8 * photograph.limit():,} bytes")
             return file.read()
     except OSError as error:
         raise unreadable(path, error) from error
@@ -67,10 +75,16 @@ def check_ends(path: Path, data: bytes, kind: str, start: bytes, end: bytes, con
         )
 
 
-def opened(data: bytes, kind: str) -> Image.Image:
-    """The picture in a file's content, its header read; `PILLOW_ERRORS` from here on. kind: "PNG" or "JPEG"."""
+def opened(path: Path, data: bytes, kind: str) -> ImageFile.ImageFile:
+    """The picture in a file's content, its header read; `PILLOW_ERRORS` from here on. kind: "PNG" or "JPEG".
+
+    Raises DatasetError where it has more pixels than are read.
+    """
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as GluonCV is imported, it sets this for the whole program
-    return Image.open(io.BytesIO(data), formats=(kind,))
+    # not Image.open, which has a limit of its own, for the whole program
+    picture = _READERS[kind](io.BytesIO(data))
+    photograph.check_pixels(path, *picture.size)
+    return picture
 
 
 def text(path: Path, most: int = 1 << 24) -> str:

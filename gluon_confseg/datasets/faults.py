@@ -22,6 +22,8 @@ KINDS = {
     "named": "classes with a name for pixels of no class",
     "shared": "the same image in two splits",
     "twice": "the same image twice in a split",
+    "orientation": "images that viewers turn, and that are read as they are stored",
+    "depth": "images of 16 bits, which are read as 8",
     "odd_size": "images of another size than the rest",
     "unlabelled": "labels with nothing but ignored pixels",
     "unused": "classes that occur nowhere",

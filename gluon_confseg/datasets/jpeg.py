@@ -7,32 +7,65 @@ other.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from gluon_confseg.datasets import contents
+from gluon_confseg.datasets import contents, photograph
 from gluon_confseg.datasets.contents import AGAIN, PILLOW_ERRORS
+from gluon_confseg.datasets.photograph import Photograph
 from gluon_confseg.errors import DatasetError
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _HEAD_BYTES = 1 << 16
+# the next segment or the end: not a stuffed FF 00 or a restart inside the compressed pixels
+_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
+_SCAN = 0xDA
+_FRAMES = {0xC0, 0xC1, 0xC2}  # coded after Huffman, as almost all are
+_MOST_SCANS = 100
+_NOISE = bytes(
+    (170 + 151 * number) % 255 for number in range(64)
+)  # no FF, and not what decoders fill up with
+_NOISE += b"".join(
+    bytes((0xFF, 0xD0 + number)) + _NOISE for number in range(8)
+)  # the same after each restart
 
 
 class Header(NamedTuple):
-    """What the start of the frame says."""
+    """What the start of the frame says, and EXIF."""
 
     width: int
     height: int
+    depth: int = 8
+    orientation: int = 1
+
+
+def read(path: Path) -> Photograph:
+    """A JPEG file, gray ones too; not turned by its EXIF orientation.
+
+    Of a file that was cut and closed by an end marker, decoders fill up the rest with gray, and tell nobody. So it is
+    decoded twice, the second time with noise after each scan: what is complete stays as it is, else the noise shows.
+    """
+    data = contents.read(path)
+    with _opened(path, data) as picture:
+        header, scans = _header(picture), _scans(path, data)
+        if scans and 512 * len(data) < header.width * header.height:  # not a bit for each block of 8 x 8
+            raise DatasetError(f"{path}: is truncated, {len(data)} bytes are too few for its size; {AGAIN}.")
+        pixels = _pixels(picture)
+    parts = [data[start:end] for start, end in zip([0, *scans], [*scans, len(data)])]
+    with contextlib.suppress(DatasetError), _opened(path, _NOISE.join(parts)) as picture:
+        if np.array_equal(pixels, _pixels(picture)):
+            return Photograph(pixels, header.orientation)
+    raise DatasetError(f"{path}: is truncated, its compressed pixels end before the picture does; {AGAIN}.")
 
 
 def read_image(path: Path) -> np.ndarray:
-    """A JPEG file as (H, W, 3) uint8 RGB, gray ones too; not turned by its EXIF orientation, as its label is not."""
-    with _opened(path, contents.read(path)) as picture:
-        return np.array(picture.convert("RGB"))
+    """A JPEG file as (H, W, 3) uint8 RGB."""
+    return read(path).pixels
 
 
 def peek(path: Path) -> Header:
@@ -40,10 +73,50 @@ def peek(path: Path) -> Header:
     head, tail = contents.ends(path, _HEAD_BYTES, len(_END))
     if tail == _END:
         with contextlib.suppress(DatasetError), _opened(path, head + tail) as picture:
-            return Header(*picture.size)
-    with _opened(path, contents.read(path)) as picture:  # bytes after the end are allowed
-        picture.load()
-        return Header(*picture.size)
+            return _header(picture)
+    data = contents.read(path)
+    with _opened(path, data) as picture:  # bytes after the end are allowed
+        _scans(path, data)
+        return _header(picture)
+
+
+def _scans(path: Path, data: bytes) -> list[int]:
+    """Where the compressed pixels of each scan end; DatasetError for what can't be a whole picture.
+
+    Empty where they are not coded after Huffman: an arithmetic coder may leave out the last bytes.
+    """
+    at, kind, ends, wanted, found = len(_START), 0, [], set(), set()
+    while kind != 0xD9:
+        segment = _SEGMENT.search(data, at)
+        if segment is None:
+            raise DatasetError(f"{path}: is truncated, there is no end of the picture in it; {AGAIN}.")
+        if kind == _SCAN:
+            ends.append(
+                len(data[at : segment.start()].rstrip(b"\xff")) + at
+            )  # a last FF would make noise a marker
+        kind, at = segment[1][0], segment.end()
+        length = int.from_bytes(data[at : at + 2], "big")
+        body = data[at + 2 : at + length]
+        if kind in _FRAMES:
+            wanted = set(body[6::3])  # components, such as luminance and two of colour
+        elif kind == _SCAN and body:
+            found |= set(body[1 : 1 + 2 * body[0] : 2])
+        at += length
+    if len(ends) > _MOST_SCANS:
+        raise DatasetError(
+            f"{path}: has {len(ends)} scans, where photographs have up to {_MOST_SCANS}; save it anew."
+        )
+    if not found >= wanted:
+        raise DatasetError(f"{path}: is truncated, its colours are missing; {AGAIN}.")
+    return ends if wanted else []
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _header(picture: Image.Image) -> Header:
+    return Header(*picture.size, orientation=photograph.orientation(picture.info.get("exif")))
 
 
 @contextlib.contextmanager
@@ -51,8 +124,7 @@ def _opened(path: Path, data: bytes) -> Iterator[Image.Image]:
     """The picture, its header read; what Pillow says against it, there or in the block, is one DatasetError."""
     contents.check_ends(path, data, "JPEG", _START, _END, "convert it")  # Pillow does not mind a missing end
     try:
-        with contents.opened(data, "JPEG") as picture:
+        with contents.opened(path, data, "JPEG") as picture:
             yield picture
     except PILLOW_ERRORS as error:
-        reason = "it has no JPEG header" if isinstance(error, UnidentifiedImageError) else error
-        raise DatasetError(f"{path}: is truncated or damaged ({reason}); {AGAIN}.") from error
+        raise DatasetError(f"{path}: is truncated or damaged ({error}); {AGAIN}.") from error

@@ -1,25 +1,52 @@
-"""Photographs, PNG or JPEG as their names say."""
+"""Photographs, PNG or JPEG as their names say: the one reader of images, of data sets and of every command."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gluon_confseg.datasets import jpeg, png
+from gluon_confseg.datasets.photograph import UPRIGHT, Photograph
 from gluon_confseg.errors import DatasetError
 
 FORMATS = {".png": png, ".jpg": jpeg, ".jpeg": jpeg}
 
 
+def read(path: Path) -> Photograph:
+    """A file's pixels, and what to say about them; DatasetError where it is damaged, or not what its name says."""
+    return _format(path).read(path)
+
+
 def read_image(path: Path) -> np.ndarray:
-    """A file as (H, W, 3) uint8 RGB; DatasetError where it is damaged, or not what its name says."""
-    return _format(path).read_image(path)
+    """A file as (H, W, 3) uint8 RGB."""
+    return read(path).pixels
 
 
-def peek(path: Path):
-    """Its header (`width`, `height`), from the file's first and last bytes alone where they tell."""
+def peek(path: Path) -> jpeg.Header | png.Header:
+    """Its header (width, height, depth, orientation), from the file's first and last bytes alone where they tell."""
     return _format(path).peek(path)
+
+
+def notes(headers: Sequence) -> list[str]:
+    """What may be wrong with how images are read, a sentence each without its full stop. headers: (path, header)."""
+    found = []
+    turned = [(path, header) for path, header in headers if header.orientation != 1]
+    if turned:
+        path, header = turned[0]
+        found.append(
+            f"{len(turned)} of {len(headers)} images have an EXIF orientation other than 1 (the first is {path}: "
+            f"{header.orientation}); they are read as they are stored, so a label that was drawn on the turned image "
+            f"is wrong: {UPRIGHT}"
+        )
+    deep = [path for path, header in headers if header.depth > 8]
+    if deep:
+        found.append(
+            f"{len(deep)} of {len(headers)} images have 16 bits a channel (the first is {deep[0]}); the values are "
+            f"divided by 256, so those of a sensor of fewer bits become almost black"
+        )
+    return found
 
 
 def _format(path: Path):

@@ -8,6 +8,7 @@ from gluon_confseg.groups import overlap
 from gluon_confseg.report import tables
 from gluon_confseg.report.folder import Run
 from gluon_confseg.report.grid import Grid
+from gluon_confseg.report.pictures.lettering import Lettering
 
 
 class Heading(NamedTuple):
@@ -76,6 +77,12 @@ def _groups(run: Run) -> list:
         tables.groups(run.classes, run.groups, run.counts[first["key"]]),
         Picture("groups.png", f"Which classes are taken for each other: {source}"),
     ]
+    numbered = Lettering(run.classes).numbered
+    if numbered:
+        listed = ", ".join(f"{number} is {name}" for number, name in numbered.items())
+        blocks.append(
+            Text(f"No font here has the letters of all names, so pictures number classes: {listed}.")
+        )
     found = [group["classes"] for group in run.found.get("discovered", run.found["groups"])]
     if [sorted(group) for group in found] != [sorted(group) for group in run.groups]:
         rows = []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import re
 import textwrap
+
+from gluon_confseg.terminal import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +51,10 @@ class Grid:
         return "".join(f'<{tag} class="{kind}">{html.escape(cell)}</{tag}>' for kind, cell in zip(kinds, row))
 
 
-def escaped(cell: str) -> str:
-    """Text that Markdown shows as it is."""
-    return html.escape(cell, quote=False).replace("|", r"\|").replace("*", r"\*").replace("_", r"\_")
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is: no links, no HTML, no other marks, on one line."""
+    text = html.escape(printable(" ".join(text.split())), quote=False)
+    return re.sub(r"[\\`*_\[\]|~$]|:(?=//)", r"\\\g<0>", text)
 
 
 def _wrapped(row: list, words: int, widest: int) -> list:

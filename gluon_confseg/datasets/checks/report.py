@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 from gluon_confseg.datasets.faults import KINDS
 
-# what may be meant: a small set lacks classes, photographs of one's own come in all sizes
-WARNINGS = frozenset(("against", "mixed", "named", "odd_size", "twice", "unlabelled", "unused"))
+# what may be meant: a small set lacks classes, photographs of one's own come in all sizes, turned and with labels on
+# either the stored or the turned pixels
+WARNINGS = frozenset(
+    ("against", "depth", "mixed", "named", "odd_size", "orientation", "twice", "unlabelled", "unused")
+)
 
 
 class Finding(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 
 from gluon_confseg.datasets import pictures
 from gluon_confseg.datasets.base import SegmentationDataset, in_threads
+from gluon_confseg.datasets.photograph import UPRIGHT, scaled
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import CITYSCAPES
 
@@ -23,7 +24,9 @@ SAMPLE = 50  # items per split that a quick check decodes
 class Item(NamedTuple):
     """What one item showed.
 
+    header      of the image; None where it can't be read
     size        (height, width) of the image; None where it can't be read
+    values      least and greatest in an image of 16 bits; None where it has 8, or was not decoded
     stored      (256,) bool: values in the label file; None where not decoded, or it holds colours
     classes     (K + 1,) int64: pixels of each train id, and last those ignored; None where not decoded
     pixels      digest of the decoded image; None where not decoded
@@ -32,7 +35,9 @@ class Item(NamedTuple):
     """
 
     findings: tuple[Finding, ...]
+    header: NamedTuple | None = None
     size: tuple[int, int] | None = None
+    values: tuple[int, int] | None = None
     stored: np.ndarray | None = None
     classes: np.ndarray | None = None
     pixels: bytes | None = None
@@ -69,23 +74,23 @@ def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
             findings.append(Finding(kind, dataset.split, str(error), str(path)))
             return None
 
+    header = tried(photograph, pictures.peek, photograph)
+    size = header and (header.height, header.width)
     if not decode:
-        header = tried(photograph, pictures.peek, photograph)
-        size = header and (header.height, header.width)
         shape = None if label is None else tried(label, dataset.peek_label, index)
         if size and shape:
             tried(label, dataset.check_size, index, shape, size)
-        return Item(tuple(findings), size)
+        return Item(tuple(findings), header, size)
 
-    image = tried(photograph, dataset.read_image, index)
+    image = header and tried(photograph, pictures.read, photograph)
     values = tried(label, dataset.read_values, index)
-    size = stored = classes = pixels = reading = None
+    stored = classes = pixels = reading = None
     if image is not None:
-        size = image.shape[:2]
-        pixels = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
+        content = image.pixels
+        pixels = hashlib.sha256(f"{content.shape}".encode() + content.tobytes()).digest()
     if values is not None:
-        if image is not None:
-            tried(label, dataset.check_size, index, values.shape, image.shape)
+        if size:
+            tried(label, dataset.check_size, index, values.shape, size)
         mask = tried(label, dataset.train_ids, index, values)
         if mask is not None:
             wanted = [*range(dataset.num_class), dataset.labels.ignore_label]
@@ -96,7 +101,8 @@ def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
     if reading and reading.doubt:
         findings.append(Finding("against", dataset.split, reading.doubt, str(label)))
     how = reading and reading.how
-    return Item(tuple(findings), size, stored, classes, pixels, decoded=True, read_as=how)
+    seen = image.values if image else None
+    return Item(tuple(findings), header, size, seen, stored, classes, pixels, decoded=True, read_as=how)
 
 
 def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | None) -> SplitReport:
@@ -116,6 +122,8 @@ def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | N
     findings += [finding for item in items for finding in item.findings]
     sizes = Counter(item.size for item in items if item.size)
     findings += [
+        *_turned(dataset, items),
+        *_deep(dataset, items),
         *_odd_sizes(dataset, items, sizes),
         *_without_classes(dataset, items),
         *_suspect_raw_ids(dataset, items),
@@ -136,6 +144,31 @@ def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | N
         ignored=int(pixels[-1]),
         findings=findings,
     )
+
+
+def _turned(dataset: SegmentationDataset, items: list[Item]) -> Iterator[Finding]:
+    """Images with an EXIF orientation, unless their labels' sizes told already that they are of the turned image."""
+    for path, item in zip(dataset.image_paths, items):
+        told = any(finding.kind == "size" for finding in item.findings)
+        if item.header and item.header.orientation != 1 and not told:
+            message = (
+                f"{path}: has EXIF orientation {item.header.orientation}, by which viewers turn or mirror it, and is "
+                f"read as it is stored; if its label was drawn on the turned image, {UPRIGHT}."
+            )
+            yield Finding("orientation", dataset.split, message, str(path))
+
+
+def _deep(dataset: SegmentationDataset, items: list[Item]) -> Iterator[Finding]:
+    """Images of 16 bits, once for the split: those of a sensor of 12 bits would be almost black."""
+    deep = [path for path, item in zip(dataset.image_paths, items) if item.header and item.header.depth > 8]
+    if deep:
+        seen = [item.values for item in items if item.values]
+        least, most = min((low for low, _ in seen), default=0), max((high for _, high in seen), default=65535)
+        message = (
+            f"{dataset.root}: {len(deep)} images of {dataset.split} have 16 bits a channel, {deep[0]} is the first; "
+            f"{scaled((least, most))}."
+        )
+        yield Finding("depth", dataset.split, message, str(deep[0]))
 
 
 def _odd_sizes(dataset: SegmentationDataset, items: list[Item], sizes: Counter) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gluon_confseg.report.pictures import canvas
+from gluon_confseg.report.pictures.lettering import Lettering
 
 
 def class_iou(
@@ -28,12 +29,13 @@ def class_iou(
     values = [[np.nan if value is None else value for value in row] for row in iou]
     order = canvas.grouped_order(len(classes), groups) if by_group else list(range(len(classes)))
     values = 100 * np.array(values, np.float64)[:, order]
-    names = [classes[klass].replace("$", r"\$") for klass in order]
+    lettering = Lettering(classes, *cells, title)
+    names, cells = [lettering.names[klass] for klass in order], list(map(lettering.text, cells))
     colors = [canvas.group_colors(len(classes), groups)[klass] for klass in order]
-    with canvas.figure(path, 3.2 + 0.56 * len(classes), 6.6) as figure:
+    with canvas.figure(path, 3.2 + 0.56 * len(classes), 6.6, lettering) as figure:
         above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (1.5, 1)})
         _bars(above, values, cells, 0, colors)
-        above.set(ylabel="IoU, %", ylim=(0, 100), title=title)
+        above.set(ylabel="IoU, %", ylim=(0, 100), title=lettering.text(title))
         for place in np.flatnonzero(np.isnan(values).all(0)):
             style = {"rotation": 90, "ha": "center", "va": "bottom", "color": canvas.FAINT, "size": 8}
             above.text(place, 2, "in no image", **style)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gluon_confseg.files import write_bytes
+from gluon_confseg.report.pictures.lettering import NOTE, Lettering
 
 DPI = 110
 INK, FAINT, GRID = "#1f2328", "#6e7781", "#d8dee4"
@@ -22,8 +23,8 @@ NO_GROUP = "#6e7781"
 CELLS = ("#9aa4ae", "#56b4e9", "#e69f00", "#0b4f8a", "#009e73", "#cc79a7")
 
 _STYLE = {
-    "font.family": ["DejaVu Sans"],
     "font.size": 9,
+    "text.parse_math": False,  # a $ in a name is a $
     "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": INK,
@@ -40,21 +41,34 @@ _STYLE = {
 
 
 @contextlib.contextmanager
-def figure(path, width: float, height: float, photographs: bool = False) -> Iterator[Figure]:
+def figure(
+    path, width: float, height: float, lettering: Lettering, *, photographs: bool = False
+) -> Iterator[Figure]:
     """A figure of `width` x `height` inches that is written to `path` when the block ends.
 
-    Without `photographs` it is stored in 256 colours: a third of the bytes, and no eye sees it.
+    lettering       gives the fonts; where it numbers classes, a note is set below
+    photographs     False: it is stored in 256 colours, a third of the bytes, and no eye sees it
     """
     # a reader's own matplotlibrc must not change the picture
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE}):
+    style = {**matplotlib.rcParamsDefault, "backend": "agg", **_STYLE, "font.family": lettering.fonts}
+    with matplotlib.rc_context(style):
         drawn = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(drawn)
         yield drawn
-        drawn.canvas.draw()
-        pixels = Image.fromarray(np.asarray(drawn.canvas.buffer_rgba())[..., :3].copy())
-    png = io.BytesIO()
-    (pixels if photographs else pixels.quantize(256)).save(png, format="png", optimize=True)
+        parts = [_pixels(drawn)]
+        if lettering.numbered:
+            below = Figure(figsize=(width, 0.25), dpi=DPI)
+            below.text(0.08 / width, 0.5, NOTE, va="center", size=7)
+            parts.append(_pixels(below))
+    picture, png = Image.fromarray(np.concatenate(parts)), io.BytesIO()
+    (picture if photographs else picture.quantize(256)).save(png, format="png", optimize=True)
     write_bytes(path, png.getvalue())
+
+
+def _pixels(drawn: Figure) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    agg = FigureCanvasAgg(drawn)
+    agg.draw()
+    return np.asarray(agg.buffer_rgba())[..., :3].copy()
 
 
 def members(groups: Sequence) -> list:

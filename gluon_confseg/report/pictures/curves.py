@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gluon_confseg.report.pictures import canvas
+from gluon_confseg.report.pictures.lettering import Lettering
 
 PHASES = {
     "base": "subnet 0, cross-entropy (base)",
@@ -20,11 +21,12 @@ def curves(path, epochs: Sequence[dict], title: str = "") -> None:
 
     Losses of different phases are of different kinds, so each phase has its own scale.
     """
+    lettering = Lettering([], title)
     phases = list(dict.fromkeys(line["phase"] for line in epochs))
     columns = min(len(phases), 3)
     rows = -(-len(phases) // columns)
-    with canvas.figure(path, 0.6 + 3.6 * columns, 0.5 + 2.5 * rows) as figure:
-        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    with canvas.figure(path, 0.6 + 3.6 * columns, 0.5 + 2.5 * rows, lettering) as figure:
+        figure.suptitle(lettering.text(title), x=0.01, ha="left", weight="bold", size=11)
         plots = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, phase in zip(plots, phases):
             _phase(axes, phase, [line for line in epochs if line["phase"] == phase])

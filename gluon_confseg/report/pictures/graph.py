@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
 from gluon_confseg.report.pictures import canvas
+from gluon_confseg.report.pictures.lettering import Lettering
 
 _LEAST_INSIDE, _LEAST_ACROSS = 0.01, 0.03  # weaker edges are not drawn
 _MOST_ACROSS = 20  # nor, of those across groups, more than the strongest of these
@@ -24,7 +25,7 @@ def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequenc
     normalized   (K, K) shares, rows truth, columns prediction
     groups       sequences of class ids; classes in none stand together in grey
     """
-    shares = np.asarray(normalized, np.float64)
+    lettering, shares = Lettering(classes, title), np.asarray(normalized, np.float64)
     strength = shares + shares.T
     clusters = canvas.members(groups)
     rest = [klass for klass in range(len(classes)) if not any(klass in cluster for cluster in clusters)]
@@ -33,9 +34,9 @@ def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequenc
     low = (disk[:, :2] - disk[:, 2:]).min(0) - (2.0, 0.9)
     high = (disk[:, :2] + disk[:, 2:]).max(0) + (2.0, 0.9)
     width, height = 0.56 * (high - low)
-    with canvas.figure(path, width, height + 0.8) as figure:
+    with canvas.figure(path, width, height + 0.8, lettering) as figure:
         axes = figure.add_subplot()
-        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", title=title)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", title=lettering.text(title))
         axes.set_axis_off()
         for index, (x, y, radius) in enumerate(disks):
             grouped = index < len(clusters)
@@ -44,7 +45,7 @@ def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequenc
             name = f"group {index + 1}" if grouped else "in no group"
             axes.text(x, y - radius - 0.62, name, ha="center", va="top", color=color, size=9, weight="bold")
         least = _edges(axes, strength, places, clusters)
-        _nodes(axes, classes, places, disks, canvas.group_colors(len(classes), groups))
+        _nodes(axes, lettering.names, places, disks, canvas.group_colors(len(classes), groups))
         _legend(figure, least)
 
 
@@ -94,13 +95,13 @@ def _edges(axes, strength: np.ndarray, places: dict, clusters: list) -> float:
     return least
 
 
-def _nodes(axes, classes, places: dict, disks: list, colors: list) -> None:
+def _nodes(axes, names, places: dict, disks: list, colors: list) -> None:
     for klass, (x, y) in places.items():
         cx, cy, _ = min(disks, key=lambda disk: abs(math.hypot(x - disk[0], y - disk[1]) - disk[2]))
         dx, dy = x - cx, y - cy
         length = math.hypot(dx, dy) or 1.0
         side = "center" if abs(dx) < 0.2 * length else "left" if dx > 0 else "right"
-        color, name = colors[klass], classes[klass].replace("$", r"\$")
+        color, name = colors[klass], names[klass]
         axes.plot([x], [y], marker="o", markersize=8, color=color, markeredgecolor="white", zorder=4)
         x, y = x + 0.3 * dx / length, y + 0.3 * dy / length
         axes.text(x, y, name, ha=side, va="center", size=9, color=color, zorder=6)

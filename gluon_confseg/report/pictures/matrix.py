@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch, Rectangle
 
 from gluon_confseg.report.pictures import canvas
+from gluon_confseg.report.pictures.lettering import Lettering
 
 _RIGHT = LinearSegmentedColormap.from_list("right", ["#ffffff", "#dbe7f3", "#7fa8d1"])
 _WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#fde3cf", "#f6a26b", "#d9541e", "#8f2a06"])
@@ -76,10 +77,11 @@ def difference(
 
 
 def _draw(path, colors, numbers, dark, classes, groups, order, title, note, empty) -> None:
-    size, longest = len(order), 0.085 * max(len(name) for name in classes)
+    lettering = Lettering(classes, title)
+    size, longest, title = len(order), 0.085 * lettering.longest, lettering.text(title)
     # title and note are wider than a few classes
     wide = max(0.42 * size, 0.1 * len(title), 0.068 * len(note))
-    with canvas.figure(path, 0.7 + longest + wide, 1.65 + 0.8 * longest + 0.42 * size) as figure:
+    with canvas.figure(path, 0.7 + longest + wide, 1.65 + 0.8 * longest + 0.42 * size, lettering) as figure:
         axes = figure.add_subplot(anchor="W")
         axes.imshow(colors, interpolation="nearest")
         edges = np.arange(size + 1) - 0.5
@@ -95,7 +97,7 @@ def _draw(path, colors, numbers, dark, classes, groups, order, title, note, empt
         hatched = {"fill": False, "hatch": "////", "edgecolor": canvas.GRID}
         for row in np.flatnonzero(empty):
             axes.add_patch(Rectangle((-0.5, row - 0.5), size, 1, linewidth=0, **hatched))
-        names = [classes[klass].replace("$", r"\$") for klass in order]
+        names = [lettering.names[klass] for klass in order]
         axes.set_xticks(range(size), names, rotation=50, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(size), names)
         for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):

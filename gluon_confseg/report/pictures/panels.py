@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from gluon_confseg.report.pictures import canvas
+from gluon_confseg.report.pictures.lettering import Lettering
 
 IGNORED = 255
 CELL = 2.35  # inches across
@@ -30,16 +31,19 @@ def panels(
     cells     names of the predictions, in their order
     colors   (K, 3) uint8 RGB of the classes
     """
+    texts = [row[part] for row in rows for part in ("why", "name")]
+    lettering = Lettering(classes, title, *cells, *texts)
     columns = 2 + len(cells)
     heights = [CELL * row["truth"].shape[0] / row["truth"].shape[1] + 0.58 for row in rows]
     heights[0] += 0.24  # the heads of the columns
     width, height = CELL * columns + 0.5, sum(heights) + (0.35 if title else 0.0)
-    with canvas.figure(path, width, height, photographs=True) as figure:
+    with canvas.figure(path, width, height, lettering, photographs=True) as figure:
         if title:
-            figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+            figure.suptitle(lettering.text(title), x=0.01, ha="left", weight="bold", size=11)
         strips = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
         for place, (strip, row) in enumerate(zip(strips, rows)):
-            _row(strip, row, ["image", "truth", *cells] if place == 0 else None, classes, colors)
+            heads = ["image", "truth", *map(lettering.text, cells)] if place == 0 else None
+            _row(strip, row, heads, lettering, colors)
 
 
 def colorize(train_ids: np.ndarray, colors: Sequence) -> np.ndarray:
@@ -53,7 +57,7 @@ def colorize(train_ids: np.ndarray, colors: Sequence) -> np.ndarray:
     return painted
 
 
-def _row(figure, row: dict, heads: list | None, classes, colors) -> None:
+def _row(figure, row: dict, heads: list | None, lettering: Lettering, colors) -> None:
     truth = row["truth"]
     plots = figure.subplots(1, 2 + len(row["predictions"]))
     plots[0].imshow(row["image"])
@@ -66,8 +70,8 @@ def _row(figure, row: dict, heads: list | None, classes, colors) -> None:
     for axes, head in zip(plots, heads or []):
         axes.set_title(head, size=9.5)
     room = max(int(15 * CELL * truth.shape[0] / truth.shape[1]), 10)  # characters beside the row
-    plots[0].set_ylabel("\n".join(textwrap.wrap(row["why"].replace("$", r"\$"), room)), size=8)
-    plots[0].set_xlabel(row["name"].replace("$", r"\$"), size=6.5, color=canvas.FAINT)
+    plots[0].set_ylabel("\n".join(textwrap.wrap(lettering.text(row["why"]), room)), size=8)
+    plots[0].set_xlabel(lettering.text(row["name"]), size=6.5, color=canvas.FAINT)
     labelled = truth != IGNORED
     for axes, ids in zip(plots[2:], row["predictions"]):
         wrong = ids[labelled] != truth[labelled]
@@ -76,11 +80,11 @@ def _row(figure, row: dict, heads: list | None, classes, colors) -> None:
 
     shown = np.unique(np.concatenate([array.ravel() for array in (truth, *row["predictions"])]))
     entries = [
-        Patch(color=np.asarray(colors[klass]) / 255, label=classes[klass].replace("$", r"\$"))
+        Patch(color=np.asarray(colors[klass]) / 255, label=lettering.names[klass])
         for klass in shown
-        if klass < len(classes)
+        if klass < len(lettering.names)
     ]
-    if shown[-1] >= len(classes):
+    if shown[-1] >= len(lettering.names):
         face, edge = np.asarray(_IGNORED_COLORS) / 255
         entries.append(Patch(facecolor=face, edgecolor=edge, hatch="////", linewidth=0, label="not labelled"))
     style = {"ncols": 12, "frameon": False, "fontsize": 8, "handlelength": 1.1, "borderpad": 0}
