@@ -159,7 +159,8 @@ def _deep(dataset: SegmentationDataset, items: list[Item]) -> Iterator[Finding]:
         told = "their values are divided by 256; --deep tells the range of them"
         if seen:
             told = scaled((min(low for low, _ in seen), max(high for _, high in seen)))
-        message = f"{dataset.root}: {len(deep)} images of {dataset.split} have 16 bits a channel, {deep[0]} is the first; {told}."
+        many = f"{len(deep)} images of {dataset.split} have 16 bits a channel, {deep[0]} is the first"
+        message = f"{dataset.root}: {many}; {told}."
         yield Finding("depth", dataset.split, message, str(deep[0]))
 
 
