@@ -80,8 +80,7 @@ def opened(path: Path, data: bytes, kind: str) -> ImageFile.ImageFile:
     Raises DatasetError where it has more pixels than are read.
     """
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as GluonCV is imported, it sets this for the whole program
-    picture = _READERS[kind](
-        io.BytesIO(data)
-    )  # not Image.open, which has a limit of its own, for the whole program
+    # not Image.open, which has a limit of its own, for the whole program
+    picture = _READERS[kind](io.BytesIO(data))
     photograph.check_pixels(path, *picture.size)
     return picture
