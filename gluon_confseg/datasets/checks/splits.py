@@ -163,11 +163,11 @@ def _deep(dataset: SegmentationDataset, items: list[Item]) -> Iterator[Finding]:
     deep = [path for path, item in zip(dataset.image_paths, items) if item.header and item.header.depth > 8]
     if deep:
         seen = [item.values for item in items if item.values]
-        least, most = min((low for low, _ in seen), default=0), max((high for _, high in seen), default=65535)
-        message = (
-            f"{dataset.root}: {len(deep)} images of {dataset.split} have 16 bits a channel, {deep[0]} is the first; "
-            f"{scaled((least, most))}."
-        )
+        told = "their values are divided by 256; --deep tells the range of them"
+        if seen:
+            told = scaled((min(low for low, _ in seen), max(high for _, high in seen)))
+        many = f"{len(deep)} images of {dataset.split} have 16 bits a channel, {deep[0]} is the first"
+        message = f"{dataset.root}: {many}; {told}."
         yield Finding("depth", dataset.split, message, str(deep[0]))
 
 
