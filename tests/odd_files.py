@@ -142,7 +142,9 @@ def try_label(draws: np.random.Generator, folder: Path) -> str:
         Image.fromarray(classes.astype(np.uint16) + int(draws.choice([0, 0, 300, 26000]))).save(file, "PNG")
         numbers = classes
     else:
-        Image.fromarray(draws.integers(0, 256, classes.shape).astype(np.uint8)).save(file, "PNG")
+        anything = draws.integers(0, 256, classes.shape).astype(np.uint8)
+        Image.fromarray(anything).save(file, "PNG")
+        numbers = anything if anything.max() < 4 else None
     for name in ("images", "labels"):
         (folder / name).mkdir(exist_ok=True)
     rows = [f"class {k},{r},{g},{b}" for k, (r, g, b) in enumerate(COLORS)]
