@@ -320,7 +320,8 @@ def test_a_jpeg_that_was_cut_and_closed_by_an_end_marker_is_refused(tmp_path, ki
         path.write_bytes(whole + more)
         assert np.array_equal(pictures.read_image(path), read)
     last = whole.rindex(b"\xff\xda") + 14  # the pixels of the last scan
-    for end in np.linspace(last + 2, len(whole) - 6, 12).astype(int):
+    in_last_block = (len(whole) - last) // 12  # of which a part may be missing without being told
+    for end in np.linspace(last + 2, len(whole) - 6 - in_last_block, 12).astype(int):
         if (
             whole[end - 2] == 255 or whole[end - 1] == 255
         ):  # just after a restart: what came before is complete

@@ -47,8 +47,9 @@ class Header(NamedTuple):
 def read(path: Path) -> Photograph:
     """A JPEG file, gray ones too; not turned by its EXIF orientation.
 
-    Of a file that was cut and closed by an end marker, decoders fill up the rest with gray, and tell nobody. So it is
-    decoded twice, the second time with noise after each scan: what is complete stays as it is, else the noise shows.
+    Of a file that was cut and closed by an end marker, decoders fill up the rest with gray, and tell nobody. So a
+    picture that ends in a flat block, or comes in several scans, is decoded again with noise after each scan: what is
+    complete stays as it is, else the noise shows. A cut inside the last block of one scan is not told.
     """
     data = contents.read(path)
     with _opened(path, data) as picture:
@@ -56,6 +57,8 @@ def read(path: Path) -> Photograph:
         if scans and 512 * len(data) < header.width * header.height:  # not a bit for each block of 8 x 8
             raise DatasetError(f"{path}: is truncated, {len(data)} bytes are too few for its size; {AGAIN}.")
         pixels = _pixels(picture)
+    if len(scans) < 2 and not _ends_flat(pixels):
+        return Photograph(pixels, header.orientation)
     parts = [data[start:end] for start, end in zip([0, *scans], [*scans, len(data)])]
     with contextlib.suppress(DatasetError), _opened(path, _NOISE.join(parts)) as picture:
         if np.array_equal(pixels, _pixels(picture)):
@@ -109,6 +112,13 @@ def _scans(path: Path, data: bytes) -> list[int]:
     if not found >= wanted:
         raise DatasetError(f"{path}: is truncated, its colours are missing; {AGAIN}.")
     return ends if wanted else []
+
+
+def _ends_flat(pixels: np.ndarray) -> bool:
+    """Whether the last block of 8 x 8 is of one brightness, as those that lack are; it may be cut by the edge."""
+    height, width = pixels.shape[:2]
+    block = pixels[(height - 1) // 8 * 8 :, (width - 1) // 8 * 8 :].astype(np.int32)
+    return np.ptp(block @ np.array([299, 587, 114])) <= 2000  # two units: colours are rounded
 
 
 def _pixels(picture: Image.Image) -> np.ndarray:
