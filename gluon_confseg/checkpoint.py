@@ -34,9 +34,12 @@ def save(path, arrays: dict, meta: dict) -> None:
     files.write_bytes(path, _sealed(content.getvalue()))
 
 
-def load(path) -> tuple:
-    """Read what `save` wrote -> (arrays, meta). Raises CheckpointError for a missing, damaged or foreign file."""
-    with opened(path) as (archive, meta):
+def load(path, verified: bool = False) -> tuple:
+    """Read what `save` wrote -> (arrays, meta). Raises CheckpointError for a missing, damaged or foreign file.
+
+    verified    the file's checksum was compared just now, by `peek`, and is not again
+    """
+    with opened(path, verified) as (archive, meta):
         return {name: archive.read(name) for name in archive.entries if name != _META}, meta
 
 
@@ -47,9 +50,10 @@ def peek(path) -> tuple:
 
 
 @contextlib.contextmanager
-def opened(path):
+def opened(path, verified: bool = False):
     """(npz.Archive, meta) of a whole checkpoint, no array of which is read yet. Raises CheckpointError."""
-    verify(path)
+    if not verified:
+        verify(path)
     try:
         with npz.opened(path) as archive:
             if not archive.stored:
@@ -61,7 +65,7 @@ def opened(path):
             if not isinstance(meta, dict):
                 raise ValueError("its description is none")
             yield archive, meta
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: holds no plain arrays with a description ({plain(error)}), so it is not ours; use another"
         ) from error
@@ -79,10 +83,11 @@ def verify(path) -> None:
                 raise CheckpointError(
                     f"{path}: {kind} (its checksum is not where it should be); use another copy of it"
                 )
-            stream.seek(0)
             found = hashlib.sha256()
-            for place in range(0, size - 64, _PIECE):
-                found.update(stream.read(min(_PIECE, size - 64 - place)))
+            if zipfile.is_zipfile(stream):  # else there is no need to read gigabytes
+                stream.seek(0)
+                for place in range(0, size - 64, _PIECE):
+                    found.update(stream.read(min(_PIECE, size - 64 - place)))
     except OSError as error:
         raise CheckpointError(
             f"{path}: can't be read ({error.strerror}); is this the checkpoint's path?"
@@ -116,12 +121,17 @@ def network_arrays(network) -> dict:
 
 
 def check_finite(arrays: dict, where) -> None:
-    """Raises CheckpointError with the name of the first array that holds NaN or infinity.
+    """Raises CheckpointError with the name of the first array that holds NaN or infinity, or no floating-point numbers.
 
     MXNet's ReLU turns NaN into 0, so such a network would otherwise go on without an error.
     """
     for name, values in arrays.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        if values.dtype.kind != "f":
+            raise CheckpointError(
+                f"{where}: {name.partition(':')[2] or name} holds {values.dtype}, where floating-point numbers are "
+                "wanted; use another copy of it"
+            )
+        if not np.isfinite(values).all():
             raise CheckpointError(
                 f"{where}: {name.partition(':')[2] or name} holds values that are not finite: training diverged; "
                 "take a checkpoint from before that, or lower the learning rate and start a new run"

@@ -249,7 +249,7 @@ def load(path, device=None) -> TrainedNetwork:
         ) from error
     checkpoint.check_same_network(built, shapes, path)
     _initialise(built, _devices(device))
-    checkpoint.restore_network(built, checkpoint.load(path)[0], path)
+    checkpoint.restore_network(built, checkpoint.load(path, verified=True)[0], path)
     return TrainedNetwork(built, meta["rule"], labels, meta.get("cells", {}))
 
 

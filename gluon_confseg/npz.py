@@ -25,7 +25,7 @@ from .errors import plain
 
 _END = ".npy"
 _LONGEST_HEADER = 10_000
-_MOST_RECORDS = 20_000
+_MOST_RECORDS = 10_000
 _ENCRYPTED = 1
 _KINDS = "biufcUS"  # of numbers and text; an object array would be a pickle
 # what zipfile and NumPy raise for damaged and odd files

@@ -426,7 +426,7 @@ def many_names(file):
     torch_writer.write_legacy(file, dict.fromkeys((f"n{i}" for i in range(TOO_MANY)), ONE))
 
 
-TOO_MANY = 20_001
+TOO_MANY = 10_001
 
 
 @pytest.mark.parametrize("write", [many_params, many_tensors, many_records, many_names])
@@ -435,7 +435,7 @@ def test_too_many_arrays_are_refused_before_they_are_looked_at(network, tmp_path
     for reader in (params_file, safetensors_file, torch_file):
         monkeypatch.setattr(reader, "Stored", lambda *_: pytest.fail("looked at an array"))
     monkeypatch.setattr(params_file._Reader, "name", lambda _: pytest.fail("read a name"))
-    refused(network, tmp_path / "many", "holds 20001 arrays, more than any network here has; give")
+    refused(network, tmp_path / "many", "holds 10001 arrays, more than any network here has; give")
 
 
 # ---- files of something else

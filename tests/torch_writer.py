@@ -22,6 +22,13 @@ class View:
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
 
+class Object:
+    """An instance of a class that is nowhere to be found, with its attributes."""
+
+    def __init__(self, path: str, state):
+        self.path, self.state = path, state
+
+
 class BFloat16(np.ndarray):
     """uint16 that mean the upper halves of float32."""
 
@@ -54,6 +61,8 @@ class Writer:
     def value(self, value) -> bytes:
         if isinstance(value, Opcodes):
             return bytes(value)
+        if isinstance(value, Object):
+            return name(*value.path.rsplit(".", 1)) + b")\x81" + self.value(value.state) + b"b"
         if isinstance(value, dict):
             inside = b"".join(self.value(k) + self.value(v) for k, v in value.items())
             return name("collections", "OrderedDict") + b")R(" + inside + b"u"

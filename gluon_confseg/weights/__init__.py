@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import WeightsError, plain
 from . import fitting, formats, names
+from .names import unwrapped
 from .stored import BFLOAT16, telling
 
 
@@ -21,8 +22,8 @@ class Loaded:
     loaded   the network's parameters that have the file's values now
     left     those that the file holds nothing for: they keep their values
     unused   names in the file that this network has no place for
-    prefix   what stands before the names that were loaded, in the file
-    copies   what stands before those of other copies of this network in the file, which `load(prefix=...)` takes
+    prefix   what the names begin with that were loaded, in the file: "teacher.backbone"
+    copies   the same of other copies of this network in the file, which `load(prefix=...)` takes
     """
 
     loaded: list
@@ -33,17 +34,15 @@ class Loaded:
 
     def __str__(self) -> str:
         arrays = "1 array" if len(self.unused) == 1 else f"{len(self.unused)} arrays"
-        source = f" from {plain(self.prefix.rstrip('.'))}" if self.prefix else ""
+        source = f" from {plain(self.prefix)}" if self.prefix else ""
         text = (
             f"{len(self.loaded)} of the network's parameters loaded{source}, "
             f"{len(self.left)} left as they were{_heads(self.left)}, "
             f"{arrays} in the file not used{_heads(self.unused, self.prefix)}"
         )
         if self.copies:
-            others = " and ".join(
-                plain(copy.rstrip(".")) or "the names without a prefix" for copy in self.copies[:3]
-            )
-            text += f"; the file holds another copy of these, {others}: add :PREFIX to the file to take it"
+            others = " or ".join(f"FILE:{plain(copy)}" for copy in self.copies[:3])
+            text += f"; the file holds another copy of these: give {others} to take that"
         return text
 
     def listing(self) -> str:
@@ -60,10 +59,10 @@ class Loaded:
         )
 
 
-def _heads(names: list, prefix: str = "") -> str:
+def _heads(listed: list, prefix: str = "") -> str:
     """What the most names begin with, and how many do: " (teacher: 100, fc: 2)"; a prefix that they share goes on."""
-    counts, before = Counter(), prefix.split(".")[:-1]
-    for name in names:
+    counts, before = Counter(), prefix.split(".") if prefix else []
+    for name in map(unwrapped, listed):
         parts = name.split(".")
         shared = next((i for i, part in enumerate(before) if parts[i : i + 1] != [part]), len(before))
         counts[".".join(parts[: shared + 1])] += 1
@@ -73,8 +72,8 @@ def _heads(names: list, prefix: str = "") -> str:
 
 def split_prefix(text: str) -> tuple:
     """(file, prefix) of `FILE:PREFIX`, as on the command line; prefix is None where the text is a file's path."""
-    file, _, prefix = str(text).rpartition(":")
-    if prefix and not os.path.exists(text) and os.path.exists(file):
+    file, colon, prefix = str(text).rpartition(":")
+    if colon and not os.path.exists(text) and os.path.exists(file):
         return file, prefix
     return text, None
 
@@ -88,7 +87,7 @@ def load(network, file, prefix: str | None = None) -> Loaded:
     `backbone.`) are found by themselves. Of averaged and plain weights in one file, the averaged ones are taken, and
     of a network and its momentum encoder the network; the report names the others.
 
-    prefix   take the copy whose names begin with it, dots included: "student", "model.encoder_k"
+    prefix   take the copy whose names begin with these parts, "student" or "model.encoder_k"; "" takes names without
 
     The encoder, each subnet and a classifier are filled as a whole or not at all, so a checkpoint may have fewer
     subnets than the network, or more. An encoder that was cut takes a whole one's file, less the stages that it lacks.

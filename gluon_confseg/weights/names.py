@@ -18,6 +18,7 @@ from .stored import same_shape
 
 _NO_WEIGHT = "num_batches_tracked"  # PyTorch's counter beside each batch norm's statistics
 _DEEPEST = 12
+_MOST_COPIES = 5  # that are named
 # words in the names of copies of a network: an average over training, and what only served training
 _AVERAGED = {"ema", "teacher", "swa", "avg", "average", "averaged", "shadow"}
 _HELPERS = {"momentum", "target", "k"}
@@ -34,8 +35,8 @@ class Match(NamedTuple):
 
     places    name in the network's form -> name in the file
     foreign   the other names of the file -> how they would be called here, or None
-    prefix    what stands before the names that were taken
-    copies    the prefixes of other copies of the network in the file
+    prefix    the parts that the names begin with that were taken: "teacher.backbone"
+    copies    the same of other copies of the network in the file
     """
 
     places: dict
@@ -57,10 +58,11 @@ def match(stored: dict, shapes: dict, file, prefix: str | None = None) -> Match:
 
     stored   name in the file -> array with a shape
     shapes   name in the network's common form -> shape
-    prefix   only names that begin with it are looked at: which copy of a network is meant
+    prefix   only names that begin with these parts are looked at: which copy of a network is meant; "" for those
+             without any
     Raises WeightsError where two names mean the same parameter, and where nothing fits under the prefix.
     """
-    names = {name: _WRAPPERS.sub("", name) for name in stored if name.rpartition(".")[2] != _NO_WEIGHT}
+    names = {name: unwrapped(name) for name in stored if name.rpartition(".")[2] != _NO_WEIGHT}
     namings = [naming(names.values()) for naming in _NAMINGS]
     fits, votes = Counter(), Counter()
     for order, ours in enumerate(namings):
@@ -70,18 +72,19 @@ def match(stored: dict, shapes: dict, file, prefix: str | None = None) -> Match:
                 if place:
                     votes[start, order] += 1
                     fits[start, order] += same_shape(tuple(stored[name].shape), shapes[place])
-    wanted = f"{_WRAPPERS.sub('', f'{prefix}.')}".replace("..", ".") if prefix else ""
-    chosen = [at for at in votes if at[0].startswith(wanted)]
-    if wanted and not chosen:
+    wanted = unwrapped(f"{prefix.strip('.')}.") if prefix else ""
+    chosen = [at for at in votes if at[0].startswith(wanted) and (prefix is None or wanted or not at[0])]
+    if prefix is not None and not chosen:
         most = max(fits.values(), default=0)
         there = dict.fromkeys(plain(at[0].rstrip(".")) for at in fits if 2 * fits[at] >= most > 0 and at[0])
         raise WeightsError(
-            f"{file}: holds nothing of this network under {plain(prefix)}; names that fit begin with "
+            f"{file}: holds nothing of this network under {plain(prefix)!r}; names that fit begin with "
             f"{', '.join(list(there)[:5]) or 'no prefix'}"
         )
     if not chosen:
-        return Match({}, dict.fromkeys(stored))
-    rank = {start: _rank(start, names.values(), stored) for start, _ in chosen}
+        return Match({}, dict.fromkeys(names))
+    every = set(names.values())
+    rank = {start: _rank(start, every, stored) for start, _ in chosen}
     ranked = sorted(chosen, key=lambda at: (-fits[at], -votes[at], -rank[at[0]], len(at[0]), at[1]))
     (start, order), places, foreign = ranked[0], {}, {}
     for name, called in names.items():
@@ -96,13 +99,28 @@ def match(stored: dict, shapes: dict, file, prefix: str | None = None) -> Match:
             places[place] = name
     taken, copies = {names[name] for name in places.values()}, []
     for other in sorted(fits, key=lambda at: (-fits[at], len(at[0]), at[1])):
-        if 2 * fits[other] < fits[ranked[0]] or not fits[other]:
+        if 2 * fits[other] < fits[ranked[0]] or not fits[other] or len(copies) == _MOST_COPIES:
             break
-        theirs = {called for called in names.values() if _place(namings[other[1]], called, other[0], shapes)}
+        theirs = {called for called in every if _place(namings[other[1]], called, other[0], shapes)}
         if not theirs & taken:
             taken |= theirs
-            copies.append(other[0])
-    return Match(places, foreign, start, tuple(copies))
+            copies.append(_shared(theirs))
+    return Match(places, foreign, _shared([names[name] for name in places.values()]), tuple(copies))
+
+
+def unwrapped(name: str) -> str:
+    """A name without the parts that wrappers put into it: `_orig_mod.layer1.0.conv1.weight` by torch.compile, say."""
+    return _WRAPPERS.sub("", name)
+
+
+def _shared(names) -> str:
+    """The parts that all names begin with: "teacher.backbone"; "" where there are none."""
+    first, *others = (name.split(".")[:-1] for name in names)
+    for other in others:
+        first = first[
+            : next((i for i, pair in enumerate(zip(first, other)) if pair[0] != pair[1]), len(other))
+        ]
+    return ".".join(first)
 
 
 def _rank(prefix: str, names, stored) -> int:

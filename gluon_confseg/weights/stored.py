@@ -15,7 +15,7 @@ from ..errors import WeightsError, plain
 BFLOAT16 = "bfloat16"  # NumPy has none: the upper half of a float32
 # what readers raise for damaged files
 DAMAGE = (EOFError, LookupError, OverflowError, RecursionError, ValueError, struct.error)
-MOST_ARRAYS = 20_000  # of a file; no network here has a tenth of them
+MOST_ARRAYS = 10_000  # of a file; no network here has a tenth of them
 LONGEST_NAME = 512  # in characters
 _MOST_AXES = 32  # of a NumPy array
 

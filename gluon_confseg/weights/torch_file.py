@@ -124,7 +124,7 @@ def _tensors(root, file) -> dict:
             f"{file}: is no state_dict ({error}); save the model's state_dict() alone"
         ) from error
     if not found:
-        raise WeightsError(f"{file}: holds no tensors; save the model's state_dict() with torch.save")
+        raise WeightsError(f"{file}: holds no tensors by name; save the model's state_dict() with torch.save")
     check_count(len(found), file)
     return found
 

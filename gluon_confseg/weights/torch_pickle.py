@@ -312,6 +312,12 @@ _STORAGES = {
     "torch.CharStorage": "|i1",
     "torch.ByteStorage": "|u1",
     "torch.BoolStorage": "|b1",
+    # of these no weights are made, but their sizes count where storages follow one another
+    "torch.QUInt8Storage": "|u1",
+    "torch.QInt8Storage": "|i1",
+    "torch.QInt32Storage": "<i4",
+    "torch.UntypedStorage": "|u1",
+    "torch.storage.UntypedStorage": "|u1",
     "torch.ComplexFloatStorage": "<c8",
     "torch.ComplexDoubleStorage": "<c16",
 }
