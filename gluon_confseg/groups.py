@@ -156,6 +156,12 @@ def overlap(group, candidates) -> float:
     return max((len(members & set(c)) / len(members | set(c)) for c in candidates), default=0.0)
 
 
+def mean_edge(normalized) -> float:
+    """The mean symmetrised edge over the pairs of classes that have pixels."""
+    shares = checked_shares(normalized)
+    return _mean_cut(shares, _symmetrised(shares)) / _MILLIONTHS
+
+
 def automatic_threshold(normalized) -> float:
     """The default of `discover`: the mean symmetrised edge over the pairs of classes that have pixels.
 
@@ -167,14 +173,28 @@ def automatic_threshold(normalized) -> float:
 
 
 def _automatic_cut(shares: np.ndarray, symmetric: np.ndarray) -> int:
+    return _raised(shares, symmetric, _mean_cut(shares, symmetric))
+
+
+def _mean_cut(shares: np.ndarray, symmetric: np.ndarray) -> int:
     present = int((shares.sum(1) > 0).sum())
-    return _raised(shares, symmetric, int(symmetric.sum()) // max(present * (present - 1), 1))
+    return int(symmetric.sum()) // max(present * (present - 1), 1)
 
 
 def _raised(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> int:
-    """The first of several rising thresholds, from `cut` on, that leaves a class outside of every group."""
-    while any(len(group) == len(shares) for group in _communities(shares, symmetric, cut)):
-        cut += cut // 4 + 1
+    """The lowest threshold from `cut` on, to a hundredth, that leaves a class outside of every group."""
+
+    def holds_all(cut: int) -> bool:
+        return any(len(group) == len(shares) for group in _communities(shares, symmetric, cut))
+
+    if not holds_all(cut):
+        return cut
+    low = cut
+    while holds_all(cut):
+        low, cut = cut, cut + cut // 4 + 1
+    while cut - low > low // 100 + 1:
+        middle = (low + cut) // 2
+        low, cut = (middle, cut) if holds_all(middle) else (low, middle)
     return cut
 
 

@@ -70,10 +70,15 @@ class LabelSpace:
         }
 
     def valid_range(self, raw: bool = True) -> str:
-        """The values a label file may hold, for people: "0-33"."""
+        """The values a label file may hold, for people: "0-33", "0, 7, 8, 11-13"."""
         values = self.raw_ids if raw and self.raw_ids is not None else range(self.num_classes)
-        least, most = (chosen(value for value in values if value >= 0) for chosen in (min, max))
-        return f"{least}-{most}"
+        runs: list[list[int]] = []
+        for value in sorted(value for value in values if value >= 0):
+            if runs and value == runs[-1][1] + 1:
+                runs[-1][1] = value
+            else:
+                runs.append([value, value])
+        return ", ".join(str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a}-{b}" for a, b in runs)
 
     def to_train_ids(self, values: np.ndarray, raw: bool = True) -> np.ndarray:
         """Map an integer array of pixel values (any shape; -1 and 255 are the same) to uint8 train ids.

@@ -362,3 +362,23 @@ def test_the_example_of_the_readme_runs(tmp_path):
     values: dict = {}
     exec(code, values)
     assert len(lines) <= 10 and values["batch"].images.shape[1:] == (3, 320, 480)
+
+
+def test_the_list_of_cvat_is_one(tmp_path):
+    root = make_custom(tmp_path, colors=True)
+    rows = [
+        f"{name}:{r},{g},{b}::" for name, (r, g, b) in zip(("road", "car", "sky", "ignore"), CUSTOM_COLORS)
+    ]
+    with_list(root, "\n".join(["# label:color_rgb:parts:actions", *rows]), "labelmap.txt")
+    dataset = datasets.Custom(root)
+    assert dataset.classes == ("road", "car", "sky") and dataset[2][1].max() == 255
+    with_list_again = root / "labelmap.txt"
+    with_list_again.write_text("road,128,64,128\n")
+    assert "as CVAT writes it" in sentence(lambda: datasets.Custom(root))
+
+
+def test_several_kinds_of_pixels_may_be_ignored_in_one_colour(tmp_path):
+    rows = "name,r,g,b,value\nroad,128,64,128,7\ncar,0,0,142,26\nignore,0,0,0,0\nignore,0,0,0,1\nignore,0,0,0,29\n"
+    space = class_list.read(with_list(make_custom(tmp_path), rows) / "classes.csv", "mine").space
+    assert space.to_train_ids([7, 26, 0, 1, 29]).tolist() == [0, 1, 255, 255, 255]
+    assert space.valid_range() == "0, 1, 7, 26, 29"

@@ -236,3 +236,53 @@ def test_damaged_and_hostile_arrays_are_a_sentence(tmp_path):
     for name in ("objects.npy", "two.npz", "cut.npz"):
         with pytest.raises(DatasetError, match=name):
             read(tmp_path / name)
+
+
+# ---- what people stumble over
+
+
+def test_masks_of_0_and_255_in_arrays_are_read_as_those_in_pictures(tmp_path, ask, refuse):
+    truth, answer = ids(0, [0, 1]), ids(1, [0, 1])
+    (tmp_path / "gray.csv").write_text("name,r,g,b\nbackground,0,0,0\nlesion,255,255,255\n")
+    (tmp_path / "red.csv").write_text("name,r,g,b\nbackground,0,0,0\nlesion,255,0,0\n")
+    labels, folder = write_ids(tmp_path / "l", {"a": 255 * truth}), tmp_path / "p"
+    folder.mkdir()
+    np.save(folder / "a.npy", 255 * answer.astype(np.int32))
+    words = ["--labels", labels, "--predictions", folder, "--classes"]
+    assert (
+        ask("confusion", *words, tmp_path / "gray.csv")["confusion"]
+        == brute(truth, answer, 2).counts.tolist()
+    )
+    assert "may stand for lesion" in refuse("confusion", *words, tmp_path / "red.csv")
+
+
+def test_raw_ids_beside_what_looks_like_train_ids_are_refused(tmp_path, refuse):
+    raw, train = np.array(layouts.RAW_IDS), {"a": ids(0, range(19)), "b": ids(1, [0, 1, 2, 8, 10])}
+    labels = write_ids(tmp_path / "l", {name: raw[values] for name, values in train.items()})
+    predictions = write_ids(tmp_path / "p", {"a": raw[train["a"]], "b": train["b"]})
+    said = refuse("confusion", "--labels", labels, "--predictions", predictions, "--data", "cityscapes")
+    assert "a.png holds raw ids" in said and "b.png looks as if it held train ids" in said
+
+
+def test_a_matrix_that_nobody_can_have_meant_is_said_to_be_one(tmp_path, call):
+    truth = ids(0, range(11))
+    labels = write_ids(tmp_path / "l", {"a": truth})
+    shifted = write_ids(tmp_path / "p", {"a": (truth + 1) % 11})
+    words = ["--labels", labels, "--data", "camvid", "--predictions"]
+    assert "only 0.0 % of the pixels agree" in call("confusion", *words, shifted)
+    assert "are the same folder" in call("confusion", *words, labels)
+    nothing = write_ids(tmp_path / "n", {"a": np.full_like(truth, 255)})
+    words = ["--labels", nothing, "--data", "camvid", "--predictions"]
+    assert "no pixel of any class" in call("confusion", *words, shifted)
+
+
+def test_what_pytorch_ignores_is_no_class(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[0, -100], [-1, 3]]))
+    assert id_files.of_data_set(CAMVID)(tmp_path / "a.npy")[0].tolist() == [[0, 255], [255, 3]]
+
+
+def test_names_in_several_folders_are_named_as_such(tmp_path, refuse):
+    labels = write_ids(tmp_path / "l", {"a": ids(0, range(11))})
+    twice = write_ids(tmp_path / "p", {"north/a": ids(0, range(11)), "south/a": ids(0, range(11))})
+    said = refuse("confusion", "--labels", labels, "--predictions", twice, "--data", "camvid")
+    assert "the name a occurs in several folders" in said and "has no label" in said

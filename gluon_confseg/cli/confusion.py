@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 SUMMARY = "Show a confusion matrix and its worst pairs: of a run, or of any predictions in a folder."
 
 
+LITTLE = 0.1  # a network that agrees with fewer pixels is probably not what was meant
+
+
 def add_arguments(parser) -> None:
     """A file, or two folders; and what is shown."""
     options.add_matrix(parser, "the first that is not `train`", nargs="?")
@@ -24,7 +28,7 @@ def add_arguments(parser) -> None:
         "--labels", type=Path, metavar="FOLDER", help="the same of the truth, paired by path and name"
     )
     parser.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
-    parser.add_argument("--split", default="val", help="with --root: train, val (default) or test")
+    parser.add_argument("--split", help="with --root: train, val (default) or test")
     options.add_classes(parser, "needed for folders")
     for side in ("labels", "predictions"):
         parser.add_argument(
@@ -105,16 +109,30 @@ def of_predictions(arguments) -> NamedMatrix:
     else:
         options = {"classes": arguments.classes} if arguments.classes else {}
         name = arguments.data or "custom"
-        dataset = data.split_of(name, arguments.root, arguments.split, labelled=True, **options)
-        labels, where = folders.of_dataset(dataset), dataset.root
+        dataset = data.split_of(name, arguments.root, arguments.split or "val", labelled=True, **options)
+        labels, where = folders.of_dataset(dataset), f"{dataset.root}, split {dataset.split}"
     counted = folders.count(labels, predictions, space, arguments.suffix)
     told = (
         f"{counted.pairs} predictions in {arguments.predictions} (read as {counted.predictions}), "
         f"labels in {where} (read as {counted.labels}), classes of {space.title}."
     )
-    told = " ".join([told, *notes, *counted.notes])
+    told = " ".join([told, *notes, *counted.notes, *_suspicions(counted.matrix, arguments)])
     about = {"labels_are": counted.labels, "predictions_are": counted.predictions, "data": told}
     return matrices.NamedMatrix(counted.matrix, space.classes, space, "predictions", told, about)
+
+
+def _suspicions(matrix, arguments) -> Iterator[str]:
+    """What speaks for a mistake of whoever gave the folders."""
+    labelled = matrix.counts.sum() + matrix.misses.sum()
+    if arguments.labels and arguments.labels.resolve() == arguments.predictions.resolve():
+        yield "The labels and the predictions are the same folder."
+    if labelled == 0:
+        yield "Note: the labels have no pixel of any class."
+    elif matrix.counts.trace() < LITTLE * labelled:
+        yield (
+            f"Note: only {100 * matrix.counts.trace() / labelled:.1f} % of the pixels agree; are the folders, the "
+            f"classes in their order, and the kind of ids the right ones?"
+        )
 
 
 def _check_usage(arguments) -> None:
@@ -123,7 +141,7 @@ def _check_usage(arguments) -> None:
     if arguments.data and arguments.classes:
         arguments.usage("give --data or --classes, not both")
     if arguments.file:
-        for option in ("labels", "root", "out", "labels_are", "predictions_are", "suffix"):
+        for option in ("labels", "root", "out", "split", "labels_are", "predictions_are", "suffix"):
             if getattr(arguments, option):
                 arguments.usage(f"--{option.replace('_', '-')} goes with --predictions, not with a file")
         return
@@ -137,6 +155,8 @@ def _check_usage(arguments) -> None:
         arguments.labels and arguments.root and arguments.data != "custom"
     ):  # custom: the list of classes is there
         arguments.usage("give --labels or --root, not both")
+    if arguments.split and arguments.labels:
+        arguments.usage("--split goes with --root, not with --labels")
     if arguments.labels_are and not arguments.labels:
         arguments.usage("--labels-are goes with --labels")
 

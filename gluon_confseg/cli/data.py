@@ -65,7 +65,8 @@ def own_classes(arguments) -> ClassList | None:
     from gluon_confseg.datasets import class_list, custom
 
     if arguments.classes:
-        return class_list.read(arguments.classes, arguments.classes.absolute().parent.name or "your own data")
+        file = arguments.classes
+        return class_list.read(custom.class_file(file) if file.is_dir() else file, str(file))
     root = root_of("custom", getattr(arguments, "root", None))
     return class_list.read(custom.class_file(root), root.absolute().name)
 

@@ -104,7 +104,8 @@ def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") 
     )
     if matched.alone:
         raise DatasetError(
-            f"labels and predictions pair by path and name, but {listed(matched.alone)}; add or remove these files"
+            f"labels and predictions pair by path and name, but {listed(matched.alone)}; if the names differ by an "
+            f"ending, give it with --suffix; else give the folders of one split, and add or remove what is left alone"
         )
     pairs = list(matched.pairs.values())
 
@@ -218,6 +219,11 @@ class _Values:
     def kind(self) -> str | None:
         if self._chosen:
             return self._chosen
+        if RAW in self._evidence and TRAIN in self._likely:
+            raise DatasetError(
+                f"{self._evidence[RAW]} holds raw ids, and {self._likely[TRAIN]} looks as if it held train ids; give "
+                f"one kind of ids, or say that all are of one with --{self.side.what}s-are"
+            )
         if len(self._evidence) == 2:
             title = self.space.title
             raise DatasetError(

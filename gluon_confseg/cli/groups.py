@@ -11,6 +11,9 @@ from gluon_confseg.errors import RunError
 if TYPE_CHECKING:
     from gluon_confseg.cli.matrices import NamedMatrix
 
+_MISSES = (
+    "{:,} pixels that were predicted as no class are left out: shares are of those predicted as some class."
+)
 SUMMARY = "Discover the groups of classes that are confused, and compare them with the paper's."
 
 
@@ -46,7 +49,10 @@ def run(arguments) -> Output:
     found = groups.discover(shares, threshold=arguments.threshold, max_groups=arguments.max_groups)
     threshold, origin = arguments.threshold, "as given"
     if threshold is None:
-        threshold, origin = groups.automatic_threshold(shares), "the mean edge; another with --threshold"
+        threshold, mean = groups.automatic_threshold(shares), groups.mean_edge(shares)
+        origin = "the mean edge; another with --threshold"
+        if threshold > mean:
+            origin = f"the mean edge, {100 * mean:.2f} %, raised until not all classes are one group; {origin[15:]}"
     if picture:
         pictures.groups(picture, shares, named.classes, found, named.title)
     inside = {k for group in found for k in group}
@@ -73,6 +79,7 @@ def _text(named: NamedMatrix, record: dict, origin: str) -> str:
     lines = [f"Data: {named.data}"] if named.data else []
     lines += [
         f"Matrix: {named.source}.",
+        *([_MISSES.format(named.matrix.misses.sum())] if named.matrix.misses.any() else []),
         f"Threshold: {percent(record['threshold'])} % ({origin}), taken off each edge: the share of A taken for B plus "
         "the share of B taken for A.",
         "",

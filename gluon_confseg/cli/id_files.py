@@ -47,9 +47,7 @@ def of_own_labels(listed: ClassList) -> Callable[[Path], tuple[np.ndarray, str]]
     reader = own_labels.Reader(listed)
 
     def read(path: Path) -> tuple[np.ndarray, str]:
-        if path.suffix.lower() != ".png":
-            return fitting(path, _array(path)), IDS
-        return reader.train_ids(path, own_labels.read(path)), CLASSES
+        return reader.train_ids(path, _label(path)), CLASSES
 
     return read
 
@@ -64,19 +62,20 @@ def of_own_predictions(
     reader, valued = own_labels.Reader(listed), bool(listed.given)
 
     def read(path: Path) -> tuple[np.ndarray, str]:
-        if path.suffix.lower() != ".png":
-            return fitting(path, _array(path)), IDS
-        label = own_labels.read(path)
+        label = _label(path)
         if label.kind == own_labels.COLORS:
             return reader.train_ids(path, label), CLASSES
         if train_ids:
             return label.values, IDS
         try:
-            how = reader.reading(path, label).how
+            how, _, doubt = reader.reading(path, label)
         except Fault as fault:
             if fault.kind != "value" or not valued:
                 raise
             return label.values, IDS  # numbers that the list does not give may be train ids
+        if doubt:
+            said = doubt[: doubt.index("; it is read")]
+            raise Fault("meaning", f"{said}; say what the ids are, with --predictions-are")
         if how in (own_labels.PALETTE, own_labels.GRAY) or not valued:
             return reader.train_ids(path, label), CLASSES
         return label.values, IDS
@@ -84,8 +83,18 @@ def of_own_predictions(
     return read
 
 
+def _label(path: Path) -> own_labels.Label:
+    """A file of one's own classes; an array is what a gray picture of its values would be."""
+    if path.suffix.lower() == ".png":
+        return own_labels.read(path)
+    return own_labels.of_array(fitting(path, _array(path)))
+
+
 def fitting(path: Path, values: np.ndarray) -> np.ndarray:
-    """An integer array as uint8, where -1 is 255; DatasetError where it has not two dimensions or values do not fit."""
+    """An array of whole numbers as uint8; -1 and -100 become 255, which is no class.
+
+    DatasetError where there is not one value for each pixel, or values do not fit.
+    """
     while values.ndim > 2 and 1 in (values.shape[0], values.shape[-1]):
         values = values[0] if values.shape[0] == 1 else values[..., 0]
     if values.ndim != 2 or 0 in values.shape:
@@ -93,17 +102,21 @@ def fitting(path: Path, values: np.ndarray) -> np.ndarray:
             f"{path}: its shape is {values.shape}, where one class id for each pixel is wanted (height, width); if it "
             "holds scores, save their argmax over the classes"
         )
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise DatasetError(f"{path}: holds NaN; save class ids, and 255 where there is no class")
     if values.dtype.kind == "f" and np.array_equal(values, np.rint(values)):
         values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
         raise DatasetError(
             f"{path}: holds {values.dtype} values, where whole numbers are wanted; save class ids, not scores"
         )
+    if values.dtype.kind == "i" and values.dtype.itemsize > 1:
+        values = np.where(values == -100, -1, values)  # what PyTorch's losses ignore
     least, most = int(values.min()), int(values.max())
     if least < -1 or most > 255:
         raise DatasetError(
-            f"{path}: holds values from {least} to {most}, where class ids go from 0 to 254 and 255 is none; is this "
-            "a file of instance ids?"
+            f"{path}: holds values from {least} to {most}, where class ids go from 0 to 254 and 255 is none; if "
+            "these are instance ids, give the file of class ids; if a value marks what has no class, save 255 for it"
         )
     return values.astype(np.uint8)
 

@@ -7,7 +7,8 @@
 
 The position is the value in index labels, unless a column `value` gives it. Rows named "ignore" are no class: what has
 their colour or value is not counted. YAML says the same as a list of `{name: road, color: [128, 64, 128]}`, with an
-optional `value` each, alone or under the key `classes`. All of it is read as written: `no` and `0` are names like any
+optional `value` each, alone or under the key `classes`. CVAT's labelmap.txt has a line `road:128,64,128::` for each
+class. All of it is read as written: `no` and `0` are names like any
 other.
 """
 
@@ -28,7 +29,7 @@ from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import IGNORE, UNKNOWN, LabelSpace
 
 IGNORED = "ignore"
-FILES = ("classes.csv", "classes.yaml", "classes.yml")
+FILES = ("classes.csv", "classes.yaml", "classes.yml", "labelmap.txt")
 _MOST_BYTES = 1 << 17
 _LONGEST_NAME = 200
 _DEEPEST = 10  # a YAML list of classes nests its brackets 4 deep
@@ -68,7 +69,8 @@ def read(path: Path, title: str) -> ClassList:
     """Read a list of classes. Raises DatasetError with line or entry, for the first thing that is wrong."""
     path = Path(path)
     text = contents.text(path, _MOST_BYTES)
-    entries = _yaml(path, text) if path.suffix.lower() in (".yaml", ".yml") else _csv(path, text)
+    readers = {".yaml": _yaml, ".yml": _yaml, ".txt": _labelmap}
+    entries = readers.get(path.suffix.lower(), _csv)(path, text)
     rows = [_row(path, place, entry) for place, entry in entries]
     classes = [row for row in rows if not row.ignored]
     _check(path, rows, classes)
@@ -124,6 +126,21 @@ def _csv(path: Path, text: str) -> list[tuple[str, dict]]:
             )
         cells = dict(zip(header, row))
         entries.append((f"row {number}", {**cells, "color": [cells.get(channel) for channel in "rgb"]}))
+    return entries
+
+
+def _labelmap(path: Path, text: str) -> list[tuple[str, dict]]:
+    """CVAT's labelmap.txt: name:r,g,b:parts:actions on each line."""
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        cells = line.split(":")
+        if len(cells) != 4:
+            raise DatasetError(
+                f"{path}, line {number}: is not name:r,g,b:: as CVAT writes it; give {_WANTED}."
+            )
+        entries.append((f"line {number}", {"name": cells[0], "color": cells[1].split(",")}))
     return entries
 
 
@@ -194,7 +211,10 @@ def _byte(given: Any) -> int | None:
 def _check(path: Path, rows: list[_Row], classes: list[_Row]) -> None:
     if not 2 <= len(classes) < UNKNOWN:
         raise DatasetError(f"{path}: names {len(classes)} classes; give 2 to {UNKNOWN - 1} of them.")
-    for what, of in (("name", classes), ("color", rows), ("value", rows)):
+    ignored = {
+        row.color: row for row in rows if row.ignored
+    }  # several kinds of pixels may be ignored, in one colour
+    for what, of in (("name", classes), ("color", [*classes, *ignored.values()]), ("value", rows)):
         counted = Counter(getattr(row, what) for row in of if getattr(row, what) is not None)
         twice = [row for row in of if counted[getattr(row, what)] > 1]
         if twice:

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from gluon_confseg.errors import DatasetError
 _ENDING = re.compile(
     r"(?:[-_ .](?:gt(?:fine|coarse)_)?(?:label_?(?:train_?)?ids?|train_?ids?|ids)"
     r"|[-_ .](?:gt(?:fine|coarse)?|masks?|labels?|seg(?:mentation)?|ground_?truth|anno(?:tation)?s?)"
-    r"|[-_ .](?:pred(?:iction|icted)?s?|output|leftimg8bit|images?|img|rgb|sat|(?-i:L))"
+    r"|[-_ .](?:pred(?:iction|icted)?s?|output|colou?rs?|json|leftimg8bit|images?|img|rgb|sat|(?-i:L))"
     r"|\.(?:jpe?g|png|tiff?|bmp|webp))\Z",
     re.IGNORECASE,
 )
@@ -63,9 +64,12 @@ def walk(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
             elif path.suffix.lower() in suffixes:
                 key = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
                 if key in found:
+                    differ = "apart from its suffix"
+                    if path.with_suffix("") != found[key].with_suffix(""):
+                        differ = "in another Unicode form, which looks the same"
                     raise DatasetError(
-                        f"{path}: has the same name as {found[key]}, apart from suffix or spelling; rename or remove "
-                        "one of them, since files pair by name."
+                        f"{path}: has the same name as {found[key]}, {differ}; rename or remove one of them, since "
+                        "files pair by name."
                     )
                 found[key] = path
 
@@ -129,11 +133,12 @@ def match(
             folders = {key.rpartition("/")[0] for key in (one[0], other[0])}
             if not folders <= shared:  # else both sides have both folders: frame 7 of two films
                 take(one[0], other[0])
-    alone = [
-        f"{names[side]} {left[side][key]} has no {names[1 - side]}"
+    of_each = [
+        [f"{names[side]} {left[side][key]} has no {names[1 - side]}" for key in sorted(left[side])]
         for side in (0, 1)
-        for key in sorted(left[side])
     ]
+    # a message lists the first few: some of each side
+    alone = [fault for faults in zip_longest(*of_each) for fault in faults if fault]
     if alone:
         alone[0] += _hint(first, second, left, cure)
     return Matching(dict(sorted(pairs.items())), alone)
@@ -156,10 +161,10 @@ def _hint(first: Mapping, second: Mapping, left: tuple[dict, dict], cure: str) -
         for ending in (shared[start:] for start in range(len(shared))):
             if {key.removesuffix(ending) for key in other} == one.keys():
                 return f" (their names are equal but for the ending {ending!r}: {cure.format(ending)})"
-    repeated = [one for one, _ in _common(first, second, lambda key: key.rpartition("/")[2]) if len(one) > 1]
-    if repeated:
-        name = repeated[0][0].rpartition("/")[2]
-        return f" (the name {name} occurs in several folders: keep the same folders on both sides)"
+    for one, other in _common(first, second, lambda key: _shortened(key).rpartition("/")[2]):
+        if len(one) > 1 or len(other) > 1:
+            name = _shortened(one[0]).rpartition("/")[2]
+            return f" (the name {name} occurs in several folders: keep the same folders on both sides)"
     return ""
 
 

@@ -20,7 +20,11 @@ HOMES = {
     "labels": ("labels", "label", "masks", "mask", "annotations", "SegmentationClass"),
 }
 # split -> names that its folder or list may have
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+SPLITS = {
+    "train": ("train", "training", "default"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 _LISTS = (".", "splits", "lists", "ImageSets/Segmentation")  # where lists lie, below the root
 _NO_LABELS = (".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")  # pictures that are no labels
 

@@ -87,7 +87,7 @@ def read(path: Path) -> Label:
         values = (values if numbers else values // 257).astype(np.uint8)
     if values.ndim == 3:
         return Label(values, np.empty(0, int), np.full(256, _NO_COLOR), COLORS, header.depth, False)
-    used = np.flatnonzero(cv2.calcHist([values], [0], None, [256], [0, 256]))
+    used = _used(values)
     shown = np.full(256, _NO_COLOR)
     if palette is None:
         most = 2 ** min(header.depth, 8) - 1
@@ -97,6 +97,15 @@ def read(path: Path) -> Label:
     # a palette of all grays in their order is what some programs write for gray
     gray = len(palette) > 2 and np.array_equal(shown[: len(palette)], _GRAYS[: len(palette)])
     return Label(values, used, shown, GRAY if gray else PALETTE, 8 if gray else header.depth, True)
+
+
+def of_array(values: np.ndarray) -> Label:
+    """(H, W) uint8 values as a gray picture of 8 bits would hold them."""
+    return Label(values, _used(values), _GRAYS.copy(), GRAY, 8, True)
+
+
+def _used(values: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(cv2.calcHist([np.ascontiguousarray(values)], [0], None, [256], [0, 256]))
 
 
 class Reader:
@@ -132,8 +141,9 @@ class Reader:
             color = _said(packed(*label.values[row, column].astype(int)))
             raise Fault(
                 "value",
-                f"{path}: colour {color} at row {row}, column {column} is that of no class; correct the label, or add "
-                f"the colour to the list of classes (a row named ignore, if it is to be ignored).",
+                f"{path}: colour {color} at row {row}, column {column} is that of no class; save the label in "
+                f"the classes' exact colours, without smoothing, or as one channel of class ids, or add the colour to "
+                f"the list of classes (a row named ignore, if it is to be ignored).",
             )
         return ids
 

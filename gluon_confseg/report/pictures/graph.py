@@ -16,6 +16,7 @@ _LEAST_INSIDE, _LEAST_ACROSS = 0.01, 0.03  # weaker edges are not drawn
 _MOST_ACROSS = 20  # nor, of those across groups, more than the strongest of these
 _NUMBERED = 0.04  # edges from this share on carry their number where both classes stand in one circle
 _POINTS = 55.0  # line width of a share of 1, in points
+_NARROWEST = 6.5  # inches: the legend's title
 _WIDEST = 0.3  # lines grow no wider from this share on
 
 
@@ -34,6 +35,7 @@ def groups(path, normalized: np.ndarray, classes: Sequence[str], groups: Sequenc
     low = (disk[:, :2] - disk[:, 2:]).min(0) - (2.0, 0.9)
     high = (disk[:, :2] + disk[:, 2:]).max(0) + (2.0, 0.9)
     width, height = 0.56 * (high - low)
+    width = max(width, _NARROWEST)
     with canvas.figure(path, width, height + 0.8, lettering) as figure:
         axes = figure.add_subplot()
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", title=lettering.text(title))
@@ -99,6 +101,8 @@ def _nodes(axes, names, places: dict, disks: list, colors: list) -> None:
     for klass, (x, y) in places.items():
         cx, cy, _ = min(disks, key=lambda disk: abs(math.hypot(x - disk[0], y - disk[1]) - disk[2]))
         dx, dy = x - cx, y - cy
+        if math.hypot(dx, dy) < 1e-6:  # alone in its circle
+            dx, dy = 0.0, 1.0
         length = math.hypot(dx, dy) or 1.0
         side = "center" if abs(dx) < 0.2 * length else "left" if dx > 0 else "right"
         color, name = colors[klass], names[klass]

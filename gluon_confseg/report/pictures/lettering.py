@@ -19,6 +19,7 @@ NOTE = "Classes whose letters no font here has are numbered."
 # boxes for every sign there is, or other signs than those of their codes
 _NOT_FOR_TEXT = re.compile(r"last ?resort|fallback|blank|^cm\w+10$|^STIX(?!General)", re.IGNORECASE)
 _NOT_ALONE = {"Mn", "Mc", "Me", "Cf", "Cc", "Cs", "Co", "Cn", "Zl", "Zp"}  # marks, controls, unassigned
+_said: set[str] = set()
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
 
@@ -41,7 +42,9 @@ class Lettering:
         if self.numbered:
             listed = ", ".join(f"{drawn} = {name}" for drawn, name in self.numbered.items())
             message = f"no font here has the letters of all class names, so pictures number them: {listed}"
-            warnings.warn(message, RuntimeWarning, stacklevel=1)
+            if message not in _said:  # a run draws many pictures
+                _said.add(message)
+                warnings.warn(message, RuntimeWarning, stacklevel=1)
 
     def text(self, text: str) -> str:
         """A title, the name of a file: class names are numbered as elsewhere, other signs become their codes."""
