@@ -81,7 +81,8 @@ def verify(path) -> None:
             if mark != _MARK:
                 kind = "is cut short or damaged" if start == b"PK" else "is no gluon-confseg checkpoint"
                 raise CheckpointError(
-                    f"{path}: {kind} (its checksum is not where it should be); use another copy of it"
+                    f"{path}: {kind} (its checksum is not where it should be); use another copy of it, or delete it "
+                    "and train that phase again"
                 )
             found = hashlib.sha256()
             if zipfile.is_zipfile(stream):  # else there is no need to read gigabytes

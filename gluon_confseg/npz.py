@@ -73,24 +73,31 @@ class Archive:
     def _entry(self, record: zipfile.ZipInfo) -> Entry:
         with self.zip.open(record) as stream:
             head = io.BytesIO(stream.read(_LONGEST_HEADER))
-        version = np.lib.format.read_magic(head)
-        readers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        if version not in readers:
-            raise ValueError(f"{record.filename!r} is in version {version} of NumPy's format")
-        shape, fortran_order, dtype = readers[version](head)
-        sizes = all(type(size) is int and size >= 0 for size in shape)
-        if dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype or not sizes or len(shape) > 32:
-            raise ValueError(
-                f"{record.filename!r} holds {dtype} of shape {shape}, which is no array of numbers"
-            )
-        if math.prod(shape) * dtype.itemsize != record.file_size - head.tell():
-            raise ValueError(
-                f"{record.filename!r} says that its shape is {shape}, and has other bytes than that"
-            )
-        return Entry(shape, dtype, fortran_order, head.tell(), record)
+        return Entry(*_header(head, record.filename, record.file_size), head.tell(), record)
+
+
+def read_array(path) -> np.ndarray:
+    """The array of an .npy file. Raises ValueError for all that is wrong with it; OSError where it can't be read."""
+    with open(path, "rb") as stream, _one_error():
+        head = io.BytesIO(stream.read(_LONGEST_HEADER))
+        _header(head, os.path.basename(path), os.fstat(stream.fileno()).st_size)
+        stream.seek(0)
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _header(head: io.BytesIO, name: str, size: int) -> tuple:
+    """(shape, dtype, Fortran order) of an array of `size` bytes with its header; `head` is then behind it."""
+    version = np.lib.format.read_magic(head)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"{name!r} is in version {version} of NumPy's format")
+    shape, fortran_order, dtype = readers[version](head)
+    sizes = all(type(side) is int and side >= 0 for side in shape)
+    if dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype or not sizes or len(shape) > 32:
+        raise ValueError(f"{name!r} holds {dtype} of shape {shape}, which is no array of numbers")
+    if math.prod(shape) * dtype.itemsize != size - head.tell():
+        raise ValueError(f"{name!r} says that its shape is {shape}, and has other bytes than that")
+    return shape, dtype, fortran_order
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def read(path: Path) -> RecipeFile:
         spec.loader.exec_module(module)
     except RunError as error:
         raise RunError(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RunError(
             f"{path}: can't be run as a recipe ({type(error).__name__}: {error}); mend it"
         ) from error

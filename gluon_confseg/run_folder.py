@@ -107,6 +107,12 @@ class RunFolder:
     def _checked(self, config: dict) -> dict | None:
         """The configuration in the folder, or None; RunError if it is that of another run."""
         file = self.path / "config.json"
+        trained = any(self.path.glob("checkpoints/*.npz"))
+        if not file.exists() and trained:
+            raise RunError(
+                f"{file}: is missing, so nobody knows the settings of the networks in this run folder; put it back, or "
+                "choose another folder with --out"
+            )
         if not file.exists():
             return None
         before = read_json(file)
@@ -114,7 +120,7 @@ class RunFolder:
             differing = _differences(_by_name(before), _by_name(config))
         except (AttributeError, KeyError, TypeError) as error:
             raise RunError(
-                f"{file}: is no run's configuration; choose another folder with --out, or delete this one"
+                f"{file}: is no run's configuration; choose another folder with --out, or delete the run folder"
             ) from error
         if differing:
             raise RunError(
@@ -314,7 +320,7 @@ class RunFolder:
 # ---- reading
 
 
-AGAIN = "run the same command again into this folder: what is finished is not repeated"
+AGAIN = "give the `confseg train` command of this run again: what is finished is not repeated"
 
 
 def read_json(path, remedy: str = AGAIN):
@@ -426,4 +432,6 @@ def _differences(before: dict, now: dict) -> list:
     """How two configurations by name differ, in words. Phases and cells that only one of them has do not count."""
     keys = sorted(set(before) | set(now))
     both = [k for k in keys if k.split(".")[0] not in NAMED or (k in before and k in now)]
-    return [f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in both if before.get(k) != now.get(k)]
+    changed = [key for key in both if before.get(key) != now.get(key)]
+    said = [f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in changed if key != "images"]
+    return said + ["its images, labels or classes were others"] * ("images" in changed)

@@ -11,7 +11,7 @@ import numpy as np
 from . import engine, losses, metrics, results, runtime
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
 from .datasets import normalize
-from .errors import RunError, Stopped
+from .errors import DatasetError, RunError, Stopped
 from .fusion import Fusion
 from .inference import PLAIN, TTA
 from .progress import Progress, WholeRun, say
@@ -34,6 +34,11 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
     for views in (recipe.evaluation, *(TTA[cell.tta] for cell in cells if cell.tta != "single")):
         views.check()  # a missing library is reported before days of training
     phases, left_out = recipe.needed(cells), {}
+    for phase in phases:  # groups that are given are looked at before anything is trained
+        if phase.part.has_groups and not phase.discovers:
+            groups_of(phase, data.labels)
+    if all(folder.finished(phase.name) for phase in phases):
+        say("All phases are finished in this run folder: nothing is trained again.")
     whole = WholeRun(_work(recipe, phases, data, folder), WEIGHTS)
     for number, phase in enumerate(phases, 1):
         title = f"phase {number} of {len(phases)}: {describe(phase)}"
@@ -125,8 +130,17 @@ def validate(network, dataset, rules, whole: WholeRun, **views) -> tuple:
     counts = counted(
         "validation", network, dataset, every, rules, whole=(whole, "image"), brief=True, **views
     )
+    _check_labelled(counts, dataset)
     matrix = counts[rules[0]].sum(0)
     return {"val_mean_iou": metrics.mean_iou(matrix), "worst": worst_pair(matrix, dataset.classes)}, counts
+
+
+def _check_labelled(counts: dict, dataset) -> None:
+    if not next(iter(counts.values())).any():
+        raise DatasetError(
+            f"{dataset.root}: the labels of split {dataset.split} have no pixel of any class, so nothing can be "
+            f"learned or scored; correct them"
+        )
 
 
 def score_sample(network, data: Data, rule: str, **views) -> float:
@@ -165,6 +179,7 @@ def measure_training_set(recipe, phase, phases, data: Data, folder, device) -> N
         indices = spread_indices(len(data.train), recipe.matrix_images)
         network = load(folder.checkpoint(phase.name), device)
         counts = counted("training matrix", network, data.train, indices, ["subnet0"], device=device)
+        _check_labelled(counts, data.train)
         folder.save_matrices({name: counts["subnet0"].sum(0)})
 
 
@@ -178,6 +193,7 @@ def score(recipe, cells, data: Data, folder, device) -> None:
             views = recipe.evaluation if tta == "single" else TTA[tta]
             network, every = load(folder.checkpoint(phase.name), device), range(len(data.val))
             counts = counted(title, network, data.val, every, missing, device=device, inference=views)
+            _check_labelled(counts, data.val)
             folder.save_evaluation(name, {**known, **counts}, tta, data.val.split)
 
 

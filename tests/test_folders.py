@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -196,7 +197,7 @@ def test_raw_ids_beside_train_ids_of_the_same_scene_are_one_label(tmp_path, call
         write_ids(tmp_path / "p", {"x": train}),
     )
     text = call("confusion", "--labels", labels, "--predictions", predictions, "--data", "cityscapes")
-    assert "2 files in" in text and "were left out" in text and "read as raw ids" in text
+    assert "2 files of the labels were left out" in text and "read as raw ids" in text
 
 
 # ---- arrays
@@ -286,3 +287,38 @@ def test_names_in_several_folders_are_named_as_such(tmp_path, refuse):
     twice = write_ids(tmp_path / "p", {"north/a": ids(0, range(11)), "south/a": ids(0, range(11))})
     said = refuse("confusion", "--labels", labels, "--predictions", twice, "--data", "camvid")
     assert "the name a occurs in several folders" in said and "has no label" in said
+
+
+def test_no_class_in_a_prediction_of_ones_own_values_says_nothing_of_its_kind(tmp_path, ask, own):
+    truth = ids(0, [1, 2])
+    answer = truth.copy()
+    answer[0, 0] = 255
+    labels, predictions = write_ids(tmp_path / "l", {"x": truth}), write_ids(tmp_path / "p", {"x": answer})
+    found = ask("confusion", "--labels", labels, "--predictions", predictions, "--classes", own)
+    assert np.trace(found["confusion"]) == truth.size - 1
+    assert sum(found["misses"]) == 1
+
+
+def test_predictions_under_the_names_of_labels_are_read_by_their_values(tmp_path, ask):
+    train = ids(0, range(19))
+    labels = write_ids(tmp_path / "l", {"x_gtFine_labelIds": np.array(layouts.RAW_IDS)[train]})
+    predictions = write_ids(tmp_path / "p", {"x_gtFine_labelIds": train})
+    found = ask("confusion", "--labels", labels, "--predictions", predictions, "--data", "cityscapes")
+    assert found["mean_iou"] == 1
+
+
+def test_16_bits_that_stand_for_8_are_no_ids(tmp_path, refuse):
+    labels, folder = write_ids(tmp_path / "l", {"a": ids(0, range(11))}), tmp_path / "p"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), 257 * ids(0, range(11)).astype(np.uint16))
+    said = refuse("confusion", "--labels", labels, "--predictions", folder, "--data", "camvid")
+    assert "holds 16-bit values beyond 255" in said
+
+
+def test_a_pipe_is_refused(tmp_path, refuse):
+    labels, folder = write_ids(tmp_path / "l", {"a": ids(0, range(11))}), tmp_path / "p"
+    folder.mkdir()
+    os.mkfifo(folder / "a.npy")
+    assert "no regular file" in refuse(
+        "confusion", "--labels", labels, "--predictions", folder, "--data", "camvid"
+    )

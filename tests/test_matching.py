@@ -126,3 +126,40 @@ def test_what_is_made_of_labels_is_left_out():
     kept, beside = matching.labels_alone({name: Path(name) for name in files.split()})
     assert sorted(kept) == ["a_gtFine_labelIds", "b_color", "c_L"]
     assert len(beside) == 4
+
+
+def test_a_film_that_one_side_alone_has_does_not_pair_with_one_that_both_have():
+    pairs, alone = paired("a/1 a/2", "a/2 c/1")
+    assert pairs == {"a/2": "a/2"}
+    assert len(alone) == 2
+
+
+def test_pairs_of_folders_of_other_names_are_counted():
+    sides = [{name: Path(name) for name in names} for names in (["a/1", "a/2"], ["b/1", "b/2"])]
+    assert matching.match(*sides, names=("label", "prediction")).by_name == 2
+
+
+@pytest.mark.parametrize("ending, suffix", [("_x", "_x"), ("_L", "")])
+def test_where_all_names_have_one_ending_more_it_is_taken_off_first(ending, suffix):
+    pairs, _ = paired(f"a a{ending}", f"a{ending} a{ending}{ending}", suffix)
+    assert pairs == {"a": f"a{ending}", f"a{ending}": f"a{ending}{ending}"}
+
+
+def test_what_the_other_side_wants_is_not_left_out():
+    files = {name: Path(name) for name in ("a", "a_vis", "b", "b_vis")}
+    assert sorted(matching.labels_alone(files, ["a", "a_vis", "b"])[0]) == ["a", "a_vis", "b"]
+
+
+def test_folders_that_links_multiply_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(matching, "_MOST", 40)
+    for level in range(6):
+        (tmp_path / f"{level}").mkdir()
+        if level:
+            for name in ("one", "other"):
+                (tmp_path / f"{level}" / name).symlink_to(tmp_path / f"{level - 1}")
+    with pytest.raises(DatasetError, match="look for links that multiply them"):
+        matching.walk(tmp_path / "5", [".png"])
+    deep = tmp_path / "deep"
+    (deep / "/".join("a" * 60)).mkdir(parents=True)
+    with pytest.raises(DatasetError, match="50 folders inside each other"):
+        matching.walk(deep, [".png"])

@@ -115,3 +115,26 @@ def test_files_that_are_linked_are_found_by_way_of_the_link(lay):
         (root / kind / "train").mkdir(parents=True)
         (root / kind / "train" / "city").symlink_to(root / "disk" / kind)
     assert found(root, "train") == [("images/train/city/a.jpg", "labels/train/city/a.png")]
+
+
+@pytest.mark.parametrize("line", [".", "/", "./", "a .", "..", "\u00a0"])
+def test_a_line_that_names_nothing_is_a_sentence(lay, line):
+    root = lay("images/a.jpg", "labels/a.png", train=f"{line}\n")
+    with pytest.raises(DatasetError, match=r"train\.txt"):
+        found(root, "train")
+
+
+def test_a_list_may_name_labels_for_some_of_its_images(lay):
+    root = lay("images/a.jpg", "images/b.jpg", "labels/a.png", "labels/7.png", train="a\nb 7\n")
+    assert found(root, "train") == [("images/a.jpg", "labels/a.png"), ("images/b.jpg", "labels/7.png")]
+
+
+def test_a_listed_test_split_may_have_no_labels(lay):
+    root = lay("images/a.jpg", "images/b.jpg", "labels/a.png", train="a\n", test="b\n")
+    assert found(root, "test") == [("images/b.jpg", None)]
+
+
+@pytest.mark.parametrize("asked", ["training", "train", "Train"])
+def test_a_split_is_found_by_any_of_its_names(lay, asked):
+    root = lay("images/train/a.jpg", "labels/train/a.png")
+    assert len(found(root, asked)) == 1

@@ -98,17 +98,18 @@ def of_predictions(arguments) -> NamedMatrix:
             read_labels = id_files.of_own_predictions(own, train_ids=True)
     else:
         read_labels = read_predictions = id_files.of_data_set(space)
-    predictions, notes = folders.of_folder(
+    predictions = folders.of_folder(
         arguments.predictions, "prediction", read_predictions, arguments.predictions_are
     )
     if arguments.labels:
         # labels of one's own data hold what the list says; those of a data set may be of either kind
         kind = arguments.labels_are or (folders.RAW if own else None)
-        labels, more = folders.of_folder(arguments.labels, "label", read_labels, kind)
-        where, notes = arguments.labels, [*more, *notes]
+        labels, where = folders.of_folder(arguments.labels, "label", read_labels, kind), arguments.labels
     else:
         options = {"classes": arguments.classes} if arguments.classes else {}
         name = arguments.data or "custom"
+        if name == "custom":
+            options["suffix"] = arguments.suffix
         dataset = data.split_of(name, arguments.root, arguments.split or "val", labelled=True, **options)
         labels, where = folders.of_dataset(dataset), f"{dataset.root}, split {dataset.split}"
     counted = folders.count(labels, predictions, space, arguments.suffix)
@@ -116,7 +117,7 @@ def of_predictions(arguments) -> NamedMatrix:
         f"{counted.pairs} predictions in {arguments.predictions} (read as {counted.predictions}), "
         f"labels in {where} (read as {counted.labels}), classes of {space.title}."
     )
-    told = " ".join([told, *notes, *counted.notes, *_suspicions(counted.matrix, arguments)])
+    told = " ".join([told, *counted.notes, *_suspicions(counted.matrix, arguments)])
     about = {"labels_are": counted.labels, "predictions_are": counted.predictions, "data": told}
     return matrices.NamedMatrix(counted.matrix, space.classes, space, "predictions", told, about)
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gluon_confseg.errors import DatasetError, nearest
+from gluon_confseg.errors import DatasetError, did_you_mean, nearest
 
 if TYPE_CHECKING:
     from gluon_confseg.datasets import SegmentationDataset
@@ -27,6 +27,9 @@ def root_of(name: str, root: Path | None, by: str = "with --root") -> Path:
 
     by      how the command line names it
     """
+    if name not in VARIABLES:
+        near = did_you_mean(name, VARIABLES) or f"; choose one of {', '.join(VARIABLES)}"
+        raise DatasetError(f"there is no data set {name!r}{near}")
     variable, held = VARIABLES[name], "your own data" if name == "custom" else name
     named, root = (by, root) if root else (f"in {variable}", os.environ.get(variable))
     if not root:

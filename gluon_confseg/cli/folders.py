@@ -22,7 +22,7 @@ from gluon_confseg.datasets import SegmentationDataset, matching
 from gluon_confseg.datasets.base import in_threads
 from gluon_confseg.datasets.pairing import listed
 from gluon_confseg.errors import DatasetError
-from gluon_confseg.labels import UNKNOWN, LabelSpace
+from gluon_confseg.labels import LABEL_SPACES, UNKNOWN, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix
 from gluon_confseg.progress import Progress
 
@@ -51,7 +51,7 @@ class Side(NamedTuple):
 
 
 class CountedPairs(NamedTuple):
-    """The matrix, how many pairs it is of, how each side was read, and what to say of that."""
+    """The matrix, how many pairs it is of, how each side was read, and what to say about that."""
 
     matrix: ConfusionMatrix
     pairs: int
@@ -60,11 +60,11 @@ class CountedPairs(NamedTuple):
     notes: list[str]
 
 
-def of_folder(folder: Path, what: str, read: Callable, kind: str | None = None) -> tuple[Side, list[str]]:
-    """A side out of a folder, and what to say of files that were left out; DatasetError where it holds none."""
+def of_folder(folder: Path, what: str, read: Callable, kind: str | None = None) -> Side:
+    """A side out of a folder; DatasetError where it holds none."""
     if not folder.is_dir():
         raise DatasetError(f"{folder}: there is no such folder; give one that holds class ids")
-    files, beside = matching.labels_alone(matching.walk(folder, id_files.SUFFIXES))
+    files = matching.walk(folder, id_files.SUFFIXES)
     if not files:
         others = matching.walk(folder, (".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"))
         there = ""
@@ -75,8 +75,7 @@ def of_folder(folder: Path, what: str, read: Callable, kind: str | None = None) 
         raise DatasetError(
             f"{folder}: holds no class ids ({', '.join(id_files.SUFFIXES)}); {there}give a folder of PNGs or arrays"
         )
-    note = f"{len(beside)} files in {folder} were left out, which lie beside labels or are made of them"
-    return Side(what, files, read, kind), [f"{note} ({listed(beside[:2])})."] if beside else []
+    return Side(what, files, read, kind)
 
 
 def of_dataset(dataset: SegmentationDataset) -> Side:
@@ -99,9 +98,18 @@ def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") 
     Raises DatasetError: one for all files that lack a partner; for a file that holds no ids, or does not fit; where
     ids may be raw or train ids and nothing tells.
     """
-    matched = matching.match(
-        labels.files, predictions.files, names=(labels.what, predictions.what), suffix=suffix
-    )
+    files, notes = [], []
+    for side, other in ((labels, predictions), (predictions, labels)):
+        kept, beside = matching.labels_alone(side.files, other.files)
+        files.append(kept)
+        if beside:
+            notes.append(
+                f"{len(beside)} files of the {side.what}s were left out, which lie beside labels or are made of them "
+                f"({listed(beside[:2])})."
+            )
+    matched = matching.match(*files, names=(labels.what, predictions.what), suffix=suffix)
+    if matched.by_name:
+        notes.append(f"{matched.by_name} pairs have equal names in folders of other names.")
     if matched.alone:
         raise DatasetError(
             f"labels and predictions pair by path and name, but {listed(matched.alone)}; if the names differ by an "
@@ -134,7 +142,7 @@ def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") 
             bar.update(1)
     note = _settle(truth, answer, lambda: _fold(joint, truth, answer))
     matrix = _fold(joint, truth, answer)
-    return CountedPairs(matrix, len(pairs), truth.described, answer.described, [note] if note else [])
+    return CountedPairs(matrix, len(pairs), truth.described, answer.described, notes + [note] * bool(note))
 
 
 def _fold(joint: Mapping, truth: _Values, answer: _Values) -> ConfusionMatrix:
@@ -181,7 +189,7 @@ class _Values:
 
     def __init__(self, space: LabelSpace, side: Side):
         self.space, self.side = space, side
-        self._given, self._colours = side.kind, False
+        self._colours = False
         self._first: dict[int, Path] = {}  # value -> the first file that holds it
         self._evidence: dict[str, Path] = {}  # RAW or TRAIN -> the first file that can be nothing else
         self._likely: dict[str, Path] = {}  # the same of what a prediction hardly ever is
@@ -189,9 +197,10 @@ class _Values:
         raw, train = self._tables[RAW], self._tables[TRAIN]
         self._only_raw = (raw != UNKNOWN) & (train == UNKNOWN)
         self._only_train = (raw == UNKNOWN) & (train != UNKNOWN)
-        self._void = (raw == space.ignore_label) & (
-            train != UNKNOWN
-        )  # predicted as no class, if these were raw ids
+        # no raw file of a published data set holds 255, while train ids mark ignored pixels by it
+        self._only_train[space.ignore_label] = space.name in LABEL_SPACES
+        # predicted as no class, if these were raw ids
+        self._void = (raw == space.ignore_label) & (train != UNKNOWN)
         self._void[[0, space.ignore_label]] = False  # what programs write where they predict nothing
         self._chosen = side.kind
 
@@ -204,13 +213,10 @@ class _Values:
         for value in np.flatnonzero(present):
             self._first.setdefault(int(value), path)
         name = str(getattr(path, "stem", "")).lower()
-        train_only = self._only_train.copy()
-        train_only[self.space.ignore_label] |= (
-            self._tables[RAW][self.space.ignore_label] == self.space.ignore_label
-        )
-        if name.endswith("_labelids") or present[self._only_raw].any():
+        named = self.side.what == "label"  # predictions are often saved under the names of labels
+        if present[self._only_raw].any() or (named and name.endswith("_labelids")):
             self._evidence.setdefault(RAW, path)
-        elif name.endswith("_labeltrainids") or present[train_only].any():
+        elif present[self._only_train].any() or (named and name.endswith("_labeltrainids")):
             self._evidence.setdefault(TRAIN, path)
         elif self.side.what == "prediction" and present[self._void].any():
             self._likely.setdefault(TRAIN, path)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from gluon_confseg import npz
 from gluon_confseg.datasets import class_list, contents, own_labels
 from gluon_confseg.datasets.class_list import ClassList
 from gluon_confseg.datasets.faults import Fault
-from gluon_confseg.errors import DatasetError
+from gluon_confseg.errors import DatasetError, plain
 from gluon_confseg.labels import LabelSpace
 
 SUFFIXES = (".png", ".npy", ".npz")
@@ -19,7 +19,6 @@ IDS, CLASSES = (
     "ids",
     "classes",
 )  # how values are meant: ids of some kind, or train ids that colours were turned into
-_MOST = 1 << 28  # pixels
 
 
 def of_data_set(space: LabelSpace) -> Callable[[Path], tuple[np.ndarray, str]]:
@@ -37,7 +36,7 @@ def of_data_set(space: LabelSpace) -> Callable[[Path], tuple[np.ndarray, str]]:
         label = own_labels.read(path)
         if label.kind == own_labels.COLORS:
             return by_color.train_ids(path, label), CLASSES
-        return fitting(path, label.values), IDS
+        return _numbers(path, label), IDS
 
     return read
 
@@ -66,21 +65,29 @@ def of_own_predictions(
         if label.kind == own_labels.COLORS:
             return reader.train_ids(path, label), CLASSES
         if train_ids:
-            return label.values, IDS
+            return _numbers(path, label), IDS
         try:
             how, _, doubt = reader.reading(path, label)
         except Fault as fault:
             if fault.kind != "value" or not valued:
                 raise
-            return label.values, IDS  # numbers that the list does not give may be train ids
+            return _numbers(path, label), IDS  # numbers that the list does not give may be train ids
         if doubt:
             said = doubt[: doubt.index("; it is read")]
             raise Fault("meaning", f"{said}; say what the ids are, with --predictions-are")
         if how in (own_labels.PALETTE, own_labels.GRAY) or not valued:
             return reader.train_ids(path, label), CLASSES
-        return label.values, IDS
+        return _numbers(path, label), IDS
 
     return read
+
+
+def _numbers(path: Path, label: own_labels.Label) -> np.ndarray:
+    if not label.numbers:
+        raise DatasetError(
+            f"{path}: holds 16-bit values beyond 255, where class ids go to 254; save class ids"
+        )
+    return label.values
 
 
 def _label(path: Path) -> own_labels.Label:
@@ -122,40 +129,19 @@ def fitting(path: Path, values: np.ndarray) -> np.ndarray:
 
 
 def _array(path: Path) -> np.ndarray:
-    """The one array in a file; its size is looked at before its content."""
+    """The one array in a file; its header is held against the file and the limits before anything is unpacked."""
+    contents.ends(path, 1, 1)  # refuses what is no regular file, such as a pipe
     try:
-        if path.suffix.lower() == ".npy":
-            _check_header(path, path.stat().st_size, lambda: open(path, "rb"))
-            return np.load(path, allow_pickle=False)
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if len(names) != 1:
-                raise DatasetError(
-                    f"{path}: holds {len(names)} arrays ({', '.join(names)[:60]}); save the class ids alone"
-                )
-            _check_header(path, archive.infolist()[0].file_size, lambda: archive.open(names[0]))
-            with archive.open(names[0]) as stream:
-                return np.lib.format.read_array(stream, allow_pickle=False)
+        if path.suffix.lower() == ".npz":
+            with npz.opened(path) as archive:
+                names = list(archive.entries)
+                if len(names) != 1:
+                    raise DatasetError(
+                        f"{path}: holds {len(names)} arrays ({plain(', '.join(names)[:60])}); save the class ids alone"
+                    )
+                return archive.read(names[0])
+        return npz.read_array(path)
     except OSError as error:
         raise contents.unreadable(path, error) from error
-    except (ValueError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise DatasetError(
-            f"{path}: is damaged, or no NumPy file ({' '.join(str(error).split())[:80]})."
-        ) from error
-
-
-def _check_header(path: Path, size: int, opened) -> None:
-    with opened() as stream:
-        version = np.lib.format.read_magic(stream)
-        header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = header(stream)
-        if dtype.hasobject:
-            raise DatasetError(f"{path}: holds Python objects; save class ids as an array of whole numbers")
-        count = int(np.prod(shape, dtype=object))
-        if count > _MOST or count * dtype.itemsize > size:
-            raise DatasetError(
-                f"{path}: says that it holds {count:,} values, which is more than its bytes or than an image has; "
-                f"{contents.AGAIN}"
-            )
+    except ValueError as error:
+        raise DatasetError(f"{path}: holds no array of class ids ({plain(error)}).") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from pathlib import Path
 
 from gluon_confseg.cli import data, views
@@ -153,9 +154,19 @@ def open_data(recipe, root: Path, *, packs: Path | None = None, look: bool = Tru
 
 
 def fingerprint(splits) -> str:
-    """Of the images' names and the classes: another data set in a run's folder is another run."""
-    listed = "\n".join([*splits.train.names, "", *splits.val.names, "", *splits.train.classes])
-    return hashlib.sha256(listed.encode()).hexdigest()[:16]
+    """Of the classes, and of the images' and labels' names and contents: with other data it is another run.
+
+    Of each file, its last bytes stand for its content: those of a PNG are checksums of its pixels.
+    """
+    from gluon_confseg.datasets import contents
+
+    found = hashlib.sha256("\n".join(splits.train.classes).encode())
+    for split in (splits.train, splits.val):
+        for name, *paths in zip(split.names, split.image_paths, split.label_paths):
+            found.update(f"\n{name}".encode(errors="surrogateescape"))
+            for path in filter(None, paths):
+                found.update(contents.ends(path, 0, 64)[1])
+    return found.hexdigest()[:16]
 
 
 def name_of(recipe, root: Path) -> str:
@@ -196,13 +207,14 @@ def _next_steps(recipe, root: Path, run: Path, cells: list) -> list:
 
     best = max(cells, key=lambda cell: cell["mean_iou"])
     file, cell = run / best["checkpoint"], recipe.choose([best["key"]])[0]
+    typed = shlex.quote(str(file))
     rule = f" --rule {best['rule']}" if best["rule"] != recipe.rule_at(recipe.phase(cell.phase)) else ""
     looked = views.words(recipe.evaluation if cell.tta == "single" else TTA[cell.tta])
     return [
         f"best network: {file}",
-        f"next: confseg evaluate {file} --data {recipe.data} --root {root}{rule}{looked}",
-        f"      confseg predict {file} PICTURE --out predictions{rule}{looked}",
-        f"      confseg export {file} --out mynet{rule}",
+        f"next: confseg evaluate {typed} --data {recipe.data} --root {shlex.quote(str(root))}{rule}{looked}",
+        f"      confseg predict {typed} PICTURE --out predictions{rule}{looked}",
+        f"      confseg export {typed} --out mynet{rule}",
     ]
 
 

@@ -26,7 +26,7 @@ _HEAD_BYTES = 1 << 16
 _SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
 _SCAN = 0xDA
 _FRAMES = {0xC0, 0xC1, 0xC2}  # coded after Huffman, as almost all are
-_MOST_SCANS = 100
+_MOST_SCANS, _MOST_WORK = 100, 2**31  # the latter in pixels of all scans
 _NOISE = bytes(
     (170 + 151 * number) % 255 for number in range(64)
 )  # no FF, and not what decoders fill up with
@@ -49,15 +49,20 @@ def read(path: Path) -> Photograph:
 
     Of a file that was cut and closed by an end marker, decoders fill up the rest with gray, and tell nobody. So a
     picture that ends in a flat block, or comes in several scans, is decoded again with noise after each scan: what is
-    complete stays as it is, else the noise shows. A cut inside the last block of one scan is not told.
+    complete stays as it is, else the noise shows. A cut inside the last 16 x 16 pixels is not told.
     """
     data = contents.read(path)
     with _opened(path, data) as picture:
         header, scans = _header(picture), _scans(path, data)
+        if len(scans) * header.width * header.height > _MOST_WORK:
+            raise DatasetError(
+                f"{path}: has {len(scans)} scans of {header.width} x {header.height} pixels; save it anew."
+            )
         if scans and 512 * len(data) < header.width * header.height:  # not a bit for each block of 8 x 8
             raise DatasetError(f"{path}: is truncated, {len(data)} bytes are too few for its size; {AGAIN}.")
         pixels = _pixels(picture)
-    if len(scans) < 2 and not _ends_flat(pixels):
+    progressive = picture.info.get("progressive")  # its first scan alone is smoothed, and does not end flat
+    if not progressive and len(scans) < 2 and not _ends_flat(pixels):
         return Photograph(pixels, header.orientation)
     parts = [data[start:end] for start, end in zip([0, *scans], [*scans, len(data)])]
     with contextlib.suppress(DatasetError), _opened(path, _NOISE.join(parts)) as picture:

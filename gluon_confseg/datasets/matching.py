@@ -26,14 +26,21 @@ _ENDING = re.compile(
 _BESIDE = re.compile(
     r"[-_](?:colou?rs?|instance_?(?:train_?)?ids?|vis|viz|overlay|blend|polygons)\Z", re.IGNORECASE
 )
+_DEEPEST, _MOST = 50, 10**7  # of folders inside each other, and of files
 _RAW, _TRAIN = re.compile(r"_labelids\Z", re.IGNORECASE), re.compile(r"_labeltrainids\Z", re.IGNORECASE)
 
 
 class Matching(NamedTuple):
-    """pairs: key -> (file of the first side, file of the second); alone: a sentence for each file without partner."""
+    """What pairs.
+
+    pairs       key -> (file of the first side, file of the second)
+    alone       a sentence for each file without partner
+    by_name     how many pairs lie in folders of other names
+    """
 
     pairs: dict[str, tuple[Path, Path]]
     alone: list[str]
+    by_name: int
 
 
 def walk(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
@@ -43,24 +50,30 @@ def walk(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
     followed. Keys are in Unicode's composed form: a Mac spells an accent in two signs, other systems in one.
     Raises DatasetError for a link that leads back to a folder it is in, and for two files of one key.
     """
-    suffixes, found = frozenset(suffixes), {}
-
-    def look(place: Path, above: tuple) -> None:
+    suffixes, found, count = frozenset(suffixes), {}, 0
+    pending = [(folder, ())]
+    while pending:
+        place, above = pending.pop()
         try:
             about, entries = os.stat(place), sorted(os.scandir(place), key=lambda entry: entry.name)
         except OSError as error:
             raise DatasetError(
                 f"{place}: this folder can't be read ({error.strerror}); check it and its permissions."
             ) from error
-        identity = (about.st_dev, about.st_ino)
+        identity, count = (about.st_dev, about.st_ino), count + len(entries)
         if identity in above:
             raise DatasetError(f"{place}: is a link to a folder that it is in, a circle; remove the link.")
+        if len(above) > _DEEPEST or count > _MOST:
+            raise DatasetError(
+                f"{folder}: has more than {_DEEPEST} folders inside each other or {_MOST:,} files (the last was "
+                f"{place}); give the folder of the files alone, and look for links that multiply them."
+            )
         for entry in entries:
             path = Path(entry.path)
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             if entry.is_dir():
-                look(path, (*above, identity))
+                pending.append((path, (*above, identity)))
             elif path.suffix.lower() in suffixes:
                 key = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
                 if key in found:
@@ -72,25 +85,28 @@ def walk(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
                         "files pair by name."
                     )
                 found[key] = path
-
-    look(folder, ())
-    return found
+    return dict(sorted(found.items()))
 
 
-def labels_alone(files: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+def labels_alone(files: Mapping[str, Path], wanted: Iterable[str] = ()) -> tuple[dict[str, Path], list[str]]:
     """Without what lies beside labels: their colours, instance ids, and train ids where raw ids are there as well.
 
+    wanted      keys of the other side, which have labels of the same names
     Returns the others, and the keys that were left out.
     """
+    wanted = set(wanted)
     stems = {_shortened(key) for key in files if not _BESIDE.search(key)}
     raw = {_RAW.sub("", key) for key in files if _RAW.search(key)}
-    beside = [
+    beside = {
         key
         for key in files
-        if (_BESIDE.search(key) and _shortened(_BESIDE.sub("", key)) in stems)
-        or (_TRAIN.search(key) and _TRAIN.sub("", key) in raw)
-    ]
-    return {key: path for key, path in files.items() if key not in set(beside)}, beside
+        if key not in wanted
+        and (
+            (_BESIDE.search(key) and _shortened(_BESIDE.sub("", key)) in stems)
+            or (_TRAIN.search(key) and _TRAIN.sub("", key) in raw)
+        )
+    }
+    return {key: path for key, path in files.items() if key not in beside}, sorted(beside)
 
 
 def match(
@@ -117,7 +133,10 @@ def match(
     def take(one: str, other: str) -> None:
         pairs[one] = left[0].pop(one), left[1].pop(other)
 
-    for key in first.keys() & second.keys():
+    if first.keys() != second.keys():
+        for one, other in _all_by_one_ending(first, second, suffix):
+            take(one, other)
+    for key in left[0].keys() & left[1].keys():
         take(key, key)
     for one, other in _common(left[0], left[1], lambda key: _shortened(key, suffix)):
         for side, several, partner in ((0, one, left[1][other[0]]), (1, other, left[0][one[0]])):
@@ -127,12 +146,13 @@ def match(
                     f"{partner}: could belong to the {names[side]} {rivals}; remove one of these, or rename it."
                 )
         take(one[0], other[0])
-    shared = _folders(first) & _folders(second)
+    shared, before = (_folders(first) & _folders(second)) - {""}, len(pairs)
     for one, other in _common(first, second, lambda key: _shortened(key, suffix).rpartition("/")[2]):
         if len(one) == len(other) == 1 and one[0] in left[0] and other[0] in left[1]:
-            folders = {key.rpartition("/")[0] for key in (one[0], other[0])}
-            if not folders <= shared:  # else both sides have both folders: frame 7 of two films
+            # a folder that both sides have is the same: its files don't pair with those of another film
+            if not shared & {key.rpartition("/")[0] for key in (one[0], other[0])}:
                 take(one[0], other[0])
+    by_name = len(pairs) - before
     of_each = [
         [f"{names[side]} {left[side][key]} has no {names[1 - side]}" for key in sorted(left[side])]
         for side in (0, 1)
@@ -141,7 +161,19 @@ def match(
     alone = [fault for faults in zip_longest(*of_each) for fault in faults if fault]
     if alone:
         alone[0] += _hint(first, second, left, cure)
-    return Matching(dict(sorted(pairs.items())), alone)
+    return Matching(dict(sorted(pairs.items())), alone, by_name)
+
+
+def _all_by_one_ending(first: Iterable[str], second: Iterable[str], suffix: str) -> list[tuple[str, str]]:
+    """All pairs, where one side's keys are the other's with one more ending each; else none."""
+    for swapped, long, short in ((False, first, second), (True, second, first)):
+        for ending in ([suffix] if suffix else []) + sorted(
+            {found[0] for found in map(_ENDING.search, long) if found}
+        ):
+            less = {key.removesuffix(ending): key for key in long if key.endswith(ending)}
+            if len(less) == len(long) and less.keys() == short.keys():
+                return [(name, key) if swapped else (key, name) for name, key in less.items()]
+    return []
 
 
 def _common(first: Iterable[str], second: Iterable[str], name_of) -> Iterator[tuple[list[str], list[str]]]:

@@ -58,13 +58,13 @@ def find(root: Path | None, split: str, images=None, labels=None, suffix: str = 
             f"{photos}: holds no images ({', '.join(FORMATS)}); put the images of {split} there."
         )
     there = masks.is_dir()
-    wanted = matching.labels_alone(matching.walk(masks, [".png"]))[0] if there else {}
+    wanted = matching.labels_alone(matching.walk(masks, [".png"]), found)[0] if there else {}
     if listing is not None:
         found, wanted = _listed(listing, root, homes, found, wanted)
-    if split == "test" and not wanted:
-        return Found(base, unlabelled(found), listing)
     cure = f"name image and label on each line of a list {split}.txt"
     matched = matching.match(found, wanted, names=("image", "label"), suffix=suffix, cure=cure)
+    if split == "test" and not matched.pairs:
+        return Found(base, unlabelled(found), listing)
     if there and matched.alone:
         _complain_of_other_formats(masks, found, matched)
     alone = [fault.replace(f"{base}{os.sep}", "") for fault in matched.alone]
@@ -96,7 +96,7 @@ def _home(root: Path | None, given, kind: str) -> Path:
 def _of_split(home: Path, kind: str, split: str, named: bool) -> Path:
     """The folder of a split. named: the caller named the folders, so they may be of any split."""
     there = _subfolders(home)
-    name = _one_of(there, (split, *SPLITS.get(split, ())))
+    name = _one_of(there, _names_of(split))
     if name is not None:
         return home / name
     if kind == "labels" and split == "test" and not named:
@@ -108,6 +108,12 @@ def _of_split(home: Path, kind: str, split: str, named: bool) -> Path:
             f"{home.name}, or use one of {known}."
         )
     return home
+
+
+def _names_of(split: str) -> tuple[str, ...]:
+    """The names that a split may have, the given one first."""
+    others = next((names for names in SPLITS.values() if split.lower() in names), ())
+    return (split, *(name for name in others if name != split))
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -123,7 +129,7 @@ def _one_of(names, wanted) -> str | None:
 
 
 def _list_of(root: Path, split: str) -> Path | None:
-    names = SPLITS.get(split, (split,))
+    names = _names_of(split)
     places = (root / place / f"{name}.txt" for place in _LISTS for name in names)
     return next((path for path in places if path.is_file()), None)
 
@@ -131,13 +137,13 @@ def _list_of(root: Path, split: str) -> Path | None:
 def _listed(listing: Path, root: Path, homes, images: Mapping, labels: Mapping) -> tuple[dict, dict]:
     """The images, and the labels that may belong to them, that a list names: an image a line, and perhaps its label."""
     chosen, given = {}, {}
+    finders = [_Finder(root, home, files) for home, files in zip(homes, (images, labels))]
     for number, line in enumerate(contents.text(listing).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        image = _named(line.strip(), root, homes[0], images)
-        words = line.split()
+        image, words = finders[0].key(line.strip()), line.split()
         if image is None and len(words) == 2:
-            image, label = _named(words[0], root, homes[0], images), _named(words[1], root, homes[1], labels)
+            image, label = finders[0].key(words[0]), finders[1].key(words[1])
             if image is not None and label is None:
                 raise DatasetError(
                     f"{listing}, line {number}: there is no label {words[1]} in {homes[1]}; correct the list."
@@ -155,19 +161,34 @@ def _listed(listing: Path, root: Path, homes, images: Mapping, labels: Mapping) 
         raise DatasetError(
             f"{listing}: names no image; write the name of one on each line, or remove the list."
         )
-    # where the list names labels, they have the images' keys from here on
-    return chosen, {image: labels[label] for image, label in given.items()} or dict(labels)
+    # a label that the list names has the image's key from here on, and belongs to no other image
+    others = {key: path for key, path in labels.items() if key not in given.values()}
+    return chosen, {**others, **{image: labels[label] for image, label in given.items()}}
 
 
-def _named(word: str, root: Path, home: Path, files: Mapping[str, Path]) -> str | None:
-    """The key of the file that a list calls `word`: its name or path, with or without suffix."""
-    word = unicodedata.normalize("NFC", word.replace("\\", "/")).removeprefix("./").strip("/")
-    for name in (word, str(Path(word).with_suffix(""))):
-        for start in ("", f"{home.relative_to(root)}/"):
-            if name.startswith(start) and name[len(start) :] in files:
-                return name[len(start) :]
-    ends = [key for key in files if key.rpartition("/")[2] in (word, str(Path(word).with_suffix("")))]
-    return ends[0] if len(ends) == 1 else None
+class _Finder:
+    """Finds the files that a list calls by name or path, with or without suffix."""
+
+    def __init__(self, root: Path, home: Path, files: Mapping[str, Path]):
+        self._files, self._by_name = files, {}
+        self._start = f"{home.relative_to(root).as_posix()}/" if root in home.parents else None
+        for key in files:
+            self._by_name.setdefault(key.rpartition("/")[2], []).append(key)
+
+    def key(self, word: str) -> str | None:
+        """The key of the file; None where there is none, or several have the name."""
+        word = unicodedata.normalize("NFC", word.replace("\\", "/")).removeprefix("./").strip("/")
+        if not word.strip("./"):
+            return None
+        for name in (word, os.path.splitext(word)[0]):
+            if name in self._files:
+                return name
+            if self._start and name.startswith(self._start) and name[len(self._start) :] in self._files:
+                return name[len(self._start) :]
+        for name in (word, os.path.splitext(word)[0]):
+            if len(self._by_name.get(name, ())) == 1:
+                return self._by_name[name][0]
+        return None
 
 
 def _complain_of_other_formats(folder: Path, images: Mapping[str, Path], matched: Matching) -> None:

@@ -67,7 +67,7 @@ def read(folder) -> Run:
         results=results,
         counts={cell["key"]: matrices[cell["key"]] for cell in results["cells"]},
         train=matrices.get("train"),
-        found=read_json(folder / "groups.json"),
+        found=_groups(folder / "groups.json"),
         panels=_panels(folder / "panels", results),
         epochs=read_log(folder / "log.jsonl"),
         timing=read_json(folder / "timing.json") if (folder / "timing.json").exists() else {},
@@ -94,6 +94,13 @@ def _results(path: Path) -> dict:
                 f"{path}: cell {cell['key']!r} needs a key of letters and digits and an IoU per class; {AGAIN}"
             )
     return results
+
+
+def _groups(path: Path) -> dict:
+    found = read_json(path)
+    if not isinstance(found, dict) or not isinstance(found.get("groups"), list):
+        raise RunError(f"{path}: holds no groups; delete it and {AGAIN}")
+    return found
 
 
 def _matrices(path: Path, results: dict) -> dict:

@@ -89,9 +89,8 @@ def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
         content = image.pixels
         pixels = hashlib.sha256(f"{content.shape}".encode() + content.tobytes()).digest()
     if values is not None:
-        if size:
-            tried(label, dataset.check_size, index, values.shape, size)
-        mask = tried(label, dataset.train_ids, index, values)
+        fits = not size or tried(label, _fits, dataset, index, values.shape, size)
+        mask = tried(label, dataset.train_ids, index, values) if fits else None
         if mask is not None:
             wanted = [*range(dataset.num_class), dataset.labels.ignore_label]
             classes = np.bincount(mask.ravel(), minlength=256)[wanted]
@@ -103,6 +102,12 @@ def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
     how = reading and reading.how
     seen = image.values if image else None
     return Item(tuple(findings), header, size, seen, stored, classes, pixels, decoded=True, read_as=how)
+
+
+def _fits(dataset: SegmentationDataset, index: int, label: tuple, image: tuple) -> bool:
+    """True; DatasetError for a label of another size than its image."""
+    dataset.check_size(index, label, image)
+    return True
 
 
 def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | None) -> SplitReport:
