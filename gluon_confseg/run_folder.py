@@ -179,6 +179,8 @@ class RunFolder:
             if file.exists():
                 try:
                     arrays, meta = checkpoint.load(file)
+                    if not {field.name for field in dataclasses.fields(Position)} <= meta.keys():
+                        raise CheckpointError(f"{file}: is no state of a phase that goes on")
                     states.append((meta["epoch"], meta["batch"], file, arrays, meta))
                 except CheckpointError as error:
                     say(f"{error}; going on from the state before it")

@@ -205,7 +205,7 @@ def _phase_settings() -> list:
         Setting("last_stage", "3 or 4", one_of(3, 4), "the encoder's last stage", **start),
         Setting("norm", f"one of {', '.join(NORMS)}", one_of(*NORMS), "what batch norms do in training", **start),
         Setting("pretrained", "yes or no", flag, "ImageNet weights for the encoder", idle=_pretrained),
-        Setting("weights", "a file, or none", optional(text), "a file of weights that the phase starts from"),
+        Setting("weights", "a file, FILE:PREFIX, or none", optional(text), "weights that the phase starts from"),
         Setting("groups", f"one of {', '.join(GROUPS)}, or groups of classes such as car,truck;person,rider", groups,
                 "the groups that get a subnet", **subnets),
         Setting("max_groups", "a whole number from 1, or none", whole(1, none=True), "at most so many groups",

@@ -181,6 +181,20 @@ def test_a_training_scripts_checkpoint_is_read_and_its_optimizer_left_out(tmp_pa
 
 
 @pytest.mark.parametrize("legacy", [False, True])
+def test_a_whole_network_beside_its_average_gives_the_averages_features(tmp_path, legacy):
+    whole, stages = torchvision_network("resnet18", 32)
+    average = torch.optim.swa_utils.AveragedModel(whole).state_dict()
+    other = pytest.importorskip("torchvision.models").resnet18()
+    parts = {"average": average, "net": other, "loss": [torch.nn.MSELoss()]}
+    parts["quantised"] = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8)
+    torch.save(parts, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
+    encoder = encoders.build("resnet18", 32)
+    report = weights.load(encoder, tmp_path / "a.pth")
+    assert report.prefix == "average.module" and report.copies == ("net",)
+    assert_same_features(encoder, stages)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
 def test_a_pickled_module_is_refused_by_name(tmp_path, legacy):
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1))
     torch.save(module, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)

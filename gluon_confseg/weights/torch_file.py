@@ -12,8 +12,9 @@ from . import mistaken, torch_pickle, zip_archive
 from .stored import LONGEST_NAME, Arrays, Stored, check_count, item_size, telling
 from .torch_pickle import STATE, Mapping, StandIn, Tensor
 
-# the number that the older format begins with, 0x1950A86A20F9469CFC6C, in a pickle of protocol 2 on, 1 and 0
-_LEGACY_STARTS = (b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", b"119547037146038801333356L")
+_LEGACY_START = (
+    b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # the number that the older format begins with, as a pickle
+)
 _FIRST_PART = 64 << 20  # of a file of the older format: its pickles lie in it
 _DEEPEST = 64
 _ROOT = "data.pkl"
@@ -51,7 +52,7 @@ def read_legacy(file) -> Arrays:
     strangers = []
     with telling(strangers), open(file, "rb") as stream:
         content = stream.read(min(_FIRST_PART, limits.max_bytes()))
-        if not any(start in content[:64] for start in _LEGACY_STARTS):
+        if _LEGACY_START not in content[:32]:
             texts, strangers[:] = torch_pickle.names_in(content)
             raise WeightsError(f"{file}: {mistaken.pickle(texts, strangers)}")
         pickles = io.BytesIO(content)
