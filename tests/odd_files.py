@@ -16,8 +16,10 @@ import numpy as np
 import yaml
 from PIL import Image, ImageFile
 
-from gluon_confseg.datasets import Custom, class_list, pictures
+from gluon_confseg.cli import id_files
+from gluon_confseg.datasets import Custom, class_list, own_folders, pictures
 from gluon_confseg.errors import ConfSegError
+from gluon_confseg.labels import CAMVID
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 COLORS = np.array([[128, 64, 128], [0, 0, 142], [255, 255, 255], [0, 0, 0]], np.uint8)
@@ -201,6 +203,53 @@ def try_list(draws: np.random.Generator, folder: Path) -> str:
     return "read"
 
 
+def try_array(draws: np.random.Generator, folder: Path) -> str:
+    """Read an array of CamVid's ids; compare with what was saved."""
+    shape, high = tuple(map(int, draws.integers(1, 20, 2))), draws.choice([2, 11, 300])
+    values = draws.integers(draws.choice([0, -1]), high, shape)
+    saved = values.astype(draws.choice(["u1", "i2", "<i4", ">i8", "f4", "f8", "?"]))
+    saved = (saved, saved[None], saved[..., None], saved[None, ..., None])[draws.integers(4)]
+    file, suffix = io.BytesIO(), draws.choice(["npy", "npz"])
+    np.save(file, saved) if suffix == "npy" else np.savez_compressed(file, saved)
+    path = folder / f"ids.{suffix}"
+    path.write_bytes(damaged(draws, file.getvalue()))
+    found = _timed(lambda: id_files.of_data_set(CAMVID)(path)[0], path)
+    if found is None:
+        return "refused"
+    with open(path, "rb") as stream:  # damage may leave an array of other values, which NumPy reads as well
+        loaded = np.load(stream, allow_pickle=False)
+        wanted = np.squeeze(loaded if suffix == "npy" else loaded[loaded.files[0]]).reshape(found.shape)
+    if not np.array_equal(np.where(wanted == -1, 255, wanted), found):
+        raise Wrong(f"{path}: read as {np.unique(found)}")
+    return "read"
+
+
+def try_split(draws: np.random.Generator, folder: Path) -> str:
+    """Read a list of images; compare with the lines that were written."""
+    names = [f"{kind}{number}" for number, kind in enumerate(draws.choice(["a", "b c", "ü", "x.y"], 4))]
+    for kind, suffix in (("images", "jpg"), ("labels", "png")):
+        (folder / kind).mkdir(exist_ok=True)
+        for file in (folder / kind).iterdir():
+            file.unlink()
+        for name in names:
+            (folder / kind / f"{name}.{suffix}").touch()
+    chosen = draws.permutation(names)[: int(draws.integers(1, 5))]
+    forms = [lambda n: n, lambda n: f"{n}.jpg", lambda n: f"images/{n}.jpg", lambda n: f" ./images/{n}.jpg "]
+    end = draws.choice(["\n", "\r\n", "\r", "\n\n"])
+    text = end.join(forms[draws.integers(4)](name) for name in chosen)
+    path = folder / "train.txt"
+    path.write_bytes(damaged(draws, text.encode(draws.choice(["utf-8", "utf-8-sig"]))))
+    found = _timed(lambda: own_folders.find(folder, "train").pairing, path)
+    path.unlink()
+    if found is None:
+        return "refused"
+    if found.alone or not {pair.image.stem for pair in found.pairs} <= set(names):
+        raise Wrong(f"{path}: found {found}")
+    if any(pair.image.stem != pair.label.stem for pair in found.pairs):
+        raise Wrong(f"{path}: paired {found.pairs}")
+    return "read"
+
+
 def _names(path: Path) -> list[str]:
     """The names in a list of classes, by nothing of ours."""
     data = path.read_bytes()
@@ -237,7 +286,13 @@ def _timed(action, path: Path):
     return found
 
 
-KINDS = {"picture": try_picture, "label": try_label, "list": try_list}
+KINDS = {
+    "picture": try_picture,
+    "label": try_label,
+    "list": try_list,
+    "array": try_array,
+    "split": try_split,
+}
 
 
 def attempt(kind: str, seed: int, folder: Path) -> str:
