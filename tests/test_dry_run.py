@@ -187,7 +187,10 @@ def test_what_can_not_be_drawn_asks_for_a_root(tmp_path, monkeypatch, capsys):
         data.first_images(dataclasses.replace(TINY, data="camvid"), None, tmp_path, 2)
     monkeypatch.delenv("OWN_ROOT", raising=False)
     assert main(["train", "own", "--dry-run"]) == 1
-    assert "no folder of custom was given; name it with --root, or set OWN_ROOT" in capsys.readouterr().err
+    assert (
+        "no folder of your own data was given; name it with --root, or set OWN_ROOT"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_split_of_unknown_size_asks_for_a_root(tmp_path):

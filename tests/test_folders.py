@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from gluon_confseg import metrics
 from gluon_confseg.cli import id_files
 from gluon_confseg.errors import DatasetError
-from gluon_confseg.labels import CAMVID
+from gluon_confseg.labels import CAMVID, CITYSCAPES
 
 HEIGHT, WIDTH = 12, 20
 OWN = "name,r,g,b,value\nwater,0,0,255,1\nland,0,255,0,2\nice,200,200,200,3\nignore,9,9,9,0\n"
@@ -322,3 +323,16 @@ def test_a_pipe_is_refused(tmp_path, refuse):
     assert "no regular file" in refuse(
         "confusion", "--labels", labels, "--predictions", folder, "--data", "camvid"
     )
+
+
+def test_what_predict_wrote_is_known_and_held_against_the_classes(tmp_path, ask, call, refuse):
+    truth, answer = ids(0, [7, 8, 11]), ids(1, [7, 8, 11])
+    labels = write_ids(tmp_path / "l", {"x_labelTrainIds": truth})
+    predictions = write_ids(tmp_path / "p", {"x": answer})
+    about = predictions / "classes.json"
+    about.write_text(json.dumps({"ids": "train", "classes": list(CITYSCAPES.classes)}))
+    words = ["confusion", "--labels", labels, "--predictions", predictions, "--data"]
+    assert ask(*words, "cityscapes")["confusion"] == brute(truth, answer, 19).counts.tolist()
+    assert "of the classes road, sidewalk, building" in refuse(*words, "camvid")
+    about.write_text("[]")  # of another program
+    assert "may be raw ids or train ids" in call(*words, "cityscapes")

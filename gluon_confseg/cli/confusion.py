@@ -90,17 +90,16 @@ def of_predictions(arguments) -> NamedMatrix:
     space = own.space if own else LABEL_SPACES[arguments.data]
     for name in arguments.only or ():  # an unknown one is said before the work, not after it
         matrices.index(space.classes, name)
+    predictions_are = arguments.predictions_are or folders.said_kind(arguments.predictions, space)
     if own:
         train = folders.TRAIN
-        read_predictions = id_files.of_own_predictions(own, train_ids=arguments.predictions_are == train)
+        read_predictions = id_files.of_own_predictions(own, train_ids=predictions_are == train)
         read_labels = id_files.of_own_labels(own)
         if arguments.labels_are == train:
             read_labels = id_files.of_own_predictions(own, train_ids=True)
     else:
         read_labels = read_predictions = id_files.of_data_set(space)
-    predictions = folders.of_folder(
-        arguments.predictions, "prediction", read_predictions, arguments.predictions_are
-    )
+    predictions = folders.of_folder(arguments.predictions, "prediction", read_predictions, predictions_are)
     if arguments.labels:
         # labels of one's own data hold what the list says; those of a data set may be of either kind
         kind = arguments.labels_are or (folders.RAW if own else None)

@@ -7,6 +7,7 @@ values mean is decided in the end, when all of them were seen.
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from collections import defaultdict
@@ -18,7 +19,7 @@ import numpy as np
 
 from gluon_confseg.cli import id_files
 from gluon_confseg.cli.id_files import CLASSES
-from gluon_confseg.datasets import SegmentationDataset, matching
+from gluon_confseg.datasets import SegmentationDataset, contents, matching
 from gluon_confseg.datasets.base import in_threads
 from gluon_confseg.datasets.pairing import listed
 from gluon_confseg.errors import DatasetError
@@ -27,6 +28,7 @@ from gluon_confseg.metrics import ConfusionMatrix
 from gluon_confseg.progress import Progress
 
 RAW, TRAIN = "raw", "train"
+ABOUT = "classes.json"  # `confseg predict` writes it beside the PNGs of ids: what they are
 KINDS = (RAW, TRAIN)
 _THREADS = 2
 _VALUES = 256
@@ -76,6 +78,24 @@ def of_folder(folder: Path, what: str, read: Callable, kind: str | None = None) 
             f"{folder}: holds no class ids ({', '.join(id_files.SUFFIXES)}); {there}give a folder of PNGs or arrays"
         )
     return Side(what, files, read, kind)
+
+
+def said_kind(folder: Path, space: LabelSpace) -> str | None:
+    """The kind of ids in a folder that `confseg predict` wrote; None for others. DatasetError for other classes."""
+    file = folder / ABOUT
+    if not file.is_file():
+        return None
+    try:
+        said = json.loads(contents.text(file))
+        classes = said["classes"] if said["ids"] == TRAIN else None
+    except (ValueError, TypeError, KeyError):
+        return None  # some other program's
+    if classes is not None and classes != list(space.classes):
+        raise DatasetError(
+            f"{file}: these predictions are of the classes {', '.join(map(str, classes[:3]))}, ..., not of those of "
+            f"{space.title}; give the list that the network was trained for"
+        )
+    return TRAIN if classes is not None else None
 
 
 def of_dataset(dataset: SegmentationDataset) -> Side:

@@ -39,7 +39,8 @@ def run(arguments) -> Output:
         writable.folder(arguments.out / kind)
     loaded = networks.load(arguments.checkpoint, arguments.rule)
 
-    from gluon_confseg.cli import segmenting
+    from gluon_confseg import files
+    from gluon_confseg.cli import folders, segmenting
     from gluon_confseg.datasets import pictures
     from gluon_confseg.progress import Progress
 
@@ -54,6 +55,9 @@ def run(arguments) -> Output:
                 classes = segment(photograph.pixels)
                 done.append(segmenting.write(arguments.out, path, photograph, classes, loaded.labels))
             bar.update(1)
+    if done:  # `confseg confusion` then knows what the ids are
+        said = {"ids": folders.TRAIN, "classes": list(loaded.labels.classes)}
+        files.write_json(arguments.out / "ids" / folders.ABOUT, said)
     about = {"network": networks.record(loaded), "inference": dataclasses.asdict(inference)}
     record = {**about, "classes": list(loaded.labels.classes), "images": done, "failures": failed}
     failure = None
