@@ -194,7 +194,7 @@ def phase(name: str, start: str | None = None, trains: str = "subnet0", **own) -
     unknown = sorted(set(own) - set(DEFAULTS) - {"epochs"})
     if unknown:
         raise RunError(
-            f"phase {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], DEFAULTS)}"
+            f"phase {name}: there is no setting {unknown[0]!r}{did_you_mean(unknown[0], {*DEFAULTS, 'epochs'})}"
         )
     return {"name": name, "start": start, "trains": trains, "own": _read(own, f"phase {name}")}
 
@@ -389,9 +389,12 @@ def _check_names(declared: Declared, phases: dict) -> None:
             raise RunError(f"phase {name} reads the matrix of {found.matrix}, which is no earlier phase")
         if found.start and any(key in declared.phases[number]["own"] for key in NETWORK):
             raise RunError(f"phase {name} goes on with the network of {found.start}: it can't have another")
-    for name in [cell.phase for cell in declared.cells] + [declared.fixed["matrix_phase"]]:
+    named = [(f"cell {cell.key}", cell.phase) for cell in declared.cells]
+    for where, name in [*named, ("matrix_phase", declared.fixed["matrix_phase"])]:
         if name not in phases:
-            raise RunError(f"{name} is no phase: {', '.join(phases)}")
+            raise RunError(
+                f"{where}: there is no phase {name!r}{did_you_mean(str(name), phases)}; the phases are {', '.join(phases)}"
+            )
     for cell in declared.cells:
         if cell.tta != "single" and cell.tta not in TTA:
             raise RunError(f"cell {cell.key}: no way of testing {cell.tta!r}: choose one of {', '.join(TTA)}")

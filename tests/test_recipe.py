@@ -130,7 +130,7 @@ def test_a_recipe_refuses_a_phase_that_starts_from_none():
     with pytest.raises(RunError, match="ce starts from base, which is no earlier phase"):
         declare(**own, phases=[phase("ce", "base", epochs=1)], matrix_phase="ce")
     phases = branching_phases(base=1, subnet0=1, subnets=1, rate=0.1, fine_rate=0.1, subnet_rate=0.1)
-    with pytest.raises(RunError, match="subnets_confusion_ce is no phase"):
+    with pytest.raises(RunError, match="there is no phase 'subnets_confusion_ce'"):
         declare(**own, phases=phases[:4], matrix_phase="base")
 
 

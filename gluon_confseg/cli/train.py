@@ -138,6 +138,8 @@ def open_data(recipe, root: Path, *, packs: Path | None = None, look: bool = Tru
         with Progress("drawing street scenes", total, "image") as bar:
             scenes.draw(root, progress=lambda done, _: bar.update(done - bar.done), **recipe.draw)
     found = [open_dataset(recipe.data, root, split) for split in (recipe.train_split, "val")]
+    if recipe.train_split == "val":
+        say("Note: this trains on the validation images, so its scores say nothing about other images.")
     say(f"Data: {' '.join(dataset.description for dataset in found)}")
     for dataset in found if recipe.draw is None and look else ():
         with Progress(f"checking {dataset.split}", len(dataset), "image") as bar:
