@@ -393,7 +393,8 @@ def _check_names(declared: Declared, phases: dict) -> None:
     for where, name in [*named, ("matrix_phase", declared.fixed["matrix_phase"])]:
         if name not in phases:
             raise RunError(
-                f"{where}: there is no phase {name!r}{did_you_mean(str(name), phases)}; the phases are {', '.join(phases)}"
+                f"{where}: there is no phase {name!r}{did_you_mean(str(name), phases)}; the phases are "
+                f"{', '.join(phases)}"
             )
     for cell in declared.cells:
         if cell.tta != "single" and cell.tta not in TTA:
