@@ -20,7 +20,7 @@ options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(AR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid study-drawn dry-run \
-	test test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
+	test test-slow test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
@@ -67,8 +67,13 @@ study-camvid: setup  ## what each part gains on CamVid (CAMVID_ROOT), beside con
 study-drawn: setup  ## the same on drawn street scenes: 19 classes with look-alikes
 	$(RUN) -m experiments.study --profile drawn $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-test: setup-test  ## the tests
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not torch" --numprocesses 2 $(ARGS)  # a core for each process
+# two processes, a core for each
+pytest = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2
+test: setup-test  ## the tests, in some minutes
+	$(pytest) -m "not torch and not slow" $(ARGS)
+
+test-slow: setup-test  ## those that train, stop and go on for minutes
+	$(pytest) -m "slow and not torch" $(ARGS)
 
 test-torch: setup-torch  ## the comparisons with PyTorch (2 GB more, in .venv-torch)
 	.venv-torch/bin/python -m pytest -m torch $(ARGS)

@@ -142,6 +142,7 @@ def test_a_full_batch_is_extrapolated_from_the_fastest_step_and_by_images():
     assert found["memory_of_batch"] == 1000 + 100 + 16 * 200
 
 
+@pytest.mark.slow
 def test_asked_for_its_run_folder_is_kept_and_not_taken_for_another_run(tmp_path):
     out = tmp_path / "kept"
     record = dry_run.run(TINY, out=out, cells=["subnets_ce"], images=2)
@@ -199,6 +200,7 @@ def test_a_split_of_unknown_size_asks_for_a_root(tmp_path):
         data.first_images(recipe, None, tmp_path, 2)
 
 
+@pytest.mark.slow
 def test_own_data_get_made_up_groups_and_the_text_says_so(tmp_path):
     record = dry_run.run(OWN, own_data(tmp_path / "root", 4), cells=["subnets_ce"])
     assert record["phases"][-1]["groups"] == [2, 2]
@@ -214,6 +216,7 @@ def test_made_up_groups_have_a_third_of_the_classes_each():
         assert sizes and max(sizes) == third and sum(sizes) >= count - third + 1
 
 
+@pytest.mark.slow
 def test_with_two_classes_the_cells_of_subnets_are_left_out_and_the_text_says_so(tmp_path):
     root = own_data(tmp_path / "root", 2)
     record = dry_run.run(OWN, root)
@@ -225,6 +228,7 @@ def test_with_two_classes_the_cells_of_subnets_are_left_out_and_the_text_says_so
         dry_run.run(OWN, root, cells=["subnets_ce"])
 
 
+@pytest.mark.slow
 def test_settings_that_were_given_by_name_are_those_of_the_dry_run(tmp_path):
     given = ["groups=car,truck,bus;person,rider", "head.channels=4", "phases.ce.crop=48,64", "penalty=2"]
     record = dry_run.run(SMOKE.override(given), out=tmp_path / "run", cells=["subnets_ce"])
@@ -282,6 +286,7 @@ def test_what_a_network_can_not_be_names_its_phase():
         dry_run.run(recipe)
 
 
+@pytest.mark.slow
 def test_a_frozen_part_that_changes_is_found(monkeypatch):
     def thaws(network, criteria):
         return engine.Subnet0Step(network, [lambda logits, labels: logits.mean(axis=(1, 2, 3))])

@@ -76,6 +76,7 @@ def stages_of(own, images) -> list:
     return stages
 
 
+@pytest.mark.slow
 def test_features_at_stride_8_are_those_of_gluoncvs_dilated_network(dilated):
     name, own, values = dilated
     built, images = encoder(name, 8, values), small.images(0, 1, height=45, width=64)

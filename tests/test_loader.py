@@ -146,6 +146,7 @@ def program(last, then: str = "") -> tuple:
     return started, [int(process) for process in started.stdout.readline().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["normal", "error", "Ctrl-C", "SIGKILL"])
 def test_however_a_program_ends_neither_processes_nor_shared_memory_are_left(end):
     before = set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()

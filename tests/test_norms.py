@@ -296,6 +296,7 @@ def test_in_place_is_refused_where_nothing_can_be_inverted():
         norms.apply(encoders.build("efficientnet_lite0", 16), "inplace")
 
 
+@pytest.mark.slow
 def test_in_place_training_ends_and_is_the_same_outside_of_a_graph_and_as_one():
     in_its_own_process("inplace")
 
@@ -400,6 +401,7 @@ def test_a_device_without_its_part_is_refused_before_anything_runs(enough_tempor
         sync.forward(built, [images.as_in_context(context) for context in TWO])
 
 
+@pytest.mark.slow
 def test_two_devices_give_what_one_gives_for_the_whole_batch():
     in_its_own_process("sync", MXNET_CPU_TEMP_COPY="2000")
 

@@ -68,6 +68,7 @@ def lines_before_the_kill(process, wanted: int) -> None:
             return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", random.Random(0).sample(range(3, 8), 3))
 def test_resumed_equals_uninterrupted(command, uninterrupted, tmp_path, moment):
     process = command(tmp_path / "run")
@@ -174,7 +175,14 @@ def test_the_moments_below_are_all_there_are(monkeypatch, tmp_path, kind):
     assert count_syncs(monkeypatch, tmp_path / "run", kind) == SYNCS[kind]
 
 
-@pytest.mark.parametrize("kind, sync", [(kind, n) for kind in KINDS for n in range(3, SYNCS[kind] + 1, 5)])
+@pytest.mark.parametrize(
+    "kind, sync",
+    [
+        pytest.param(kind, n, marks=() if n == 3 else pytest.mark.slow)
+        for kind in KINDS
+        for n in range(3, SYNCS[kind] + 1, 5)
+    ],
+)
 def test_killed_before_or_after_a_file_gets_its_name_a_phase_ends_bit_identically(
     monkeypatch, tmp_path, whole, kind, sync
 ):

@@ -256,6 +256,7 @@ def lines_about(name: str, capsys) -> list:
     return [line for line in capsys.readouterr().err.splitlines() if name in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, flip])
 @pytest.mark.parametrize("name", ["confusion.npz", "checkpoints/subnets_ce.evaluation.npz"])
 def test_counts_that_are_damaged_are_computed_again_and_it_is_said(run, finished, name, damage, capsys):

@@ -240,7 +240,10 @@ def test_every_setting_has_another_value_here():
 _usual = {}
 
 
-@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if place % 3 else ()) for place, name in enumerate(OTHER)],
+)
 def test_a_setting_reaches_what_it_is_about(name, tmp_path, monkeypatch, weights_file):
     beside = BESIDE.get(name, [])
     changed = RECIPE.override([*beside, f"{name}={OTHER[name].replace('WEIGHTS', str(weights_file))}"])

@@ -305,6 +305,7 @@ TINY = recipe.PROFILES["drawn"].with_data(
 )
 
 
+@pytest.mark.slow
 def test_the_command_trains_scores_and_tells_what_it_found(tmp_path, monkeypatch, capsys):
     """Two seeds, one after the other and in this process; and the validation scores of what was trained."""
 

@@ -110,6 +110,7 @@ def table(tmp_path_factory):
     return run(TINY, folder / "scenes", folder / "run", cells), folder
 
 
+@pytest.mark.slow
 def test_a_cell_alone_ends_with_the_same_bits_as_in_the_table(table, tmp_path):
     whole, folder = table
     alone = run(TINY, folder / "scenes", tmp_path / "run", ["focal_ours"])

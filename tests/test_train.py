@@ -333,6 +333,7 @@ def evaluated(tmp_path_factory):
     return root, told, run(told, root / "run", open_data(told, root))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [cell.key for cell in all_ways().cells])
 def test_evaluate_gives_a_cells_number(evaluated, key, capsys):
     root, told, folder = evaluated
@@ -412,6 +413,7 @@ def steps_shown(text: str) -> list:
     return [int(number) for number in re.findall(rf"\(base\): .*? (\d+)/{STEPS} steps", text)]
 
 
+@pytest.mark.slow
 def test_signals_that_end_a_run_leave_a_state_that_it_goes_on_from(tmp_path):
     """Each of them in turn, in one run whose states are saved by nothing else."""
     out, before = tmp_path / "run", 0
