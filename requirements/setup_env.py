@@ -102,7 +102,8 @@ def write_state(venv: Path, state: dict) -> None:
 def digest(name: str) -> str:
     """Fingerprint of one requirement file; of setup.py for the name "package"."""
     file = ROOT / "setup.py" if name == "package" else HERE / f"{name}.txt"
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.exists() else ""  # an earlier version had it
+    # an earlier version had requirement files that are gone
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.exists() else ""
 
 
 def identity(venv: Path) -> dict:

@@ -129,7 +129,8 @@ def test_a_changed_pin_makes_it_unready(env, ready):
     env.write_state(ready, state)
     assert not env.is_ready(ready, ())
     assert env.changed(state) == ["base"]
-    assert "gone" in env.changed({"installed": {**state["installed"], "gone": "1234"}})  # an earlier version's file
+    of_an_earlier_version = {**state["installed"], "gone": "1234"}
+    assert "gone" in env.changed({"installed": of_an_earlier_version})
 
 
 def test_a_damaged_state_is_no_state(env, ready):
