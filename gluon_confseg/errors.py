@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from .terminal import printable
+
 
 class ConfSegError(Exception):
     """Base of every error that the command line shows as one sentence."""
@@ -51,8 +53,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def plain(found) -> str:
-    """What a file says, a name or a library's complaint, fit to be printed: short, on one line, and without the
-    terminal's control codes."""
+    """What a file says, a name or a library's complaint, in a message: short, on one line, without control codes."""
     text = " ".join(str(found).split())
-    text = text if len(text) <= 160 else f"{text[:157]}..."
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return printable(text if len(text) <= 160 else f"{text[:157]}...")

@@ -10,16 +10,27 @@ import os
 from .errors import ConfSegError
 
 MAX_BYTES = "CONFSEG_MAX_BYTES"
+MAX_PIXELS = "CONFSEG_MAX_PIXELS"
+MOST_PIXELS = 2**30  # OpenCV decodes no more
 
 
 def max_bytes() -> int:
     """Bytes that a compressed file may unpack to, and that a file's matrices, or its pickle, may have."""
-    text = os.environ.get(MAX_BYTES, "268435456")
-    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
+    return _limit(MAX_BYTES, 2**28, 10**18, "bytes")
+
+
+def max_pixels() -> int:
+    """Pixels that a picture may have."""
+    return _limit(MAX_PIXELS, 2**27, MOST_PIXELS, "pixels")
+
+
+def _limit(variable: str, usual: int, most: int, what: str) -> int:
+    given = os.environ.get(variable, str(usual))
+    if not (given.isascii() and given.isdigit() and len(given) < 20 and 0 < int(given) <= most):
         raise ConfSegError(
-            f"{MAX_BYTES} is {text[:40]!r}; set it to a number of bytes from 1 on, or leave it out"
+            f"{variable}={given[:40]}: is no number of {what} from 1 to {most}; set another, or leave it out"
         )
-    return int(text)
+    return int(given)
 
 
 class TooLarge(ValueError):

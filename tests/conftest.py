@@ -7,7 +7,6 @@ import signal
 
 import pytest
 
-import gluon_confseg  # noqa: F401
 from gluon_confseg import cli
 
 # a shell that starts tests in the background, or nohup, tells them and all that they start to ignore these

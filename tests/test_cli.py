@@ -18,7 +18,7 @@ import pytest
 import small
 
 from gluon_confseg import checkpoint, cli, datasets, doctor, fusion, groups, metrics, network, runtime
-from gluon_confseg.cli import data, options
+from gluon_confseg.cli import data, folders, options
 from gluon_confseg.datasets import pictures
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import CAMVID
@@ -101,6 +101,7 @@ def test_the_module_is_the_command(tmp_path):
 
 def test_the_choices_are_those_of_the_package():
     assert options.RULES == (*fusion.RULES, fusion.LEARNED)
+    assert options.KINDS_OF_IDS == folders.KINDS
     assert set(options.DATASETS) <= set(datasets.DATASETS)
     assert set(data.VARIABLES) == set(options.DATASETS)
 

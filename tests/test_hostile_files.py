@@ -141,7 +141,7 @@ def test_a_matrix_that_unpacks_to_more_than_the_limit_is_refused_with_the_settin
 def test_a_limit_that_is_no_number_of_bytes_is_said(tmp_path, monkeypatch, value):
     np.savez_compressed(tmp_path / "m.npz", counts=np.eye(3, dtype=int))
     monkeypatch.setenv("CONFSEG_MAX_BYTES", value)
-    with pytest.raises(ConfSegError, match="CONFSEG_MAX_BYTES is .*number of bytes"):
+    with pytest.raises(ConfSegError, match="CONFSEG_MAX_BYTES=.*number of bytes"):
         matrices.load(tmp_path / "m.npz", None, None)
 
 

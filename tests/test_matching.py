@@ -18,8 +18,8 @@ def tree(folder: Path, *names: str) -> Path:
 def paired(first: str, second: str, suffix: str = "") -> tuple[dict, list]:
     """Names with blanks between them -> {first: second}, and what is left alone."""
     sides = [{name: Path(name) for name in names.split()} for names in (first, second)]
-    found = matching.match(*sides, names=("label", "prediction"), suffix=suffix)
-    return {str(one): str(other) for one, other in found.pairs.values()}, found.alone
+    found = matching.match(*sides, names=("label", "prediction"), cure="give --suffix={}", suffix=suffix)
+    return {str(one): str(other) for one, other in found.pairs.values()}, found.faults()
 
 
 def test_hidden_files_and_folders_are_skipped(tmp_path):
@@ -136,7 +136,7 @@ def test_a_film_that_one_side_alone_has_does_not_pair_with_one_that_both_have():
 
 def test_pairs_of_folders_of_other_names_are_counted():
     sides = [{name: Path(name) for name in names} for names in (["a/1", "a/2"], ["b/1", "b/2"])]
-    assert matching.match(*sides, names=("label", "prediction")).by_name == 2
+    assert matching.match(*sides, names=("label", "prediction"), cure="").by_name == 2
 
 
 @pytest.mark.parametrize("ending, suffix", [("_x", "_x"), ("_L", "")])

@@ -16,8 +16,8 @@ from PIL import Image
 from test_bad_input import sentence
 
 from gluon_confseg.datasets import Custom, checks, jpeg, pictures, png
-from gluon_confseg.datasets.photograph import LIMIT
-from gluon_confseg.errors import DatasetError
+from gluon_confseg.errors import ConfSegError, DatasetError
+from gluon_confseg.limits import MAX_PIXELS as LIMIT
 
 
 def png_of(pixels: np.ndarray, before=(), after=(), data: bytes | None = None) -> bytes:
@@ -232,7 +232,8 @@ def test_the_limit_is_a_setting(tmp_path, monkeypatch):
     assert "more than the 599 that are read" in sentence(lambda: pictures.read(path))
     for wrong in ("0", "-5", "many", "1e9", "9" * 30):
         monkeypatch.setenv(LIMIT, wrong)
-        assert f"{LIMIT}={wrong}: is no number of pixels" in sentence(lambda: pictures.read(path))
+        with pytest.raises(ConfSegError, match=f"{LIMIT}={wrong}: is no number of pixels"):
+            pictures.read(path)
 
 
 @pytest.mark.parametrize("name", ["baseline.jpg", "progressive.jpg"])

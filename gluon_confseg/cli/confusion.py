@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from gluon_confseg.cli.matrices import NamedMatrix
 
 SUMMARY = "Show a confusion matrix and its worst pairs: of a run, or of any predictions in a folder."
-
-
 LITTLE = 0.1  # a network that agrees with fewer pixels is probably not what was meant
 
 
@@ -33,7 +31,7 @@ def add_arguments(parser) -> None:
     for side in ("labels", "predictions"):
         parser.add_argument(
             f"--{side}-are",
-            choices=("raw", "train"),
+            choices=options.KINDS_OF_IDS,
             help="ids of the data set's label files (your list's values), or train ids (default: told by the files)",
         )
     parser.add_argument(
@@ -151,9 +149,8 @@ def _check_usage(arguments) -> None:
         arguments.usage(
             "--predictions needs --data, the data set whose classes the ids are, or --classes, your list"
         )
-    if (
-        arguments.labels and arguments.root and arguments.data != "custom"
-    ):  # custom: the list of classes is there
+    # of custom, the root holds the list of classes
+    if arguments.labels and arguments.root and arguments.data != "custom":
         arguments.usage("give --labels or --root, not both")
     if arguments.split and arguments.labels:
         arguments.usage("--split goes with --root, not with --labels")

@@ -44,12 +44,14 @@ class Side(NamedTuple):
     files    key -> file, or whatever `read` takes
     read     a file -> ((H, W) uint8 values, and how they are meant: `id_files.CLASSES` or "ids")
     kind     what ids are, RAW or TRAIN; None: told by what the files hold
+    chosen   every file is a label or prediction, as in a data set; else others may lie beside them
     """
 
     what: str
     files: Mapping[str, Path]
     read: Callable
     kind: str | None = None
+    chosen: bool = False
 
 
 class CountedPairs(NamedTuple):
@@ -68,7 +70,7 @@ def of_folder(folder: Path, what: str, read: Callable, kind: str | None = None) 
         raise DatasetError(f"{folder}: there is no such folder; give one that holds class ids")
     files = matching.walk(folder, id_files.SUFFIXES)
     if not files:
-        others = matching.walk(folder, (".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"))
+        others = matching.walk(folder, matching.NO_LABELS)
         there = ""
         if others:
             there = (
@@ -88,7 +90,7 @@ def said_kind(folder: Path, space: LabelSpace) -> str | None:
     try:
         said = json.loads(contents.text(file))
         classes = said["classes"] if said["ids"] == TRAIN else None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None  # some other program's
     if classes is not None and classes != list(space.classes):
         raise DatasetError(
@@ -109,7 +111,7 @@ def of_dataset(dataset: SegmentationDataset) -> Side:
         return dataset.train_ids(index, dataset.read_values(index)), CLASSES
 
     keys = (unicodedata.normalize("NFC", name) for name in names)
-    return Side("label", dict(zip(keys, dataset.label_paths)), read)
+    return Side("label", dict(zip(keys, dataset.label_paths)), read, chosen=True)
 
 
 def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") -> CountedPairs:
@@ -120,19 +122,20 @@ def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") 
     """
     files, notes = [], []
     for side, other in ((labels, predictions), (predictions, labels)):
-        kept, beside = matching.labels_alone(side.files, other.files)
+        kept, beside = (side.files, []) if side.chosen else matching.labels_alone(side.files, other.files)
         files.append(kept)
         if beside:
             notes.append(
                 f"{len(beside)} files of the {side.what}s were left out, which lie beside labels or are made of them "
                 f"({listed(beside[:2])})."
             )
-    matched = matching.match(*files, names=(labels.what, predictions.what), suffix=suffix)
+    names = (labels.what, predictions.what)
+    matched = matching.match(*files, names=names, cure="give --suffix={}", suffix=suffix)
     if matched.by_name:
         notes.append(f"{matched.by_name} pairs have equal names in folders of other names.")
-    if matched.alone:
+    if any(matched.alone):
         raise DatasetError(
-            f"labels and predictions pair by path and name, but {listed(matched.alone)}; if the names differ by an "
+            f"labels and predictions pair by path and name, but {listed(matched.faults())}; if the names differ by an "
             f"ending, give it with --suffix; else give the folders of one split, and add or remove what is left alone"
         )
     pairs = list(matched.pairs.values())
@@ -150,9 +153,8 @@ def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") 
         both += answer.ravel()
         return (truth_kind, answer_kind), np.bincount(both, minlength=_VALUES**2).reshape(_VALUES, _VALUES)
 
-    joint = defaultdict(
-        lambda: np.zeros((_VALUES, _VALUES), np.int64)
-    )  # a label's value meets a prediction's
+    # how often a label's value meets a prediction's, by how the two are meant
+    joint = defaultdict(lambda: np.zeros((_VALUES, _VALUES), np.int64))
     truth, answer = _Values(space, labels), _Values(space, predictions)
     with Progress("counting", len(pairs), "image") as bar:
         for pair, (kinds, cells) in zip(pairs, in_threads(counted, len(pairs), _THREADS)):
@@ -160,9 +162,11 @@ def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") 
             answer.see(pair[1], kinds[1], cells.sum(0))
             joint[kinds] += cells
             bar.update(1)
-    note = _settle(truth, answer, lambda: _fold(joint, truth, answer))
-    matrix = _fold(joint, truth, answer)
-    return CountedPairs(matrix, len(pairs), truth.described, answer.described, notes + [note] * bool(note))
+    for side in (truth, answer):
+        side.kind = side.kind or side.told()
+    if None in (truth.kind, answer.kind):
+        notes.append(_settle(truth, answer, joint))
+    return CountedPairs(_fold(joint, truth, answer), len(pairs), truth.described, answer.described, notes)
 
 
 def _fold(joint: Mapping, truth: _Values, answer: _Values) -> ConfusionMatrix:
@@ -179,36 +183,33 @@ def _fold(joint: Mapping, truth: _Values, answer: _Values) -> ConfusionMatrix:
     return matrix
 
 
-def _settle(truth: _Values, answer: _Values, matrix: Callable[[], ConfusionMatrix]) -> str | None:
-    """Decide what ids of a side mean that nothing tells: as the other side agrees. Returns what to say of it."""
-    if truth.kind and answer.kind:
-        return None
-    if not truth.kind and not answer.kind:
+def _settle(truth: _Values, answer: _Values, joint: Mapping) -> str:
+    """Decide what ids of one side mean that nothing tells: as the other side agrees. Returns what to say about it."""
+    if truth.kind == answer.kind:  # None
         raise DatasetError(truth.question())
-    side = answer if truth.kind else truth
-    shares = {}
-    for side.kind in KINDS:
-        found = matrix()
-        shares[side.kind] = found.counts.trace() / max(1, found.counts.sum() + found.misses.sum())
-    side.kind = max(shares, key=shares.get)
-    other = shares[TRAIN if side.kind == RAW else RAW]
-    if shares[side.kind] < _AGREE or shares[side.kind] < _TIMES * other:
-        side.kind = None
+    side, shares = answer if truth.kind else truth, {}
+    for kind in KINDS:
+        side.kind = kind
+        found = _fold(joint, truth, answer)
+        shares[kind] = found.counts.trace() / max(1, found.counts.sum() + found.misses.sum())
+    other, best = sorted(KINDS, key=shares.get)
+    if shares[best] < max(_AGREE, _TIMES * shares[other]):
         raise DatasetError(side.question())
+    side.kind = best
     return (
-        f"The {side.side.what}s may be raw ids or train ids; they are read as {side.described}, by which "
-        f"{100 * shares[side.kind]:.0f} % of the pixels agree, and by the other {100 * other:.0f} %."
+        f"The {side.what}s may be raw ids or train ids; they are read as {side.described}, by which "
+        f"{100 * shares[best]:.0f} % of the pixels agree, and by the other {100 * shares[other]:.0f} %."
     )
 
 
 class _Values:
     """What values the files of one side hold, where each was first seen, and what they mean.
 
-    kind     RAW or TRAIN; None while nothing tells
+    kind     RAW or TRAIN; None while that is open
     """
 
     def __init__(self, space: LabelSpace, side: Side):
-        self.space, self.side = space, side
+        self.space, self.what, self.kind, self._read = space, side.what, side.kind, side.read
         self._colours = False
         self._first: dict[int, Path] = {}  # value -> the first file that holds it
         self._evidence: dict[str, Path] = {}  # RAW or TRAIN -> the first file that can be nothing else
@@ -222,7 +223,6 @@ class _Values:
         # predicted as no class, if these were raw ids
         self._void = (raw == space.ignore_label) & (train != UNKNOWN)
         self._void[[0, space.ignore_label]] = False  # what programs write where they predict nothing
-        self._chosen = side.kind
 
     def see(self, path: Path, kind: str, counts: np.ndarray) -> None:
         """counts: (256,) how often each value occurs in a file."""
@@ -233,37 +233,30 @@ class _Values:
         for value in np.flatnonzero(present):
             self._first.setdefault(int(value), path)
         name = str(getattr(path, "stem", "")).lower()
-        named = self.side.what == "label"  # predictions are often saved under the names of labels
+        named = self.what == "label"  # predictions are often saved under the names of labels
         if present[self._only_raw].any() or (named and name.endswith("_labelids")):
             self._evidence.setdefault(RAW, path)
         elif present[self._only_train].any() or (named and name.endswith("_labeltrainids")):
             self._evidence.setdefault(TRAIN, path)
-        elif self.side.what == "prediction" and present[self._void].any():
+        elif self.what == "prediction" and present[self._void].any():
             self._likely.setdefault(TRAIN, path)
 
-    @property
-    def kind(self) -> str | None:
-        if self._chosen:
-            return self._chosen
-        if RAW in self._evidence and TRAIN in self._likely:
+    def told(self) -> str | None:
+        """What names and values of the files tell; None where they tell nothing. DatasetError where they differ."""
+        raw, train = self._evidence.get(RAW), self._evidence.get(TRAIN)
+        if raw and train:
             raise DatasetError(
-                f"{self._evidence[RAW]} holds raw ids, and {self._likely[TRAIN]} looks as if it held train ids; give "
-                f"one kind of ids, or say that all are of one with --{self.side.what}s-are"
+                f"{raw} holds raw {self.space.title} ids and {train} train ids; give one kind of ids"
             )
-        if len(self._evidence) == 2:
-            title = self.space.title
+        if raw and self._likely:
             raise DatasetError(
-                f"{self._evidence[RAW]} holds raw {title} ids and {self._evidence[TRAIN]} train ids; "
-                "give one kind of ids"
+                f"{raw} holds raw ids, and {self._likely[TRAIN]} looks as if it held train ids; give one kind of ids, "
+                f"or say that all are of one with --{self.what}s-are"
             )
         present = list(self._first)
         if np.array_equal(self._tables[RAW][present], self._tables[TRAIN][present]):
             return TRAIN  # it makes no difference
-        return next(iter({**self._evidence} or self._likely), None)
-
-    @kind.setter
-    def kind(self, chosen: str | None) -> None:
-        self._chosen = chosen
+        return next(iter(self._evidence or self._likely), None)
 
     @property
     def described(self) -> str:
@@ -273,7 +266,7 @@ class _Values:
 
     def question(self) -> str:
         """One sentence that asks what the values mean."""
-        what, values = self.side.what, sorted(self._first)
+        what, values = self.what, sorted(self._first)
         names = []
         for kind in KINDS:
             ids = [int(id) for id in self._tables[kind][values]]
@@ -292,10 +285,10 @@ class _Values:
         table = self._tables[self.kind]
         for value, path in self._first.items():
             if table[value] == UNKNOWN:
-                row, column = np.argwhere(self.side.read(path)[0] == value)[0]
+                row, column = np.argwhere(self._read(path)[0] == value)[0]
                 raise DatasetError(
                     f"{path}: value {value} at row {row}, column {column} is no {self.space.title} class "
                     f"({self.space.valid_range(self.kind == RAW)}, or 255 for none); "
-                    f"give {self.side.what}s of this data set, or of other classes with --data or --classes"
+                    f"give {self.what}s of this data set, or of other classes with --data or --classes"
                 )
         return table

@@ -15,19 +15,15 @@ from gluon_confseg.errors import DatasetError, plain
 from gluon_confseg.labels import LabelSpace
 
 SUFFIXES = (".png", ".npy", ".npz")
-IDS, CLASSES = (
-    "ids",
-    "classes",
-)  # how values are meant: ids of some kind, or train ids that colours were turned into
+# how values are meant: ids of some kind, or train ids that colours were turned into
+IDS, CLASSES = "ids", "classes"
 
 
 def of_data_set(space: LabelSpace) -> Callable[[Path], tuple[np.ndarray, str]]:
     """A reader of files of a data set's classes: RGB pictures are read by colour, all others as ids."""
+    black = class_list.packed(0, 0, 0)
     packed = [class_list.packed(*map(int, color)) for color in space.colors]
-    colors = {
-        0: space.ignore_label,
-        **{color: train_id for train_id, color in enumerate(packed)},
-    }  # 0 is black
+    colors = {black: space.ignore_label, **{color: train_id for train_id, color in enumerate(packed)}}
     by_color = own_labels.Reader(ClassList(space, colors, frozenset(), ""))
 
     def read(path: Path) -> tuple[np.ndarray, str]:
@@ -73,8 +69,7 @@ def of_own_predictions(
                 raise
             return _numbers(path, label), IDS  # numbers that the list does not give may be train ids
         if doubt:
-            said = doubt[: doubt.index("; it is read")]
-            raise Fault("meaning", f"{said}; say what the ids are, with --predictions-are")
+            raise Fault("meaning", f"{doubt}; say what the ids are, with --predictions-are")
         if how in (own_labels.PALETTE, own_labels.GRAY) or not valued:
             return reader.train_ids(path, label), CLASSES
         return _numbers(path, label), IDS

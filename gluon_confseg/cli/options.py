@@ -14,6 +14,7 @@ from gluon_confseg.errors import did_you_mean
 # names that live in modules too heavy for --help; a test holds them to `fusion`, `datasets` and `labels`
 RULES = ("subnet0", "sum", "product", "residual_product", "conditional", "learned")
 DATASETS = ("cityscapes", "voc", "camvid", "custom")
+KINDS_OF_IDS = ("raw", "train")
 
 
 class Parser(argparse.ArgumentParser):

@@ -97,9 +97,8 @@ class SegmentationDataset:
             image = self.read_image(index)
             return image, np.full(image.shape[:2], self.labels.ignore_label, np.uint8)
         header = pictures.peek(self.image_paths[index])
-        self.check_size(
-            index, values.shape, (header.height, header.width)
-        )  # before a large picture is decoded
+        # before a large picture is decoded
+        self.check_size(index, values.shape, (header.height, header.width))
         return self.read_image(index), self.train_ids(index, values)
 
     def read_image(self, index: int) -> np.ndarray:

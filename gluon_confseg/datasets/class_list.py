@@ -211,9 +211,8 @@ def _byte(given: Any) -> int | None:
 def _check(path: Path, rows: list[_Row], classes: list[_Row]) -> None:
     if not 2 <= len(classes) < UNKNOWN:
         raise DatasetError(f"{path}: names {len(classes)} classes; give 2 to {UNKNOWN - 1} of them.")
-    ignored = {
-        row.color: row for row in rows if row.ignored
-    }  # several kinds of pixels may be ignored, in one colour
+    # several kinds of pixels may be ignored, in one colour
+    ignored = {row.color: row for row in rows if row.ignored}
     for what, of in (("name", classes), ("color", [*classes, *ignored.values()]), ("value", rows)):
         counted = Counter(getattr(row, what) for row in of if getattr(row, what) is not None)
         twice = [row for row in of if counted[getattr(row, what)] > 1]

@@ -12,6 +12,7 @@ from PIL import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from gluon_confseg import limits
 from gluon_confseg.datasets import photograph
 from gluon_confseg.errors import DatasetError
 
@@ -24,10 +25,9 @@ def read(path: Path) -> bytes:
     """The whole file."""
     try:
         with _open(path) as file:
-            if (
-                os.fstat(file.fileno()).st_size > 8 * photograph.limit()
-            ):  # more than pixels take that don't compress
-                raise OSError(0, f"it is larger than {8 * photograph.limit():,} bytes")
+            most = 8 * limits.max_pixels()  # what pixels take that don't compress
+            if os.fstat(file.fileno()).st_size > most:
+                raise OSError(0, f"it is larger than {most:,} bytes")
             return file.read()
     except OSError as error:
         raise unreadable(path, error) from error

@@ -27,12 +27,9 @@ _SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
 _SCAN = 0xDA
 _FRAMES = {0xC0, 0xC1, 0xC2}  # coded after Huffman, as almost all are
 _MOST_SCANS, _MOST_WORK = 100, 2**31  # the latter in pixels of all scans
-_NOISE = bytes(
-    (170 + 151 * number) % 255 for number in range(64)
-)  # no FF, and not what decoders fill up with
-_NOISE += b"".join(
-    bytes((0xFF, 0xD0 + number)) + _NOISE for number in range(8)
-)  # the same after each restart
+# neither FF nor what decoders fill up with; and the same after each restart
+_NOISE = bytes((170 + 151 * number) % 255 for number in range(64))
+_NOISE += b"".join(bytes((0xFF, 0xD0 + number)) + _NOISE for number in range(8))
 
 
 class Header(NamedTuple):
@@ -99,9 +96,8 @@ def _scans(path: Path, data: bytes) -> list[int]:
         if segment is None:
             raise DatasetError(f"{path}: is truncated, there is no end of the picture in it; {AGAIN}.")
         if kind == _SCAN:
-            ends.append(
-                len(data[at : segment.start()].rstrip(b"\xff")) + at
-            )  # a last FF would make noise a marker
+            # a last FF would make noise a marker
+            ends.append(len(data[at : segment.start()].rstrip(b"\xff")) + at)
         kind, at = segment[1][0], segment.end()
         length = int.from_bytes(data[at : at + 2], "big")
         body = data[at + 2 : at + length]

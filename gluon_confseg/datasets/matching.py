@@ -26,6 +26,7 @@ _ENDING = re.compile(
 _BESIDE = re.compile(
     r"[-_](?:colou?rs?|instance_?(?:train_?)?ids?|vis|viz|overlay|blend|polygons)\Z", re.IGNORECASE
 )
+NO_LABELS = (".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")  # pictures that hold no class ids
 _DEEPEST, _MOST = 50, 10**7  # of folders inside each other, and of files
 _RAW, _TRAIN = re.compile(r"_labelids\Z", re.IGNORECASE), re.compile(r"_labeltrainids\Z", re.IGNORECASE)
 
@@ -34,13 +35,20 @@ class Matching(NamedTuple):
     """What pairs.
 
     pairs       key -> (file of the first side, file of the second)
-    alone       a sentence for each file without partner
+    alone       of each side, a sentence without its full stop for each file without partner
+    reason      why there may be such files, with blank and brackets, or ""
     by_name     how many pairs lie in folders of other names
     """
 
     pairs: dict[str, tuple[Path, Path]]
-    alone: list[str]
+    alone: tuple[list[str], list[str]]
+    reason: str
     by_name: int
+
+    def faults(self) -> list[str]:
+        """All of `alone`, the two sides in turn, as a message names the first few; the reason stands with the first."""
+        mixed = [fault for both in zip_longest(*self.alone) for fault in both if fault]
+        return [mixed[0] + self.reason, *mixed[1:]] if mixed else []
 
 
 def walk(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
@@ -114,8 +122,8 @@ def match(
     second: Mapping[str, Path],
     *,
     names: tuple[str, str],
+    cure: str,
     suffix: str = "",
-    cure: str = "give --suffix={}",
 ) -> Matching:
     """Pair the files of two folders, as `walk` gives them.
 
@@ -124,8 +132,8 @@ def match(
     side's.
 
     names       what the files of the two sides are, for messages: ("label", "prediction")
-    suffix      a further ending of names, of either side
     cure        what to do where an ending that is not known keeps files from pairing; {} is the ending
+    suffix      a further ending of names, of either side
     Raises DatasetError where a file has two possible partners.
     """
     left, pairs = (dict(first), dict(second)), {}
@@ -153,23 +161,19 @@ def match(
             if not shared & {key.rpartition("/")[0] for key in (one[0], other[0])}:
                 take(one[0], other[0])
     by_name = len(pairs) - before
-    of_each = [
+    alone = tuple(
         [f"{names[side]} {left[side][key]} has no {names[1 - side]}" for key in sorted(left[side])]
         for side in (0, 1)
-    ]
-    # a message lists the first few: some of each side
-    alone = [fault for faults in zip_longest(*of_each) for fault in faults if fault]
-    if alone:
-        alone[0] += _hint(first, second, left, cure)
-    return Matching(dict(sorted(pairs.items())), alone, by_name)
+    )
+    reason = _reason(first, second, left, cure) if left[0] or left[1] else ""
+    return Matching(dict(sorted(pairs.items())), alone, reason, by_name)
 
 
 def _all_by_one_ending(first: Iterable[str], second: Iterable[str], suffix: str) -> list[tuple[str, str]]:
     """All pairs, where one side's keys are the other's with one more ending each; else none."""
     for swapped, long, short in ((False, first, second), (True, second, first)):
-        for ending in ([suffix] if suffix else []) + sorted(
-            {found[0] for found in map(_ENDING.search, long) if found}
-        ):
+        known = sorted({found[0] for found in map(_ENDING.search, long) if found})
+        for ending in [suffix, *known] if suffix else known:
             less = {key.removesuffix(ending): key for key in long if key.endswith(ending)}
             if len(less) == len(long) and less.keys() == short.keys():
                 return [(name, key) if swapped else (key, name) for name, key in less.items()]
@@ -186,7 +190,7 @@ def _common(first: Iterable[str], second: Iterable[str], name_of) -> Iterator[tu
         yield sides[0][name], sides[1][name]
 
 
-def _hint(first: Mapping, second: Mapping, left: tuple[dict, dict], cure: str) -> str:
+def _reason(first: Mapping, second: Mapping, left: tuple[dict, dict], cure: str) -> str:
     """What may be the reason that files have no partner: an ending that is not known, or frames of several films."""
     for one, other in (left, left[::-1]):
         shared = os.path.commonprefix([key[::-1] for key in other])[::-1] if one else ""

@@ -26,7 +26,6 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 _LISTS = (".", "splits", "lists", "ImageSets/Segmentation")  # where lists lie, below the root
-_NO_LABELS = (".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")  # pictures that are no labels
 
 
 class Found(NamedTuple):
@@ -65,11 +64,11 @@ def find(root: Path | None, split: str, images=None, labels=None, suffix: str = 
     matched = matching.match(found, wanted, names=("image", "label"), suffix=suffix, cure=cure)
     if split == "test" and not matched.pairs:
         return Found(base, unlabelled(found), listing)
-    if there and matched.alone:
+    if there and any(matched.alone):
         _complain_of_other_formats(masks, found, matched)
-    alone = [fault.replace(f"{base}{os.sep}", "") for fault in matched.alone]
     if listing is not None:  # labels that the list does not name belong to other splits
-        alone = [fault for fault in alone if fault.startswith("image ")]
+        matched = matched._replace(alone=(matched.alone[0], []))
+    alone = [fault.replace(f"{base}{os.sep}", "") for fault in matched.faults()]
     pairs = [Pair(Path(key).name, image, label) for key, (image, label) in matched.pairs.items()]
     return Found(base, Pairing(pairs, alone), listing)
 
@@ -193,9 +192,9 @@ class _Finder:
 
 def _complain_of_other_formats(folder: Path, images: Mapping[str, Path], matched: Matching) -> None:
     """DatasetError where the labels that lack are there in a format that can't hold them."""
-    others = matching.walk(folder, _NO_LABELS)
+    others = matching.walk(folder, matching.NO_LABELS)
     missing = {key: path for key, path in images.items() if key not in matched.pairs}
-    found = matching.match(missing, others, names=("image", "picture")).pairs
+    found = matching.match(missing, others, names=("image", "picture"), cure="").pairs
     if found:
         path = next(iter(found.values()))[1]
         raise DatasetError(

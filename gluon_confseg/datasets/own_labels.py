@@ -64,7 +64,7 @@ class Label(NamedTuple):
 class Reading(NamedTuple):
     """How a label is read: `how`, one of the five names; table: (256,) uint8, value -> train id, None for RGB.
 
-    doubt       a sentence on what speaks against it, or ""
+    doubt       what speaks against it, a sentence without its full stop, or ""
     """
 
     how: str
@@ -173,10 +173,7 @@ class Reader:
         if given[differ].all():
             doubt = ""
             if told and (seen[differ] != IGNORE).any():
-                against = self._against(path, label, number, seen, differ)
-                doubt = (
-                    f"{against}; it is read by its number, which the list gives: look whether that is right."
-                )
+                doubt = self._against(path, label, number, seen, differ)
             return self._numbered(path, label, number, doubt)
         if self._valued:
             raise self._two_ways(path, label, number, seen, differ)

@@ -6,7 +6,6 @@ ever turns them, and whoever looks at such a picture is told.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
+from gluon_confseg import limits
 from gluon_confseg.errors import DatasetError
 
-LIMIT = "CONFSEG_MAX_PIXELS"  # a variable of the environment
-_USUAL_LIMIT, _HIGHEST_LIMIT = 2**27, 2**30  # OpenCV decodes no more than the latter
 UPRIGHT = "turn the pixels for good, with `mogrify -auto-orient FILE` or Pillow's ImageOps.exif_transpose"
 
 
@@ -53,22 +51,12 @@ def scaled(values: Sequence[int]) -> str:
     )
 
 
-def limit() -> int:
-    """How many pixels a picture may have: `CONFSEG_MAX_PIXELS`, or 2**27."""
-    given = os.environ.get(LIMIT) or str(_USUAL_LIMIT)
-    if not (given.isascii() and given.isdigit() and 0 < int(given) <= _HIGHEST_LIMIT):
-        raise DatasetError(
-            f"{LIMIT}={given}: is no number of pixels from 1 to {_HIGHEST_LIMIT}; set another, or none."
-        )
-    return int(given)
-
-
 def check_pixels(path: Path, width: int, height: int) -> None:
     """DatasetError where a header declares more pixels than the limit: decoding them could take all memory."""
-    if width * height > limit():
+    if width * height > limits.max_pixels():
         raise DatasetError(
-            f"{path}: is {width} x {height} pixels, more than the {limit():,} that are read; cut it into parts, or set "
-            f"{LIMIT} to a larger number (up to {_HIGHEST_LIMIT})."
+            f"{path}: is {width} x {height} pixels, more than the {limits.max_pixels():,} that are read; cut it into "
+            f"parts, or set {limits.MAX_PIXELS} to a larger number (up to {limits.MOST_PIXELS})."
         )
 
 

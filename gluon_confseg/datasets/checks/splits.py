@@ -89,8 +89,10 @@ def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
         content = image.pixels
         pixels = hashlib.sha256(f"{content.shape}".encode() + content.tobytes()).digest()
     if values is not None:
-        fits = not size or tried(label, _fits, dataset, index, values.shape, size)
-        mask = tried(label, dataset.train_ids, index, values) if fits else None
+        before = len(findings)
+        if size:
+            tried(label, dataset.check_size, index, values.shape, size)
+        mask = tried(label, dataset.train_ids, index, values) if len(findings) == before else None
         if mask is not None:
             wanted = [*range(dataset.num_class), dataset.labels.ignore_label]
             classes = np.bincount(mask.ravel(), minlength=256)[wanted]
@@ -98,16 +100,13 @@ def examine(dataset: SegmentationDataset, index: int, decode: bool) -> Item:
         if isinstance(values, np.ndarray):
             stored = np.bincount(values.ravel(), minlength=256) > 0
     if reading and reading.doubt:
-        findings.append(Finding("against", dataset.split, reading.doubt, str(label)))
+        message = (
+            f"{reading.doubt}; it is read by its number, which the list gives: look whether that is right."
+        )
+        findings.append(Finding("against", dataset.split, message, str(label)))
     how = reading and reading.how
     seen = image.values if image else None
     return Item(tuple(findings), header, size, seen, stored, classes, pixels, decoded=True, read_as=how)
-
-
-def _fits(dataset: SegmentationDataset, index: int, label: tuple, image: tuple) -> bool:
-    """True; DatasetError for a label of another size than its image."""
-    dataset.check_size(index, label, image)
-    return True
 
 
 def summarise(dataset: SegmentationDataset, items: list[Item], expected: int | None) -> SplitReport:
