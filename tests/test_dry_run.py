@@ -239,6 +239,7 @@ def test_settings_that_were_given_by_name_are_those_of_the_dry_run(tmp_path):
     assert {phase["penalty"] for phase in config["phases"]} == {2.0}
 
 
+@pytest.mark.slow
 def test_a_phase_without_epochs_starts_from_random_values_and_the_text_says_so():
     full = table4.PROFILES["full"]
     recipe = declare(

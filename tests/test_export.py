@@ -62,6 +62,7 @@ def test_mxnet_alone_gives_the_live_scores_at_three_sizes(trained, prefix, tmp_p
             np.testing.assert_allclose(scores[name], live(mx.nd.array(array)).asnumpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", fusion.RULES)
 @pytest.mark.parametrize("kind", network.SUBNETS)
 def test_every_rule_and_kind_exports(tmp_path, kind, rule):

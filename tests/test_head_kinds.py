@@ -79,6 +79,7 @@ def trained_losses(step, count: int, rate: float) -> list:
     return means
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_on_one_batch_lowers_the_loss(kind):
     """Of encoder and subnet 0 first; then of further subnets, on the frozen encoder that this leaves."""
@@ -102,6 +103,7 @@ def test_residual_subnets_start_at_subnet_0_after_a_context_too(kind):
         np.testing.assert_array_equal(logits.asnumpy(), fusion.view(first, group, 5).asnumpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint_builds_its_heads_again(kind, tmp_path):
     built = shaken(kind)

@@ -60,6 +60,7 @@ def read(path, name: str) -> dict:
     return json.loads((path / name).read_text())
 
 
+@pytest.mark.slow
 def test_groups_come_from_the_networks_own_matrix_by_the_names_of_the_list(finished):
     record, results = read(finished, "groups.json"), read(finished, "results.json")
     with np.load(finished / "confusion.npz") as archive:

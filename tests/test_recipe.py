@@ -134,6 +134,7 @@ def test_a_recipe_refuses_a_phase_that_starts_from_none():
         declare(**own, phases=phases[:4], matrix_phase="base")
 
 
+@pytest.mark.slow
 def test_a_run_that_reads_packs_ends_with_the_same_bits(finished, tmp_path):
     before, folder = finished
     packed = run(TINY, folder / "scenes", tmp_path / "run", packs=tmp_path / "packs")

@@ -308,6 +308,7 @@ def test_a_finished_checkpoint_that_is_damaged_is_one_sentence(run, name, damage
     assert said.startswith(f"{file}: is ") and "damaged" in said and file.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", [b'{"phase": "ba', b"[]", b"7", b'{"epoch": 1}', b"\xff\xfe\x00", b"\x00\x00"]
 )

@@ -230,6 +230,7 @@ LEFT_OUT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LEFT_OUT)
 def test_a_run_whose_subnets_cannot_be_trained_ends_in_a_report_that_says_why(tmp_path, case, capsys):
     data, groups, prepare, why = LEFT_OUT[case]

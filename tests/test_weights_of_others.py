@@ -264,6 +264,7 @@ COPIES = [  # the copy that is taken first
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_front", [False, True])
 @pytest.mark.parametrize("taken, other", COPIES)
 def test_of_two_copies_the_report_says_which_was_taken_and_how_to_take_the_other(
