@@ -5,9 +5,16 @@ Orientation everywhere: ``counts[i, j]`` = pixels of true class i predicted as c
 
 from __future__ import annotations
 
+import sys
+
+import cv2
 import numpy as np
 
 from .groups import SubnetSpace
+
+_VALUES = 256
+# pixels that are counted at once: OpenCV's cells are float32, exact to 2^24, and few pixels stay in the cache
+_PART = 1 << 22
 
 
 class ConfusionMatrix:
@@ -26,6 +33,7 @@ class ConfusionMatrix:
         # int64: a float32 sum stops counting at 2^24
         self.counts = np.zeros((num_classes, num_classes), np.int64)
         self.misses = np.zeros(num_classes, np.int64)
+        self._below = max(1, min(num_classes, _VALUES))
 
     def update(self, labels, predictions) -> None:
         """Count one batch. labels, predictions: integers of one shape, (N, H, W) or any; NumPy or NDArray.
@@ -35,6 +43,9 @@ class ConfusionMatrix:
         labels, predictions = _integers(labels, "labels"), _integers(predictions, "predictions")
         if labels.shape != predictions.shape:
             raise ValueError(f"labels of shape {labels.shape} for predictions of shape {predictions.shape}")
+        if labels.dtype == predictions.dtype == np.uint8 and self._counted_by_value(labels, predictions):
+            return
+        labels, predictions = labels.astype(np.int64), predictions.astype(np.int64)
         counted = labels != self.ignore_label
         labels, predictions = labels[counted], predictions[counted]
         missed = predictions == self.ignore_label
@@ -44,6 +55,24 @@ class ConfusionMatrix:
         self.misses += np.bincount(labels[missed], minlength=k)
         cells = labels[~missed] * k + predictions[~missed]
         self.counts += np.bincount(cells, minlength=k * k).reshape(k, k)
+
+    def _counted_by_value(self, labels: np.ndarray, predictions: np.ndarray) -> bool:
+        """Count a batch of uint8; False, and nothing is counted, where a value is no class."""
+        k = min(self.num_classes, _VALUES)
+        pairs = count_pairs(labels, predictions, self._below)
+        if self._below < _VALUES and pairs.sum() != labels.size:
+            # some predictions are no classes: misses, or ignored as their labels are; more will come
+            self._below = _VALUES
+            pairs = count_pairs(labels, predictions)
+        ignored = np.arange(_VALUES) == self.ignore_label
+        labelled = np.where(ignored[:k, None], 0, pairs[:k])
+        misses = labelled[:, ignored[: self._below]].sum(1)
+        counts = np.where(ignored[:k], 0, labelled[:, :k])
+        if counts.sum() + misses.sum() + pairs[ignored].sum() != labels.size:
+            return False
+        self.counts[:k, :k] += counts
+        self.misses[:k] += misses
+        return True
 
     def _check(self, values: np.ndarray, what: str) -> None:
         if values.size and (values.min() < 0 or values.max() >= self.num_classes):
@@ -79,6 +108,30 @@ class ConfusionMatrix:
     def pixel_accuracy(self) -> float:
         """Share of the labelled pixels that are right; NaN where there are none."""
         return float(_ratio(np.trace(self.counts), self.counts.sum() + self.misses.sum()))
+
+
+def count_pairs(rows: np.ndarray, columns: np.ndarray, below: int = _VALUES) -> np.ndarray:
+    """How often each value of one array stands where each value of the other does.
+
+    rows, columns   uint8 of one shape, any
+    below           pairs whose value in `columns` is not below this, from 1 to 256, are left out; few are quicker
+    returns         (256, below) int64; [i, j] = elements that are i in `rows` and j in `columns`
+    """
+    rows, columns = rows.reshape(-1), columns.reshape(-1)
+    found = np.zeros((below, _VALUES), np.int64)
+    for start in range(0, rows.size, _PART):
+        part, other = rows[start : start + _PART], columns[start : start + _PART]
+        # each pair of bytes becomes one number of 16 bits. A pair from the second half follows each one of the first:
+        # neighbours are mostly alike, and a processor waits when it counts up the same cell twice in a row
+        halves = 2 - part.size % 2
+        bytes_of_pairs = []
+        for pair in zip(part.reshape(halves, 1, -1), other.reshape(halves, 1, -1)):
+            bytes_of_pairs += pair if sys.byteorder == "little" else pair[::-1]
+        # one row, which OpenCV does not share among threads
+        numbers = cv2.merge(bytes_of_pairs).view(np.uint16).reshape(1, -1)
+        cells = below * _VALUES
+        found += cv2.calcHist([numbers], [0], None, [cells], [0, cells]).reshape(found.shape).astype(np.int64)
+    return found.T
 
 
 def normalize(counts: np.ndarray) -> np.ndarray:
@@ -137,13 +190,16 @@ def _ratio(numerator, denominator) -> np.ndarray:
 
 
 def _integers(array, what: str) -> np.ndarray:
+    """As uint8 where all values fit, else as int64."""
     array = array.asnumpy() if hasattr(array, "asnumpy") else np.asarray(array)
-    if array.dtype.kind == "f":
-        # NDArray arithmetic gives float32 even of integers, so whole numbers are accepted and all else is an error
-        rounded = array.astype(np.int64)
-        if not np.array_equal(rounded, array):
-            raise ValueError(f"{what} must be whole numbers")
-        return rounded
-    if array.dtype.kind not in "iub":
+    if array.dtype.kind not in "iubf":
         raise ValueError(f"{what} must be integers, got {array.dtype}")
-    return array.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        small = array.astype(np.uint8, copy=False)
+    if small is array or np.array_equal(small, array):
+        return small
+    # NDArray arithmetic gives float32 even of integers, so whole numbers are accepted and all else is an error
+    rounded = array.astype(np.int64)
+    if array.dtype.kind == "f" and not np.array_equal(rounded, array):
+        raise ValueError(f"{what} must be whole numbers")
+    return rounded

@@ -116,6 +116,97 @@ def test_counting_is_exact_beyond_2_to_the_24():
     assert counted.counts[1, 0] == 2**24 + 1 and counted.counts[0, 0] == 2**53 + 1
 
 
+@pytest.mark.parametrize(
+    "classes, ignored", [(1, 255), (6, 255), (6, 0), (6, 3), (6, -1), (19, 200), (256, 9), (300, 255)]
+)
+@pytest.mark.parametrize("missing", [False, True])
+def test_bytes_are_counted_as_wider_integers_are(classes, ignored, missing):
+    draws = np.random.RandomState(classes)
+    labels, predictions = draws.randint(0, min(classes, 256), (2, 3, 17, 23))
+    if 0 <= ignored < 256:
+        labels[draws.rand(*labels.shape) < 0.2] = ignored
+        predictions[(draws.rand(*labels.shape) < 0.1) & (missing | (labels == ignored))] = ignored
+    wanted_counts, wanted_misses = np.zeros((classes, classes), np.int64), np.zeros(classes, np.int64)
+    for truth, predicted in zip(labels.ravel().tolist(), predictions.ravel().tolist()):
+        if truth != ignored and predicted == ignored:
+            wanted_misses[truth] += 1
+        elif truth != ignored:
+            wanted_counts[truth, predicted] += 1
+    for dtype in (np.uint8, np.int64):
+        counted = metrics.ConfusionMatrix(classes, ignored)
+        for _ in range(2):
+            counted.update(labels.astype(dtype), predictions.astype(dtype))
+        np.testing.assert_array_equal(counted.counts, 2 * wanted_counts)
+        np.testing.assert_array_equal(counted.misses, 2 * wanted_misses)
+
+
+def test_values_beyond_a_byte_that_mark_no_class_are_ignored():
+    for mark in (-1, -100, 256, 65535):
+        counted = metrics.ConfusionMatrix(3, mark)
+        counted.update(np.array([0, 1, mark, mark]), np.array([mark, 1, 2, mark]))
+        np.testing.assert_array_equal(counted.counts, np.diag([0, 1, 0]))
+        np.testing.assert_array_equal(counted.misses, [1, 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,), (7,), (2, 5), (3, 5, 7)])
+@pytest.mark.parametrize("below", [1, 5, 256])
+@pytest.mark.parametrize("part", [1, 2, 3, 4, 105, 1000])
+def test_pairs_of_bytes_are_counted_in_parts_of_any_size(monkeypatch, shape, below, part):
+    monkeypatch.setattr(metrics, "_PART", part)
+    draws = np.random.RandomState(part)
+    rows, columns = draws.choice([0, 1, 3, 4, 5, 128, 255], (2, *shape)).astype(np.uint8)
+    wanted = np.zeros((256, 256), np.int64)
+    np.add.at(wanted, (rows, columns), 1)
+    found = metrics.count_pairs(rows, columns, below)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, wanted[:, :below])
+
+
+@pytest.mark.parametrize("one", [7, 255])
+def test_one_batch_of_more_than_2_to_the_24_equal_pixels_is_exact(one):
+    pixels = 2**24 + 2**23 + 3
+    counted = metrics.ConfusionMatrix(8)
+    counted.update(np.full(pixels, 7, np.uint8), np.full(pixels, one, np.uint8))
+    assert counted.counts.sum() + counted.misses.sum() == pixels
+    assert (counted.counts[7, 7] if one == 7 else counted.misses[7]) == pixels
+
+
+def test_arrays_in_any_layout_are_counted_alike():
+    labels, predictions = (array.astype(np.uint8) for array in draw(misses=True))
+    wanted = matrix(labels, predictions)
+    wide = np.zeros((5, 18, 14), np.uint8)
+    wide[:, ::2, 1::2] = labels
+    for same in (wide[:, ::2, 1::2], np.asfortranarray(labels), labels[::-1][::-1]):
+        found = matrix(same, np.asfortranarray(predictions))
+        np.testing.assert_array_equal(found.counts, wanted.counts)
+        np.testing.assert_array_equal(found.misses, wanted.misses)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "uint16", "int64", "float16", "float64"])
+def test_no_pixel_and_single_values_of_any_type_are_counted(dtype):
+    counted = metrics.ConfusionMatrix(2)
+    counted.update(np.empty((0, 4), dtype), np.empty((0, 4), dtype))
+    assert not counted.counts.any()
+    counted.update(np.array(1, dtype), np.array(0, dtype))
+    np.testing.assert_array_equal(counted.counts, [[0, 0], [1, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+@pytest.mark.parametrize(
+    "labels, predictions, named",
+    [
+        ([255, 0, 6, 7], [0, 9, 0, 0], "label 6 is"),
+        ([255, 0, 1, 2], [9, 0, 8, 7], "prediction 8 is"),
+        ([255, 254], [0, 0], "label 254 is"),
+    ],
+)
+def test_the_first_value_outside_the_classes_is_named(dtype, labels, predictions, named):
+    counted = metrics.ConfusionMatrix(6)
+    with pytest.raises(ValueError, match=named):
+        counted.update(np.array(labels, dtype), np.array(predictions, dtype))
+    assert not counted.counts.any() and not counted.misses.any()
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])
 def test_ndarrays_and_arrays_of_any_integer_type_are_alike(dtype):
     labels, predictions = draw()
@@ -142,7 +233,14 @@ def test_shapes_that_differ_and_fractions_are_refused():
     counted = metrics.ConfusionMatrix(3)
     with pytest.raises(ValueError, match="shape"):
         counted.update(np.zeros((2, 3), int), np.zeros((3, 2), int))
-    for bad in (np.array([0.5]), np.array(["a"])):
+    for bad in (
+        np.array([0.5]),
+        np.array([np.nan]),
+        np.array([np.inf]),
+        np.array([255.5]),
+        np.array(["a"]),
+        np.array([1j]),
+    ):
         with pytest.raises(ValueError):
             counted.update(bad, np.array([0]))
 
