@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from .errors import ConfSegError
 
 _MILLIONTHS = 1_000_000
 _STARTS = 64
+# of all starts that are climbed at once, classes times classes: 16 MiB
+_ENTRIES = 1 << 21
 
 
 class MatrixError(ConfSegError, ValueError):
@@ -108,18 +111,19 @@ def discover(normalized, *, threshold: float | None = None, max_groups: int | No
             f"max_groups is a whole number from 1, got {max_groups!r}: leave it out to keep all"
         )
     symmetric = _symmetrised(shares)
-    if threshold is None:
-        return _communities(shares, symmetric, _automatic_cut(shares, symmetric))[:max_groups]
-    if not (isinstance(threshold, numbers.Real) and 0 <= threshold < np.inf):
+    given = threshold is not None
+    if given and not (isinstance(threshold, numbers.Real) and 0 <= threshold < np.inf):
         raise MatrixError(f"a threshold is a share from 0, got {threshold!r}: leave it out for the mean edge")
-    cut = round(float(threshold) * _MILLIONTHS)
+    cut = round(float(threshold) * _MILLIONTHS) if given else _mean_cut(shares, symmetric)
     found = _communities(shares, symmetric, cut)
     if any(len(group) == len(shares) for group in found):
-        enough = _raised(shares, symmetric, cut) / _MILLIONTHS
-        raise MatrixError(
-            f'at a threshold of {threshold} all {len(shares)} classes are one group, which leaves none for "others": '
-            f"a threshold of {enough} is high enough"
-        )
+        enough = _raised(symmetric, cut)
+        if given:
+            raise MatrixError(
+                f'at a threshold of {threshold} all {len(shares)} classes are one group, which leaves none for "others": '
+                f"a threshold of {enough / _MILLIONTHS} is high enough"
+            )
+        found = _communities(shares, symmetric, enough)
     return found[:max_groups]
 
 
@@ -129,8 +133,11 @@ def inside(normalized, classes) -> float:
     normalized   (K, K) as for `discover`, which raises the same errors
     classes      an iterable of classes; `ConfusingGroup.confusion` is this number where `discover` found the group
     """
-    members = list(classes)
-    block = checked_shares(normalized)[np.ix_(members, members)]
+    return _inside(checked_shares(normalized), list(classes))
+
+
+def _inside(shares: np.ndarray, members) -> float:
+    block = shares[np.ix_(members, members)]
     return float(block.sum() - np.trace(block))
 
 
@@ -169,11 +176,8 @@ def automatic_threshold(normalized) -> float:
     "others". The threshold is then raised until some class is outside.
     """
     shares = checked_shares(normalized)
-    return _automatic_cut(shares, _symmetrised(shares)) / _MILLIONTHS
-
-
-def _automatic_cut(shares: np.ndarray, symmetric: np.ndarray) -> int:
-    return _raised(shares, symmetric, _mean_cut(shares, symmetric))
+    symmetric = _symmetrised(shares)
+    return _raised(symmetric, _mean_cut(shares, symmetric)) / _MILLIONTHS
 
 
 def _mean_cut(shares: np.ndarray, symmetric: np.ndarray) -> int:
@@ -181,11 +185,13 @@ def _mean_cut(shares: np.ndarray, symmetric: np.ndarray) -> int:
     return int(symmetric.sum()) // max(present * (present - 1), 1)
 
 
-def _raised(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> int:
+def _raised(symmetric: np.ndarray, cut: int) -> int:
     """The lowest threshold from `cut` on, to a hundredth, that leaves a class outside of every group."""
 
     def holds_all(cut: int) -> bool:
-        return any(len(group) == len(shares) for group in _communities(shares, symmetric, cut))
+        weights = _reduced(symmetric, cut)
+        order = _canonical_order(weights)
+        return len(weights) > 1 and _one_community(weights[np.ix_(order, order)])
 
     if not holds_all(cut):
         return cut
@@ -200,17 +206,23 @@ def _raised(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> int:
 
 def _communities(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> list:
     """The groups in the graph whose edges are reduced by `cut`, the most confused first."""
-    weights = np.maximum(symmetric - cut, 0)
-    np.fill_diagonal(weights, 0)
+    weights = _reduced(symmetric, cut)
     order = _canonical_order(weights)
     partition = _best_partition(weights[np.ix_(order, order)])
     members = [order[partition == community] for community in np.unique(partition)]
     groups = [
-        ConfusingGroup(tuple(sorted(map(int, classes))), inside(shares, np.sort(classes)))
+        ConfusingGroup(tuple(sorted(map(int, classes))), _inside(shares, np.sort(classes)))
         for classes in members
         if len(classes) > 1
     ]
     return sorted(groups, key=lambda group: (-group.confusion, group.classes))
+
+
+def _reduced(symmetric: np.ndarray, cut: int) -> np.ndarray:
+    """The weights of the graph's edges at this threshold."""
+    weights = np.maximum(symmetric - cut, 0)
+    np.fill_diagonal(weights, 0)
+    return weights
 
 
 def _symmetrised(shares: np.ndarray) -> np.ndarray:
@@ -221,82 +233,157 @@ def _symmetrised(shares: np.ndarray) -> np.ndarray:
 
 def _canonical_order(weights: np.ndarray) -> np.ndarray:
     """An order of the classes that does not depend on their numbers (except among interchangeable classes)."""
-    ranks = np.zeros(len(weights), np.int64)
-    for _ in range(len(weights)):
-        keys = [
-            (int(ranks[i]), sorted(zip((-weights[i]).tolist(), ranks.tolist()))) for i in range(len(weights))
-        ]
-        ladder = {repr(key): rank for rank, key in enumerate(_unique_sorted(keys))}
-        refined = np.array([ladder[repr(key)] for key in keys], np.int64)
+    count = len(weights)
+    ranks, heaviest = np.zeros(count, np.int64), int(weights.max())
+    for _ in range(count):
+        # an edge and its end as one number, the heaviest edges first. As big-endian bytes, rows compare like lists
+        ends = np.sort((heaviest - weights) * count + ranks, axis=1)
+        keys = [row.tobytes() for row in np.column_stack([ranks, ends]).astype(">u8")]
+        ladder = {key: rank for rank, key in enumerate(sorted(set(keys)))}
+        refined = np.array([ladder[key] for key in keys], np.int64)
         if np.array_equal(refined, ranks):
             break
         ranks = refined
+        if len(ladder) == count:
+            break
     return np.argsort(ranks, kind="stable")
-
-
-def _unique_sorted(keys: list) -> list:
-    ordered = sorted(keys)
-    return [key for i, key in enumerate(ordered) if i == 0 or key != ordered[i - 1]]
 
 
 def _best_partition(weights: np.ndarray) -> np.ndarray:
     """The partition of highest modularity that a local search finds from many fixed starts."""
-    strengths = weights.sum(1)
-    total = int(strengths.sum())
-    # modularity times (2m)^2, in whole numbers
-    modularity = weights * total - np.outer(strengths, strengths)
-    count = len(weights)
-    draws = np.random.RandomState(0)
-    starts = [np.arange(count)] + [draws.randint(0, max(count // 2, 2), count) for _ in range(_STARTS)]
-    found = [_relabel(_climb(modularity, start.copy())) for start in starts]
+    count, strengths, modularity = len(weights), weights.sum(1), _modularity(weights)
+    partitions, scores = zip(*_local_optima(modularity, _starts(count)))
+    partitions, scores = np.concatenate(partitions), np.concatenate(scores)
+    found = [_relabel(p) for p in partitions[scores == scores.max()]]
     found = [np.where(strengths > 0, p, np.arange(count) + count) for p in found]
-    return max(found, key=lambda p: (_score(modularity, p), tuple(-p)))
+    return max(found, key=lambda p: tuple(-p))
 
 
-def _climb(modularity: np.ndarray, partition: np.ndarray) -> np.ndarray:
-    """Move single classes, then merge whole communities, as long as the modularity rises."""
-    _move_classes(modularity, partition)
-    while _merge_two(modularity, partition):
-        _move_classes(modularity, partition)
-    return partition
+def _one_community(weights: np.ndarray) -> bool:
+    """Whether `_best_partition` is one community of all classes.
+
+    It has the score 0, and no local optimum has less: a class's row of the modularity sums to 0, so if no merge is
+    worth it, no community's own sum is below 0. Therefore one optimum above 0 is the answer.
+    """
+    if (weights.sum(1) == 0).any():
+        return len(weights) == 1
+    modularity, starts, whole = _modularity(weights), _starts(len(weights)), False
+    for some in (starts[:1], starts[1:]):
+        for partitions, scores in _local_optima(modularity, some):
+            if (scores > 0).any():
+                return False
+            whole |= bool((partitions == partitions[:, :1]).all(1).any())
+    return whole
 
 
-def _move_classes(modularity: np.ndarray, partition: np.ndarray) -> None:
-    """Make the best move of one class, also to an empty community, until no move raises the modularity; in place."""
-    rows = np.arange(len(partition))
-    member = (partition[:, None] == np.append(rows, len(rows))).astype(np.int64)
-    attraction = modularity @ member  # of a class to each community, with itself in its own
-    own = np.diag(modularity)
-    while True:
-        gain = attraction - (attraction[rows, partition] - own)[:, None]
-        gain[rows, partition] = 0
-        best = int(gain.argmax())
-        if gain.flat[best] <= 0:
-            return
-        moved, target = divmod(best, gain.shape[1])
-        attraction[:, partition[moved]] -= modularity[:, moved]
-        attraction[:, target] += modularity[:, moved]
-        partition[moved] = target
+def _modularity(weights: np.ndarray) -> np.ndarray:
+    """Modularity times (2m)^2, in whole numbers."""
+    strengths = weights.sum(1)
+    return weights * int(strengths.sum()) - np.outer(strengths, strengths)
 
 
-def _merge_two(modularity: np.ndarray, partition: np.ndarray) -> bool:
-    communities = np.unique(partition)
-    member = (partition[:, None] == communities).astype(np.int64)
-    between = member.T @ modularity @ member
+def _starts(count: int) -> np.ndarray:
+    draws = np.random.RandomState(0)
+    drawn = [draws.randint(0, max(count // 2, 2), count) for _ in range(_STARTS)]
+    return np.array([np.arange(count), *drawn], np.int64)
+
+
+def _local_optima(modularity: np.ndarray, starts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Partitions that no move of a class and no merge betters, and their scores, some starts at a time."""
+    at_once = max(1, _ENTRIES // modularity.size)
+    for first in range(0, len(starts), at_once):
+        yield _climb(modularity, starts[first : first + at_once])
+
+
+def _climb(modularity: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From each start, move single classes, then merge whole communities, as long as the modularity rises.
+
+    The best move of one class is made, also to an empty community; where no move is worth it, the best merge of two
+    communities. Of equals the first is taken. All starts take their step at the same time, and a step changes two
+    communities, so that of a class's attraction to all of them little is computed anew.
+
+    modularity  (K, K) int64, symmetric
+    starts      (N, K) communities below K + 1
+    returns     (N, K) communities, and (N,) the sums of `modularity` inside of them
+    """
+    count, own = len(modularity), np.diag(modularity)
+    classes = np.arange(count)
+    partitions, scores = starts.copy(), np.zeros(len(starts), np.int64)
+    # of each community to each class, the class itself in its own
+    attraction = np.zeros((len(starts), count + 1, count), np.int64)
+    for number, start in enumerate(starts):
+        communities, order, bounds = _sorted_by_community(start)
+        attraction[number, communities] = np.add.reduceat(modularity[order], bounds, axis=0)
+
+    live = np.arange(len(starts))
+    home = starts.copy()
+    at_home = attraction[live[:, None], home, classes]
+    # the best other community of each class, the first of equals, and its attraction
+    target, best = _best_others(attraction, *np.indices(home.shape).reshape(2, -1), home.ravel())
+    target, best = target.reshape(home.shape), best.reshape(home.shape)
+    while len(live):
+        rows = np.arange(len(live))
+        gain = best - at_home + own
+        moved = gain.argmax(1)
+        source, goal = home[rows, moved], target[rows, moved]
+        change, leaves = modularity[moved], classes == moved[:, None]
+        going = gain[rows, moved] > 0
+        for row in np.flatnonzero(~going):
+            pair = _best_merge(attraction[live[row]], home[row])
+            if pair:
+                goal[row], source[row] = pair
+                change[row], leaves[row] = attraction[live[row], pair[1]], home[row] == pair[1]
+                going[row] = True
+        if not going.all():
+            done = live[~going]
+            partitions[done], scores[done] = home[~going], at_home[~going].sum(1)
+            live, home, target, best = live[going], home[going], target[going], best[going]
+            source, goal, change, leaves = source[going], goal[going], change[going], leaves[going]
+        home = np.where(leaves, goal[:, None], home)
+        stale = leaves
+        for community, sign in ((source, -1), (goal, 1)):
+            now = attraction[live, community] + sign * change
+            attraction[live, community] = now
+            community = community[:, None]
+            stale = stale | ((target == community) & (now < best))
+            better = (home != community) & ((now > best) | ((now == best) & (community < target)))
+            best, target = np.where(better, now, best), np.where(better, community, target)
+        at_home = attraction[live[:, None], home, classes]
+        row, klass = np.nonzero(stale)
+        target[row, klass], best[row, klass] = _best_others(attraction, live[row], klass, home[row, klass])
+    return partitions, scores
+
+
+def _best_others(attraction, number, klass, home) -> tuple[np.ndarray, np.ndarray]:
+    """The best community other than its own, the first of equals, for each class of a start; and its attraction."""
+    others = attraction[number, :, klass]
+    entries = np.arange(len(others))
+    others[entries, home] = np.iinfo(np.int64).min
+    target = others.argmax(1)
+    return target, others[entries, target]
+
+
+def _best_merge(attraction: np.ndarray, home: np.ndarray) -> tuple[int, int] | None:
+    """The two communities whose merge raises the modularity most, the lower first; None where none does."""
+    communities, order, bounds = _sorted_by_community(home)
+    between = np.add.reduceat(attraction[communities][:, order], bounds, axis=1)
     np.fill_diagonal(between, 0)
     best = int(between.argmax())
     if between.flat[best] <= 0:
-        return False
+        return None
     first, second = divmod(best, len(communities))
-    partition[partition == communities[second]] = communities[first]
-    return True
+    return int(communities[first]), int(communities[second])
+
+
+def _sorted_by_community(home: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The communities in use, the classes sorted by them, and where in this order each community begins."""
+    order = np.argsort(home, kind="stable")
+    ordered = home[order]
+    bounds = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    return ordered[bounds], order, bounds
 
 
 def _relabel(partition: np.ndarray) -> np.ndarray:
     """Number the communities by their first member, so that equal partitions are equal arrays."""
     first = {}
-    return np.array([first.setdefault(int(c), len(first)) for c in partition], np.int64)
-
-
-def _score(modularity: np.ndarray, partition: np.ndarray) -> int:
-    return int(modularity[partition[:, None] == partition].sum())
+    return np.array([first.setdefault(c, len(first)) for c in partition.tolist()], np.int64)
