@@ -120,8 +120,8 @@ def discover(normalized, *, threshold: float | None = None, max_groups: int | No
         enough = _raised(symmetric, cut)
         if given:
             raise MatrixError(
-                f'at a threshold of {threshold} all {len(shares)} classes are one group, which leaves none for "others": '
-                f"a threshold of {enough / _MILLIONTHS} is high enough"
+                f"at a threshold of {threshold} all {len(shares)} classes are one group, which leaves none for "
+                f'"others": a threshold of {enough / _MILLIONTHS} is high enough'
             )
         found = _communities(shares, symmetric, enough)
     return found[:max_groups]
@@ -319,8 +319,10 @@ def _climb(modularity: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.n
     home = starts.copy()
     at_home = attraction[live[:, None], home, classes]
     # the best other community of each class, the first of equals, and its attraction
-    target, best = _best_others(attraction, *np.indices(home.shape).reshape(2, -1), home.ravel())
-    target, best = target.reshape(home.shape), best.reshape(home.shape)
+    attraction[live[:, None], home, classes] = np.iinfo(np.int64).min
+    best = attraction.max(1)
+    target = (attraction == best[:, None]).argmax(1)
+    attraction[live[:, None], home, classes] = at_home
     while len(live):
         rows = np.arange(len(live))
         gain = best - at_home + own
@@ -337,7 +339,8 @@ def _climb(modularity: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.n
         if not going.all():
             done = live[~going]
             partitions[done], scores[done] = home[~going], at_home[~going].sum(1)
-            live, home, target, best = live[going], home[going], target[going], best[going]
+            live, home, at_home = live[going], home[going], at_home[going]
+            target, best = target[going], best[going]
             source, goal, change, leaves = source[going], goal[going], change[going], leaves[going]
         home = np.where(leaves, goal[:, None], home)
         stale = leaves
@@ -345,10 +348,10 @@ def _climb(modularity: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.n
             now = attraction[live, community] + sign * change
             attraction[live, community] = now
             community = community[:, None]
+            at_home = np.where(home == community, now, at_home)
             stale = stale | ((target == community) & (now < best))
             better = (home != community) & ((now > best) | ((now == best) & (community < target)))
             best, target = np.where(better, now, best), np.where(better, community, target)
-        at_home = attraction[live[:, None], home, classes]
         row, klass = np.nonzero(stale)
         target[row, klass], best[row, klass] = _best_others(attraction, live[row], klass, home[row, klass])
     return partitions, scores

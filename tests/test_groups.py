@@ -6,6 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
+import groups_reference
 import numpy as np
 import pytest
 
@@ -195,6 +196,92 @@ def best_modularity(weights: np.ndarray) -> float:
         options={"mip_rel_gap": 0},
     )
     return float(-result.fun + np.trace(gains))
+
+
+# ---- the search is quick and chooses as the plain one in groups_reference.py does
+
+
+def counts_of_kind(kind: str, classes: int, seed: int) -> np.ndarray:
+    draws, eye = np.random.RandomState(seed), np.eye(classes)
+    uniform = draws.rand(classes, classes)
+    ring = 4 * eye + np.roll(eye, 1, 1) + np.roll(eye, -1, 1)
+    blocks = np.equal.outer(np.arange(classes) // 3, np.arange(classes) // 3) + 2 * eye
+    one_column = 0.2 * eye + uniform[0][:, None] * (np.arange(classes) == draws.randint(classes))
+    return {
+        "dense": uniform + eye * draws.uniform(0, classes),
+        "sparse": uniform**3 * (uniform.T < 0.1) + eye / 2,
+        "few different weights": draws.randint(0, 3, (classes, classes)).astype(float),
+        "equal weights": (uniform < 0.3) + eye,
+        "equal blocks": blocks.astype(float),
+        "ring": ring,
+        "rows without pixels": uniform * (uniform.T < 0.4) * (uniform[0] < 0.6)[:, None],
+        "all called one class": one_column,
+        "star": np.where(np.arange(classes)[:, None] == 0, 1.0, eye),
+        "powers of two": 2.0 ** -draws.randint(0, 12, (classes, classes)),
+        "nothing": np.zeros((classes, classes)),
+        "all alike": np.ones((classes, classes)),
+    }[kind]
+
+
+KINDS = [
+    *(
+        "dense",
+        "sparse",
+        "few different weights",
+        "equal weights",
+        "equal blocks",
+        "ring",
+        "rows without pixels",
+    ),
+    *("all called one class", "star", "powers of two", "nothing", "all alike"),
+]
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0])
+@pytest.mark.parametrize("classes", [1, 2, 3, 5, 8, 13])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_groups_are_those_of_the_plain_search(kind, classes, threshold):
+    shares = metrics.normalize(counts_of_kind(kind, classes, seed=classes))
+    assert_as_by_the_plain_search(shares, threshold)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "few different weights", "equal blocks"])
+def test_the_groups_of_many_classes_are_those_of_the_plain_search(kind, monkeypatch):
+    shares = metrics.normalize(counts_of_kind(kind, 40, seed=1))
+    assert_as_by_the_plain_search(shares, None)
+    # as the starts of many more classes are climbed: a few at a time
+    monkeypatch.setattr(groups, "_ENTRIES", 3 * 40**2)
+    assert_as_by_the_plain_search(shares, None)
+
+
+@pytest.mark.parametrize("network", ["resnet38", "resnet101"])
+def test_the_groups_of_fig_2_are_those_of_the_plain_search(network):
+    assert_as_by_the_plain_search(fig2(FIGURES[0], network), None)
+
+
+def assert_as_by_the_plain_search(shares: np.ndarray, threshold) -> None:
+    wanted = groups_reference.groups_of(shares, threshold)
+    symmetric = groups._symmetrised(shares)
+    if threshold is None:
+        enough = groups_reference.automatic_cut(shares, symmetric)
+        assert groups.automatic_threshold(shares) == enough / 1e6
+    elif wanted and len(wanted[0][0]) == len(shares):
+        enough = groups_reference.raised(shares, symmetric, round(threshold * 1e6)) / 1e6
+        with pytest.raises(groups.MatrixError, match=f"a threshold of {enough} is high enough"):
+            groups.discover(shares, threshold=threshold)
+        return
+    found = groups.discover(shares, threshold=threshold)
+    assert [(group.classes, group.confusion) for group in found] == wanted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_of_the_classes_for_the_search_is_that_of_sorted_lists(kind):
+    shares = metrics.normalize(counts_of_kind(kind, 14, seed=2))
+    for cut in (0, 50_000):
+        weights = groups._reduced(groups._symmetrised(shares), cut)
+        np.testing.assert_array_equal(
+            groups._canonical_order(weights), groups_reference.canonical_order(weights)
+        )
 
 
 # ---- what a group is

@@ -24,7 +24,7 @@ from gluon_confseg.datasets.base import in_threads
 from gluon_confseg.datasets.pairing import listed
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import LABEL_SPACES, UNKNOWN, LabelSpace
-from gluon_confseg.metrics import ConfusionMatrix
+from gluon_confseg.metrics import ConfusionMatrix, count_pairs
 from gluon_confseg.progress import Progress
 
 RAW, TRAIN = "raw", "train"
@@ -148,10 +148,7 @@ def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") 
                 f"{prediction}: is {answer.shape[1]} x {answer.shape[0]} pixels, its label {label} {truth.shape[1]} x "
                 f"{truth.shape[0]}; predict at the size of the label"
             )
-        both = truth.astype(np.uint16).ravel()
-        both *= _VALUES
-        both += answer.ravel()
-        return (truth_kind, answer_kind), np.bincount(both, minlength=_VALUES**2).reshape(_VALUES, _VALUES)
+        return (truth_kind, answer_kind), count_pairs(truth, answer)
 
     # how often a label's value meets a prediction's, by how the two are meant
     joint = defaultdict(lambda: np.zeros((_VALUES, _VALUES), np.int64))
