@@ -13,6 +13,8 @@ list of classes, or both say the same, it is taken. Where they differ, these rul
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,11 +40,11 @@ _BLACK, _WHITE = packed(0, 0, 0), packed(255, 255, 255)
 _GRAYS = packed(*[np.arange(256)] * 3)  # the colour of each 8-bit gray
 
 
-class Label(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Label:
     """What a label file holds.
 
     values      (H, W) uint8 of one channel, or (H, W, 3) uint8 RGB
-    used        the values that occur, ascending; of RGB, none
     shown       (256,) the packed colour in which a viewer shows each value, -1 for none
     kind        PALETTE, GRAY or COLORS
     bits        of each value in the file
@@ -50,7 +52,6 @@ class Label(NamedTuple):
     """
 
     values: np.ndarray
-    used: np.ndarray
     shown: np.ndarray
     kind: str
     bits: int
@@ -59,6 +60,13 @@ class Label(NamedTuple):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
+
+    @functools.cached_property
+    def used(self) -> np.ndarray:
+        """The values that occur, ascending; of RGB, none. Counted when first asked for."""
+        if self.kind == COLORS:
+            return np.empty(0, int)
+        return np.flatnonzero(cv2.calcHist([np.ascontiguousarray(self.values)], [0], None, [256], [0, 256]))
 
 
 class Reading(NamedTuple):
@@ -86,26 +94,21 @@ def read(path: Path) -> Label:
             )
         values = (values if numbers else values // 257).astype(np.uint8)
     if values.ndim == 3:
-        return Label(values, np.empty(0, int), np.full(256, _NO_COLOR), COLORS, header.depth, False)
-    used = _used(values)
+        return Label(values, np.full(256, _NO_COLOR), COLORS, header.depth, False)
     shown = np.full(256, _NO_COLOR)
     if palette is None:
         most = 2 ** min(header.depth, 8) - 1
         shown[: most + 1] = _GRAYS[:: 255 // most]
-        return Label(values, used, shown, GRAY, header.depth, numbers)
+        return Label(values, shown, GRAY, header.depth, numbers)
     shown[: len(palette)] = packed(*palette.T.astype(int))
     # a palette of all grays in their order is what some programs write for gray
     gray = len(palette) > 2 and np.array_equal(shown[: len(palette)], _GRAYS[: len(palette)])
-    return Label(values, used, shown, GRAY if gray else PALETTE, 8 if gray else header.depth, True)
+    return Label(values, shown, GRAY if gray else PALETTE, 8 if gray else header.depth, True)
 
 
 def of_array(values: np.ndarray) -> Label:
     """(H, W) uint8 values as a gray picture of 8 bits would hold them."""
-    return Label(values, _used(values), _GRAYS.copy(), GRAY, 8, True)
-
-
-def _used(values: np.ndarray) -> np.ndarray:
-    return np.flatnonzero(cv2.calcHist([np.ascontiguousarray(values)], [0], None, [256], [0, 256]))
+    return Label(values, _GRAYS.copy(), GRAY, 8, True)
 
 
 class Reader:
