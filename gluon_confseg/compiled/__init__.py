@@ -1,0 +1,124 @@
+"""Operators that are compiled on this machine, where it has a C++ compiler, for training on CPUs. None is necessary.
+
+loss.cc       value and gradient of the paper's loss, which losses/blockwise.py computes by NumPy otherwise
+operators.cc  batch norm with ReLU6 and depthwise convolution, which take most of the time of a training step of
+              EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training
+
+`python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
+environment under a name that depends on the sources, the compiler's options and MXNet's version, so a library of other
+sources is never loaded. Results differ from those without it by rounding alone; CONFSEG_COMPILED=0 goes without it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from .. import files
+from ..errors import ConfSegError
+
+HERE = Path(__file__).resolve().parent
+SOURCES = ("operators.cc", "loss.cc")
+OPTIONS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
+WIDE = ("avx2", "fma", "bmi2")  # as /proc/cpuinfo names them; a CPU without them gets code for any CPU
+OFF = "CONFSEG_COMPILED"
+
+
+class BuildError(ConfSegError):
+    """The library can't be built; the message says why."""
+
+
+def path() -> Path:
+    """Where this environment's library is, or would be."""
+    return Path(sysconfig.get_path("purelib"), "gluon_confseg_compiled", f"{_fingerprint()}.so")
+
+
+@lru_cache(maxsize=None)
+def library():
+    """The library as `ctypes.CDLL`, with its operators known to MXNet; None where there is none or it is turned off."""
+    if os.environ.get(OFF) == "0" or not path().is_file():
+        return None
+    import mxnet as mx
+
+    try:
+        mx.library.load(str(path()), verbose=False)
+        return ctypes.CDLL(str(path()))
+    except (OSError, mx.MXNetError):  # such as a file cut short: all works without it
+        return None
+
+
+def state() -> str:
+    """Whether the library is used, in words."""
+    if os.environ.get(OFF) == "0":
+        return f"turned off by {OFF}=0"
+    if library() is not None:
+        return "in use"
+    if path().is_file():
+        return "built, but can't be loaded; python -m gluon_confseg.compiled --anew builds it again"
+    return "not built; python -m gluon_confseg.compiled does that, for faster training on CPUs"
+
+
+def build(anew: bool = False) -> Path:
+    """Build the library, unless it is there. Raises BuildError where that is not possible."""
+    target = path()
+    if target.is_file() and not anew:
+        return target
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "c++", "clang++")), None)
+    if compiler is None:
+        raise BuildError("no C++ compiler is installed: install g++ (on Debian: apt-get install g++), and try again")
+    mxnet = _mxnet()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, "library.so")
+            sources = [*(HERE / name for name in SOURCES), mxnet / "src" / "lib_api.cc"]
+            command = [compiler, *_options(), f"-isystem{mxnet / 'include'}", *map(str, sources), "-o", str(made)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+                raise BuildError(f"{compiler} could not compile {HERE}: {last}")
+            files.write_bytes(target, made.read_bytes())
+    except OSError as error:
+        raise BuildError(f"{target.parent}: {error.strerror}; the library can't be written there") from error
+    return target
+
+
+def _mxnet() -> Path:
+    # found without importing MXNet, which takes seconds
+    from importlib.util import find_spec
+
+    spec = find_spec("mxnet")
+    folder = Path(next(iter(spec.submodule_search_locations))) if spec else None
+    if folder is None or not (folder / "include" / "mxnet" / "lib_api.h").is_file():
+        raise BuildError("MXNet is not installed here, or without its headers: the wheel mxnet==1.9.1 has them")
+    return folder
+
+
+@lru_cache(maxsize=None)
+def _options() -> tuple:
+    wide = ("-march=x86-64-v3",) if all(feature in _features() for feature in WIDE) else ()
+    return (*OPTIONS, *wide)
+
+
+@lru_cache(maxsize=None)
+def _features() -> tuple:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ()
+    return tuple(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), ()))
+
+
+@lru_cache(maxsize=None)
+def _fingerprint() -> str:
+    """Of all that the library depends on; the CPU is among it, by the options."""
+    digest = hashlib.sha256(" ".join((*_options(), "mxnet 1.9.1")).encode())
+    for name in SOURCES:
+        digest.update((HERE / name).read_bytes())
+    return digest.hexdigest()[:16]

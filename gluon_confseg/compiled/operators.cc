@@ -1,0 +1,364 @@
+// Operators of a training step for arrays in MXNet's ordinary layout (N, C, H, W), through MXNet's extension interface:
+// batch norm with a clip, and depthwise convolution. See __init__.py for what they are for.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "mxnet/lib_api.h"
+
+namespace {
+
+using mxnet::ext::MXTensor;
+using mxnet::ext::OpResource;
+using Attributes = std::unordered_map<std::string, std::string>;
+using Shapes = std::vector<std::vector<unsigned int>>;
+constexpr auto SUCCESS = mxnet::ext::MX_SUCCESS;
+
+float number(const Attributes& attributes, const char* name) { return std::stof(attributes.at(name)); }
+
+mxnet::ext::MXReturnValue float32(const Attributes&, std::vector<int>* inputs, std::vector<int>* outputs) {
+  std::fill(inputs->begin(), inputs->end(), mxnet::ext::kFloat32);
+  std::fill(outputs->begin(), outputs->end(), mxnet::ext::kFloat32);
+  return SUCCESS;
+}
+
+// ---- batch norm by the batch's statistics, then a clip to [low, high]
+
+struct Planes {  // of an array (samples, channels, ...), each of so many pixels
+  int64_t samples, channels, pixels;
+  explicit Planes(const MXTensor& array) : samples(array.shape[0]), channels(array.shape[1]), pixels(1) {
+    for (size_t axis = 2; axis < array.shape.size(); axis++) pixels *= array.shape[axis];
+  }
+  int64_t at(int64_t sample, int64_t channel) const { return (sample * channels + channel) * pixels; }
+  double count() const { return static_cast<double>(samples * pixels); }
+};
+
+// inputs: x, gamma, beta, running mean, running variance; outputs: y, the batch's mean, its inverse deviation
+mxnet::ext::MXReturnValue norm_arity(const Attributes&, int* inputs, int* outputs) {
+  *inputs = 5;
+  *outputs = 3;
+  return SUCCESS;
+}
+
+mxnet::ext::MXReturnValue norm_shapes(const Attributes&, Shapes* inputs, Shapes* outputs) {
+  const std::vector<unsigned int> image = inputs->at(0), channels{image.at(1)};
+  std::fill(inputs->begin() + 1, inputs->end(), channels);
+  *outputs = {image, channels, channels};
+  return SUCCESS;
+}
+
+mxnet::ext::MXReturnValue norm_mutates(const Attributes&, std::vector<int>* inputs) {
+  *inputs = {3, 4};
+  return SUCCESS;
+}
+
+mxnet::ext::MXReturnValue norm_forward(const Attributes& attributes, std::vector<MXTensor>* inputs,
+                                       std::vector<MXTensor>* outputs, const OpResource&) {
+  const Planes planes(inputs->at(0));
+  const float *x = inputs->at(0).data<float>(), *gamma = inputs->at(1).data<float>(), *beta = inputs->at(2).data<float>();
+  float *running_mean = inputs->at(3).data<float>(), *running_variance = inputs->at(4).data<float>();
+  float *y = outputs->at(0).data<float>(), *means = outputs->at(1).data<float>(), *inverses = outputs->at(2).data<float>();
+  const float epsilon = number(attributes, "eps"), momentum = number(attributes, "momentum");
+  const float low = number(attributes, "low"), high = number(attributes, "high");
+#pragma omp parallel for schedule(static)
+  for (int64_t c = 0; c < planes.channels; c++) {
+    double sum = 0, squares = 0;  // of planes, each summed in float32
+    for (int64_t n = 0; n < planes.samples; n++) {
+      const float* plane = x + planes.at(n, c);
+      float part = 0;
+#pragma omp simd reduction(+ : part)
+      for (int64_t i = 0; i < planes.pixels; i++) part += plane[i];
+      sum += part;
+    }
+    const float mean = static_cast<float>(sum / planes.count());
+    for (int64_t n = 0; n < planes.samples; n++) {
+      const float* plane = x + planes.at(n, c);
+      float part = 0;
+#pragma omp simd reduction(+ : part)
+      for (int64_t i = 0; i < planes.pixels; i++) part += (plane[i] - mean) * (plane[i] - mean);
+      squares += part;
+    }
+    const float variance = static_cast<float>(squares / planes.count());
+    const float inverse = 1.0f / std::sqrt(variance + epsilon);
+    const float scale = gamma[c] * inverse, shift = beta[c] - mean * scale;
+    means[c] = mean;
+    inverses[c] = inverse;
+    running_mean[c] = running_mean[c] * momentum + mean * (1 - momentum);
+    running_variance[c] = running_variance[c] * momentum + variance * (1 - momentum);
+    for (int64_t n = 0; n < planes.samples; n++) {
+      const float* plane = x + planes.at(n, c);
+      float* out = y + planes.at(n, c);
+#pragma omp simd
+      for (int64_t i = 0; i < planes.pixels; i++) {
+        const float value = plane[i] * scale + shift, above = value < low ? low : value;
+        out[i] = above > high ? high : above;
+      }
+    }
+  }
+  return SUCCESS;
+}
+
+// inputs: gradients of the three outputs, the five inputs, the three outputs; outputs: gradients of the five inputs
+mxnet::ext::MXReturnValue norm_backward(const Attributes& attributes, std::vector<MXTensor>* inputs,
+                                        std::vector<MXTensor>* outputs, const OpResource&) {
+  const Planes planes(inputs->at(3));
+  const float *upstream = inputs->at(0).data<float>(), *x = inputs->at(3).data<float>();
+  const float *gamma = inputs->at(4).data<float>(), *beta = inputs->at(5).data<float>();
+  const float *means = inputs->at(9).data<float>(), *inverses = inputs->at(10).data<float>();
+  const float low = number(attributes, "low"), high = number(attributes, "high");
+  float *of_x = outputs->at(0).data<float>(), *of_gamma = outputs->at(1).data<float>();
+  float* of_beta = outputs->at(2).data<float>();
+  for (int i : {3, 4}) std::fill_n(outputs->at(i).data<float>(), planes.channels, 0.0f);
+#pragma omp parallel for schedule(static)
+  for (int64_t c = 0; c < planes.channels; c++) {
+    const float mean = means[c], inverse = inverses[c], scale = gamma[c] * inverse, shift = beta[c] - mean * scale;
+    double sum = 0, sum_by_x = 0;
+    for (int64_t n = 0; n < planes.samples; n++) {
+      const float *plane = x + planes.at(n, c), *gradient = upstream + planes.at(n, c);
+      float part = 0, part_by_x = 0;
+#pragma omp simd reduction(+ : part, part_by_x)
+      for (int64_t i = 0; i < planes.pixels; i++) {
+        const float value = plane[i] * scale + shift, passed = value > low && value < high ? gradient[i] : 0.0f;
+        part += passed;
+        part_by_x += passed * (plane[i] - mean);
+      }
+      sum += part;
+      sum_by_x += part_by_x;
+    }
+    of_gamma[c] = static_cast<float>(sum_by_x * inverse);
+    of_beta[c] = static_cast<float>(sum);
+    const double slope = -scale * static_cast<double>(inverse) * inverse * sum_by_x / planes.count();
+    const float by_x = static_cast<float>(slope);
+    const float constant = static_cast<float>(-scale * sum / planes.count() - slope * mean);
+    for (int64_t n = 0; n < planes.samples; n++) {
+      const float *plane = x + planes.at(n, c), *gradient = upstream + planes.at(n, c);
+      float* out = of_x + planes.at(n, c);
+#pragma omp simd
+      for (int64_t i = 0; i < planes.pixels; i++) {
+        const float value = plane[i] * scale + shift, passed = value > low && value < high ? gradient[i] : 0.0f;
+        out[i] = passed * scale + plane[i] * by_x + constant;
+      }
+    }
+  }
+  return SUCCESS;
+}
+
+// ---- depthwise convolution with a kernel of 3 or 5, stride 1 or 2, and half a kernel of padding
+
+using Lanes = float __attribute__((vector_size(32)));
+using Unaligned = float __attribute__((vector_size(32), aligned(4), may_alias));
+
+inline Lanes load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
+inline void store(float* to, Lanes value) { *reinterpret_cast<Unaligned*>(to) = value; }
+inline int64_t whole_lanes(int64_t width) { return (width + 7) / 8 * 8; }
+
+struct Geometry {
+  int64_t samples, channels, height, width, out_height, out_width;
+  int kernel, stride, padding;
+  Geometry(const Attributes& attributes, const MXTensor& x)
+      : samples(x.shape[0]), channels(x.shape[1]), height(x.shape[2]), width(x.shape[3]),
+        kernel(static_cast<int>(number(attributes, "kernel"))), stride(static_cast<int>(number(attributes, "stride"))),
+        padding(kernel / 2) {
+    out_height = (height + 2 * padding - kernel) / stride + 1;
+    out_width = (width + 2 * padding - kernel) / stride + 1;
+  }
+};
+
+mxnet::ext::MXReturnValue depthwise_arity(const Attributes&, int* inputs, int* outputs) {
+  *inputs = 2;
+  *outputs = 1;
+  return SUCCESS;
+}
+
+mxnet::ext::MXReturnValue depthwise_shapes(const Attributes& attributes, Shapes* inputs, Shapes* outputs) {
+  const std::vector<unsigned int> x = inputs->at(0);
+  const unsigned int kernel = number(attributes, "kernel"), stride = number(attributes, "stride");
+  const auto after = [=](unsigned int length) { return (length + kernel / 2 * 2 - kernel) / stride + 1; };
+  inputs->at(1) = {x.at(1), 1, kernel, kernel};
+  outputs->at(0) = {x.at(0), x.at(1), after(x.at(2)), after(x.at(3))};
+  return SUCCESS;
+}
+
+// A plane with zeros around it, whose rows are `width` long. At stride 2 a row holds its even columns and then, from
+// width / 2 on, its odd ones, so that the pixels of neighbouring windows are neighbours.
+template <int STRIDE>
+struct Padded {
+  int64_t width;
+  std::vector<float> values;
+  Padded(int64_t rows, int64_t columns, int padding)
+      : width(STRIDE * (whole_lanes(columns + 2 * padding) + 16)), values(width * (rows + 2 * padding + 2), 0.0f) {}
+  int64_t offset(int column) const { return STRIDE == 1 ? column : (column & 1) * (width / 2) + column / 2; }
+  void fill(const float* plane, int64_t rows, int64_t columns, int padding) {
+    for (int64_t y = 0; y < rows; y++) {
+      const float* from = plane + y * columns;
+      float* to = values.data() + (y + padding) * width;
+      if (STRIDE == 1)
+        std::memcpy(to + padding, from, columns * sizeof(float));
+      else
+        for (int64_t x = 0; x < columns; x++) to[offset(static_cast<int>(x) + padding)] = from[x];
+    }
+  }
+};
+
+// Correlate a padded plane with a kernel: rows of `columns`, a multiple of the lanes, are written `columns` apart.
+template <int KERNEL, int STRIDE>
+inline void correlate(const Padded<STRIDE>& plane, const float* kernel, float* out, int64_t rows, int64_t columns) {
+  for (int64_t x = 0; x < columns; x += 8) {
+    int64_t y = 0;
+    for (; y + 2 <= rows; y += 2) {  // two rows share the loads of the kernel
+      Lanes first = {}, second = {};
+      const float* window = plane.values.data() + STRIDE * y * plane.width + x;
+      for (int i = 0; i < KERNEL; i++)
+        for (int j = 0; j < KERNEL; j++) {
+          const float* at = window + i * plane.width + plane.offset(j);
+          first += kernel[i * KERNEL + j] * load(at);
+          second += kernel[i * KERNEL + j] * load(at + STRIDE * plane.width);
+        }
+      store(out + y * columns + x, first);
+      store(out + (y + 1) * columns + x, second);
+    }
+    if (y < rows) {
+      Lanes last = {};
+      const float* window = plane.values.data() + STRIDE * y * plane.width + x;
+      for (int i = 0; i < KERNEL; i++)
+        for (int j = 0; j < KERNEL; j++)
+          last += kernel[i * KERNEL + j] * load(window + i * plane.width + plane.offset(j));
+      store(out + y * columns + x, last);
+    }
+  }
+}
+
+// As `correlate`, to rows of any length, by way of `wide` where that is no multiple of the lanes.
+template <int KERNEL, int STRIDE>
+inline void correlate_any(const Padded<STRIDE>& plane, const float* kernel, float* out, int64_t rows, int64_t columns,
+                          std::vector<float>* wide) {
+  const int64_t whole = whole_lanes(columns);
+  if (whole == columns) return correlate<KERNEL, STRIDE>(plane, kernel, out, rows, columns);
+  wide->resize(std::max<size_t>(wide->size(), whole * rows));
+  correlate<KERNEL, STRIDE>(plane, kernel, wide->data(), rows, whole);
+  for (int64_t y = 0; y < rows; y++) std::memcpy(out + y * columns, wide->data() + y * whole, columns * sizeof(float));
+}
+
+template <int KERNEL, int STRIDE>
+void depthwise_forward(const Geometry& g, const float* x, const float* kernels, float* y) {
+#pragma omp parallel
+  {
+    Padded<STRIDE> plane(g.height, g.width, g.padding);
+    std::vector<float> wide;
+#pragma omp for schedule(static) collapse(2)
+    for (int64_t c = 0; c < g.channels; c++)
+      for (int64_t n = 0; n < g.samples; n++) {
+        const int64_t number = n * g.channels + c;
+        plane.fill(x + number * g.height * g.width, g.height, g.width, g.padding);
+        correlate_any<KERNEL, STRIDE>(plane, kernels + c * KERNEL * KERNEL, y + number * g.out_height * g.out_width,
+                                      g.out_height, g.out_width, &wide);
+      }
+  }
+}
+
+template <int KERNEL, int STRIDE>
+void depthwise_backward(const Geometry& g, const float* upstream, const float* x, const float* kernels, float* of_x,
+                        float* of_kernels) {
+  constexpr int TAPS = KERNEL * KERNEL;
+  const int64_t whole = whole_lanes(g.out_width);
+#pragma omp parallel
+  {
+    Padded<STRIDE> plane(g.height, g.width, g.padding), spread(g.height, g.width, g.padding);
+    Padded<1> gradient(std::max(g.out_height, g.height), std::max(g.out_width, g.width), g.padding);
+    std::vector<float> wide;
+#pragma omp for schedule(static)
+    for (int64_t c = 0; c < g.channels; c++) {  // one thread sums a kernel's gradient, whatever their number
+      const float* kernel = kernels + c * TAPS;
+      float turned[TAPS];
+      Lanes sums[TAPS] = {};
+      std::reverse_copy(kernel, kernel + TAPS, turned);
+      for (int64_t n = 0; n < g.samples; n++) {
+        const int64_t number = n * g.channels + c;
+        plane.fill(x + number * g.height * g.width, g.height, g.width, g.padding);
+        gradient.fill(upstream + number * g.out_height * g.out_width, g.out_height, g.out_width, g.padding);
+        const auto row_of = [&](int64_t y) { return gradient.values.data() + (y + g.padding) * gradient.width + g.padding; };
+        for (int i = 0; i < KERNEL; i++) {
+          Lanes parts[KERNEL];
+          std::copy_n(sums + i * KERNEL, KERNEL, parts);
+          for (int64_t y = 0; y < g.out_height; y++) {
+            const float *row = row_of(y), *window = plane.values.data() + (STRIDE * y + i) * plane.width;
+            for (int64_t q = 0; q < whole; q += 8)  // zeros beyond the row's end add nothing
+              for (int j = 0; j < KERNEL; j++) parts[j] += load(row + q) * load(window + q + plane.offset(j));
+          }
+          std::copy_n(parts, KERNEL, sums + i * KERNEL);
+        }
+        float* out = of_x + number * g.height * g.width;
+        if (STRIDE == 1) {
+          correlate_any<KERNEL, 1>(gradient, turned, out, g.height, g.width, &wide);
+          continue;
+        }
+        std::fill(spread.values.begin(), spread.values.end(), 0.0f);
+        for (int64_t y = 0; y < g.out_height; y++)
+          for (int i = 0; i < KERNEL; i++) {
+            const float* row = row_of(y);
+            float* to = spread.values.data() + (STRIDE * y + i) * spread.width;
+            for (int64_t q = 0; q < whole; q += 8)
+              for (int j = 0; j < KERNEL; j++) {
+                float* at = to + q + spread.offset(j);
+                store(at, load(at) + kernel[i * KERNEL + j] * load(row + q));
+              }
+          }
+        for (int64_t y = 0; y < g.height; y++) {
+          const float* from = spread.values.data() + (y + g.padding) * spread.width;
+          for (int64_t q = 0; q < g.width; q++) out[y * g.width + q] = from[spread.offset(static_cast<int>(q) + g.padding)];
+        }
+      }
+      for (int tap = 0; tap < TAPS; tap++) {
+        float total = 0;
+        for (int lane = 0; lane < 8; lane++) total += sums[tap][lane];
+        of_kernels[c * TAPS + tap] = total;
+      }
+    }
+  }
+}
+
+#define CALL_BY_GEOMETRY(function, g, ...)                                                \
+  (g.kernel == 3 ? (g.stride == 1 ? function<3, 1>(g, __VA_ARGS__) : function<3, 2>(g, __VA_ARGS__)) \
+                 : (g.stride == 1 ? function<5, 1>(g, __VA_ARGS__) : function<5, 2>(g, __VA_ARGS__)))
+
+mxnet::ext::MXReturnValue depthwise_value(const Attributes& attributes, std::vector<MXTensor>* inputs,
+                                          std::vector<MXTensor>* outputs, const OpResource&) {
+  const Geometry g(attributes, inputs->at(0));
+  CALL_BY_GEOMETRY(depthwise_forward, g, inputs->at(0).data<float>(), inputs->at(1).data<float>(),
+                   outputs->at(0).data<float>());
+  return SUCCESS;
+}
+
+mxnet::ext::MXReturnValue depthwise_gradients(const Attributes& attributes, std::vector<MXTensor>* inputs,
+                                              std::vector<MXTensor>* outputs, const OpResource&) {
+  const Geometry g(attributes, inputs->at(1));
+  CALL_BY_GEOMETRY(depthwise_backward, g, inputs->at(0).data<float>(), inputs->at(1).data<float>(),
+                   inputs->at(2).data<float>(), outputs->at(0).data<float>(), outputs->at(1).data<float>());
+  return SUCCESS;
+}
+
+}  // namespace
+
+using namespace mxnet::ext;  // REGISTER_OP needs it
+
+REGISTER_OP(confseg_norm_clip)
+    .setParseAttrs(norm_arity)
+    .setInferType(float32)
+    .setInferShape(norm_shapes)
+    .setMutateInputs(norm_mutates)
+    .setForward(norm_forward, "cpu")
+    .setBackward(norm_backward, "cpu");
+
+REGISTER_OP(confseg_depthwise)
+    .setParseAttrs(depthwise_arity)
+    .setInferType(float32)
+    .setInferShape(depthwise_shapes)
+    .setForward(depthwise_value, "cpu")
+    .setBackward(depthwise_gradients, "cpu");
+
+MXReturnValue initialize(int) { return MX_SUCCESS; }

@@ -1,0 +1,54 @@
+"""A block's graph in training with the compiled operators."""
+
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+
+from . import library
+
+OPERATORS = ("confseg_norm_clip", "confseg_depthwise")
+
+_is_tracing = False
+
+
+def is_tracing() -> bool:
+    """Whether a block is asked for its compiled operators. They only know training: MXNet does not tell them the mode."""
+    return _is_tracing
+
+
+def training_form(block):
+    """A function like `block`, on the same parameters, to be called in training only; the block itself where it has no
+    compiled operators, or they can't be used: on GPUs, on several devices, in float16, or where none are built.
+    """
+    parameters = block.collect_params().values()
+    on_one_cpu = all(p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 for p in parameters)
+    if not on_one_cpu or library() is None:
+        return block
+    symbol = _trace(block)
+    return _TrainingGraph(symbol, block) if any(name in symbol.tojson() for name in OPERATORS) else block
+
+
+def _trace(block):
+    global _is_tracing
+    _is_tracing = True
+    try:
+        return mx.sym.Group(list(block(mx.sym.var("data"))))
+    finally:
+        _is_tracing = False
+
+
+class _TrainingGraph:
+    """Calls the graph with what the parameters hold now."""
+
+    def __init__(self, symbol, block):
+        parameters = {p.name: p for p in block.collect_params().values()}
+        self._inputs = [parameters.get(name) for name in symbol.list_inputs()]
+        constant = [number for number, parameter in enumerate(self._inputs) if parameter is not None]
+        flags = {"data_indices": [self._inputs.index(None)], "param_indices": constant, "static_alloc": True}
+        self._run = mx.nd.CachedOp(symbol, list(flags.items()))
+
+    def __call__(self, images) -> tuple:
+        """(N, 3, H, W) -> the block's outputs."""
+        found = self._run(*(images if p is None else p.data() for p in self._inputs))
+        return tuple(found) if isinstance(found, list) else (found,)
