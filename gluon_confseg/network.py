@@ -248,7 +248,13 @@ def load(path, device=None) -> TrainedNetwork:
             "wrote it"
         ) from error
     checkpoint.check_same_network(built, shapes, path)
-    _initialise(built, _devices(device))
+    try:
+        _allocate(built, checkpoint.parameter_shapes(shapes), _devices(device))
+    except mx.MXNetError as error:
+        raise CheckpointError(
+            f"{path}: a checkpoint of another network: its arrays do not fit each other ({plain(error)}); use another "
+            "copy of it"
+        ) from error
     checkpoint.restore_network(built, checkpoint.load(path, verified=True)[0], path)
     return TrainedNetwork(built, meta["rule"], labels, meta.get("cells", {}))
 
@@ -286,8 +292,23 @@ def _initialise(network, contexts: list) -> None:
             parameter.initialize(he if parameter.init is None else None, ctx=contexts)
         else:
             parameter.reset_ctx(contexts)
+    _run_once(network, contexts[0])  # fixes the shapes that were left open
+
+
+def _allocate(network, shapes: dict, contexts: list) -> None:
+    """Give all parameters memory, of shapes by structural name, for values that are set next; nothing is drawn.
+
+    Raises MXNetError for shapes that do not fit each other.
+    """
+    for name, parameter in network._collect_params_with_prefix().items():
+        parameter.shape = shapes[name]
+        parameter.initialize(mx.init.Zero(), ctx=contexts, force_reinit=True)
+    _run_once(network, contexts[0])
+
+
+def _run_once(network, context) -> None:
     with mx.autograd.pause():
-        network(mx.nd.zeros((1, 3, 32, 32), ctx=contexts[0]))  # fixes the shapes that were left open
+        network(mx.nd.zeros((1, 3, 32, 32), ctx=context))
     mx.nd.waitall()  # see checkpoint.network_arrays
 
 
