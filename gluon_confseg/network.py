@@ -248,13 +248,9 @@ def load(path, device=None) -> TrainedNetwork:
             "wrote it"
         ) from error
     checkpoint.check_same_network(built, shapes, path)
-    try:
-        _allocate(built, checkpoint.parameter_shapes(shapes), _devices(device))
-    except mx.MXNetError as error:
-        raise CheckpointError(
-            f"{path}: a checkpoint of another network: its arrays do not fit each other ({plain(error)}); use another "
-            "copy of it"
-        ) from error
+    _infer_shapes(built)
+    checkpoint.check_same_network(built, shapes, path)
+    _allocate(built, checkpoint.parameter_shapes(shapes), _devices(device))
     checkpoint.restore_network(built, checkpoint.load(path, verified=True)[0], path)
     return TrainedNetwork(built, meta["rule"], labels, meta.get("cells", {}))
 
@@ -292,24 +288,28 @@ def _initialise(network, contexts: list) -> None:
             parameter.initialize(he if parameter.init is None else None, ctx=contexts)
         else:
             parameter.reset_ctx(contexts)
-    _run_once(network, contexts[0])  # fixes the shapes that were left open
+    with mx.autograd.pause():
+        network(mx.nd.zeros((1, 3, 32, 32), ctx=contexts[0]))  # fixes the shapes that were left open
+    mx.nd.waitall()  # see checkpoint.network_arrays
+
+
+def _infer_shapes(network) -> None:
+    """Fix the parameters' shapes that were left open, without values and without computing."""
+    graph = mx.sym.Group(list(network(mx.sym.var("images"))))
+    arguments, _, statistics = graph.infer_shape(images=(1, 3, 32, 32))
+    shapes = dict(zip(graph.list_arguments(), arguments))
+    shapes.update(zip(graph.list_auxiliary_states(), statistics))
+    # not Gluon's own `infer_shape`, which knows no parameters outside of the graph, such as a learned fusion's
+    for name, parameter in network.collect_params().items():
+        if name in shapes:
+            parameter.shape = shapes[name]
 
 
 def _allocate(network, shapes: dict, contexts: list) -> None:
-    """Give all parameters memory, of shapes by structural name, for values that are set next; nothing is drawn.
-
-    Raises MXNetError for shapes that do not fit each other.
-    """
+    """Give all parameters memory, of shapes by structural name, for values that are set next; nothing is drawn."""
     for name, parameter in network._collect_params_with_prefix().items():
         parameter.shape = shapes[name]
         parameter.initialize(mx.init.Zero(), ctx=contexts, force_reinit=True)
-    _run_once(network, contexts[0])
-
-
-def _run_once(network, context) -> None:
-    with mx.autograd.pause():
-        network(mx.nd.zeros((1, 3, 32, 32), ctx=context))
-    mx.nd.waitall()  # see checkpoint.network_arrays
 
 
 def _settings_each(settings, groups) -> list:
