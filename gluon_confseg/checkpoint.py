@@ -190,8 +190,12 @@ def check_same_network(network, shapes: dict, path) -> None:
 
     The network may be without values yet: nothing is allocated for a shape that the file does not hold.
     """
-    stored = {k[len(_PARAMETER) :]: shape for k, shape in shapes.items() if k.startswith(_PARAMETER)}
-    _check_same_shapes(network._collect_params_with_prefix(), stored, path)
+    _check_same_shapes(network._collect_params_with_prefix(), parameter_shapes(shapes), path)
+
+
+def parameter_shapes(shapes: dict) -> dict:
+    """Of a file's arrays, name -> shape, those that are parameters of the network, by structural name."""
+    return {k[len(_PARAMETER) :]: shape for k, shape in shapes.items() if k.startswith(_PARAMETER)}
 
 
 def _check_same_shapes(named: dict, stored: dict, path) -> None:

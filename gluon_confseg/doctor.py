@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from gluon_confseg import hardware, runtime
+from gluon_confseg import gluoncv, hardware, runtime
 
 # The versions that requirements/ installs; another version may work, and gets a note
 PINS = {"MXNet": "1.9.1", "NumPy": "1.23.5", "OpenCV": "4.11.0", "GluonCV": "0.10.5"}
@@ -69,7 +69,7 @@ def examine(folder: Path | None = None) -> list[Finding]:
         return [*findings, Finding("MXNet runs", "no", problem=runtime.problem())]
     # OpenCV's wheel with windows needs libGL, which servers seldom have
     for name, module in MODULES.items():
-        findings.append(attempt(f"{name} imports", lambda m=module: f"module {import_module(m).__name__}"))
+        findings.append(attempt(f"{name} imports", lambda m=module: imported(m)))
     return [*findings, *computations()]
 
 
@@ -94,6 +94,12 @@ def gpus() -> Finding:
         if runtime.wheel() == "cuda" and runtime.problem() is None:
             note += f"; the CUDA wheel is installed: {runtime.change_wheel('cpu')}"
     return Finding("GPUs", "; ".join(described) or f"none ({answer.problem})", note=note)
+
+
+def imported(module: str) -> str:
+    """Import a module as the verbs do; says its name."""
+    with gluoncv.without_torch():
+        return f"module {import_module(module).__name__}"
 
 
 def computations() -> list[Finding]:

@@ -248,7 +248,9 @@ def load(path, device=None) -> TrainedNetwork:
             "wrote it"
         ) from error
     checkpoint.check_same_network(built, shapes, path)
-    _initialise(built, _devices(device))
+    _infer_shapes(built)
+    checkpoint.check_same_network(built, shapes, path)
+    _allocate(built, checkpoint.parameter_shapes(shapes), _devices(device))
     checkpoint.restore_network(built, checkpoint.load(path, verified=True)[0], path)
     return TrainedNetwork(built, meta["rule"], labels, meta.get("cells", {}))
 
@@ -289,6 +291,25 @@ def _initialise(network, contexts: list) -> None:
     with mx.autograd.pause():
         network(mx.nd.zeros((1, 3, 32, 32), ctx=contexts[0]))  # fixes the shapes that were left open
     mx.nd.waitall()  # see checkpoint.network_arrays
+
+
+def _infer_shapes(network) -> None:
+    """Fix the parameters' shapes that were left open, without values and without computing."""
+    graph = mx.sym.Group(list(network(mx.sym.var("images"))))
+    arguments, _, statistics = graph.infer_shape(images=(1, 3, 32, 32))
+    shapes = dict(zip(graph.list_arguments(), arguments))
+    shapes.update(zip(graph.list_auxiliary_states(), statistics))
+    # not Gluon's own `infer_shape`, which knows no parameters outside of the graph, such as a learned fusion's
+    for name, parameter in network.collect_params().items():
+        if name in shapes:
+            parameter.shape = shapes[name]
+
+
+def _allocate(network, shapes: dict, contexts: list) -> None:
+    """Give all parameters memory, of shapes by structural name, for values that are set next; nothing is drawn."""
+    for name, parameter in network._collect_params_with_prefix().items():
+        parameter.shape = shapes[name]
+        parameter.initialize(mx.init.Zero(), ctx=contexts, force_reinit=True)
 
 
 def _settings_each(settings, groups) -> list:

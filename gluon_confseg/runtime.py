@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import os
 import random
@@ -16,6 +17,7 @@ import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from gluon_confseg import hardware
@@ -29,6 +31,9 @@ OPENCV = "opencv-python-headless==4.11.0.86"
 CUDA_WHEEL = "The CUDA wheel of MXNet is installed"
 MAX_SEED = 2**31 - 1
 WORKER = "CONFSEG_LOADER_WORKER"  # set in the data loader's processes, which never import MXNet
+
+# What MXNet's import brings for the calibration of quantization, its own tests and downloads
+LATER = ("scipy.stats", "requests")
 
 # The libraries that libmxnet.so of mxnet-cu112 links to, each after those that it needs: package, folder in nvidia/,
 # library. cuDNN opens its parts later, and finds them in its own folder.
@@ -57,6 +62,44 @@ class _Refusal(importlib.abc.MetaPathFinder):
         if name == "mxnet":
             raise ImportError(self.sentence)
         return None
+
+
+class _Later(ModuleType):
+    """Stands for a module that MXNet imports at once and hardly ever uses; the first use of it imports it."""
+
+    def __getattr__(self, name):
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Runs the package MXNet without the imports of `LATER`, which are a fifth of its time or more.
+
+    Nothing of this is left for others: after MXNet's import, an import of such a module gives the module itself.
+    """
+
+    def exec_module(self, module: ModuleType) -> None:
+        placed = {name: _Later(name) for name in LATER if name not in sys.modules}
+        sys.modules.update(placed)
+        try:
+            super().exec_module(module)
+        finally:
+            for name, stand_in in placed.items():
+                if sys.modules.get(name) is stand_in:
+                    del sys.modules[name]
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Lets `_Loader` run MXNet."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "mxnet":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader:
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
 
 
 def in_checkout() -> bool:
@@ -122,8 +165,7 @@ def prepare() -> str | None:
     ):
         warnings.filterwarnings("ignore", message=message, category=UserWarning)
     found = _wrong_versions() or _missing_libraries()
-    if found is not None:
-        sys.meta_path.insert(0, _Refusal(found))
+    sys.meta_path.insert(0, _Refusal(found) if found is not None else _Finder())
     return found
 
 

@@ -324,3 +324,27 @@ def test_a_network_that_this_version_cannot_build_is_one_sentence(tmp_path, chan
         CheckpointError, match=f"ce.npz: describes a network that .*{named}.*take the version"
     ):
         network.load(tmp_path / "ce.npz")
+
+
+def test_loading_draws_no_random_values(tmp_path):
+    built = small.shaken(learned_fusion=True)
+    meta = {"labels": "camvid", "rule": "sum", "network": built.settings}
+    checkpoint.save(tmp_path / "net.npz", checkpoint.network_arrays(built), meta)
+    drawn = []
+    for load in (lambda: None, lambda: network.load(tmp_path / "net.npz")):
+        mx.random.seed(3)
+        load()
+        drawn.append(mx.nd.random.normal(shape=(5,)).asnumpy())
+    assert np.array_equal(*drawn)
+
+
+def test_arrays_that_do_not_fit_each_other_are_another_networks(tmp_path):
+    built = small.build()
+    arrays = checkpoint.network_arrays(built)
+    name = "parameter:encoder.layer2.0.conv1.weight"
+    arrays[name] = arrays[name][:, :32]
+    checkpoint.save(
+        tmp_path / "net.npz", arrays, {"labels": "camvid", "rule": "sum", "network": built.settings}
+    )
+    with pytest.raises(CheckpointError, match=r"layer2\.0\.conv1\.weight has shape \(128, 32, 3, 3\)"):
+        network.load(tmp_path / "net.npz")

@@ -37,7 +37,6 @@ def run(arguments) -> Output:
     from gluon_confseg import groups
     from gluon_confseg.cli import matrices
     from gluon_confseg.labels import UNKNOWN
-    from gluon_confseg.report import pictures
 
     named = matrices.load(arguments.file, arguments.key, data.space_of(arguments), train_first=True)
     if len(named.classes) >= UNKNOWN:
@@ -54,6 +53,8 @@ def run(arguments) -> Output:
         if threshold > mean:
             origin = f"the mean edge, {100 * mean:.2f} %, raised until not all classes are one group; {origin[15:]}"
     if picture:
+        from gluon_confseg.report import pictures
+
         pictures.groups(picture, shares, named.classes, found, named.title)
     inside = {k for group in found for k in group}
     papers = groups.PAPER.get(named.space.name, []) if named.space else []

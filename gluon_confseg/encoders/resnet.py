@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gluoncv.model_zoo.resnetv1b import BasicBlockV1b, BottleneckV1b, ResNetV1b
 from mxnet import gluon
 
+from .. import gluoncv
 from . import zoo
 from .dilation import dilate, strides
 
@@ -58,8 +58,9 @@ def build(name: str, output_stride: int, last_stage: int, pretrained: bool) -> R
     return ResNetEncoder(resnet, output_stride, last_stage)
 
 
-def whole(depth: str, version: str, **settings) -> ResNetV1b:
+def whole(depth: str, version: str, **settings) -> gluon.HybridBlock:
     """GluonCV's classifier; it names no ResNet-18 and 34 v1s, but its class builds them."""
-    block = BasicBlockV1b if depth in ("resnet18", "resnet34") else BottleneckV1b
+    module = gluoncv.network_file("resnetv1b")
+    block = module.BasicBlockV1b if depth in ("resnet18", "resnet34") else module.BottleneckV1b
     stem = {"deep_stem": True, "stem_width": 64} if version == "v1s" else {}
-    return ResNetV1b(block, BLOCKS[depth], name_prefix=f"resnet{version}_", **stem, **settings)
+    return module.ResNetV1b(block, BLOCKS[depth], name_prefix=f"resnet{version}_", **stem, **settings)

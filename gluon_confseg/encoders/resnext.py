@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gluoncv.model_zoo import resnext
 from mxnet import gluon
 
+from .. import gluoncv
 from . import zoo
 from .dilation import dilate, strides
 
@@ -40,7 +40,7 @@ class ResNeXtEncoder(gluon.HybridBlock):
 
 def build(name: str, output_stride: int, last_stage: int, pretrained: bool) -> ResNeXtEncoder:
     """Build an encoder of this family's `NAMES`; see `encoders.build`."""
-    network = getattr(resnext, name)()
+    network = getattr(gluoncv.network_file("resnext"), name)()
     if pretrained:
         zoo.load(network, name)
     return ResNeXtEncoder(network, output_stride, last_stage)

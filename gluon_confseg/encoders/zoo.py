@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import gluoncv
 from ..errors import WeightsError
 
 WAYS_OUT = "or train without pretrained weights"
@@ -9,7 +10,8 @@ WAYS_OUT = "or train without pretrained weights"
 
 def holds(zoo_name: str) -> bool:
     """Whether the zoo ever had weights of that name."""
-    from gluoncv.model_zoo import model_store
+    with gluoncv.without_torch():
+        from gluoncv.model_zoo import model_store
 
     return zoo_name in model_store._model_sha1
 
@@ -19,7 +21,8 @@ def load(network, zoo_name: str) -> None:
 
     Raises WeightsError for a name without weights in the zoo, and if the zoo can't be reached.
     """
-    from gluoncv.model_zoo import model_store
+    with gluoncv.without_torch():
+        from gluoncv.model_zoo import model_store
 
     if not holds(zoo_name):
         raise WeightsError(f"GluonCV's model zoo has no {zoo_name}: pass a file with --weights, {WAYS_OUT}")

@@ -15,11 +15,7 @@ from gluon_confseg.report.folder import AGAIN, Run, read
 
 
 def write(run_folder) -> Path:
-    """Write pictures/*.png, report.md and report.html of a run folder; returns the path of report.html.
-
-    The same run gives the same bytes. Reads only the files of the run folder.
-    raises   RunError, one sentence, for a file that is missing, damaged or of another run
-    """
+    """See `report.write`."""
     run = read(run_folder)
     draw(run)
     blocks = document.build(run)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from gluoncv.model_zoo.resnetv1b import BasicBlockV1b, BottleneckV1b
 from mxnet import gluon
 from mxnet.gluon import nn
 
 from .. import resnet, resnet38
 
-ATTRIBUTES = {  # without a ResNet block's last batch norm, which the addition reads
-    BasicBlockV1b: {"bn1": "relu1"},
-    BottleneckV1b: {"bn1": "relu1", "bn2": "relu2"},
+ATTRIBUTES = {
     resnet.ResNetEncoder: {"bn1": "relu"},
     resnet38.Level: {"norm": None},  # ResNet-38 has no blocks for its ReLUs
     resnet38.Block: {"bn1": None, "bn2": None, "bn3": None},
 }
+# GluonCV's classes by name, so that GluonCV need not be there; the last batch norm is read by the addition
+GLUONCV = {"BasicBlockV1b": {"bn1": "relu1"}, "BottleneckV1b": {"bn1": "relu1", "bn2": "relu2"}}
 
 
 class Passed(nn.Activation):
@@ -27,7 +26,8 @@ class Passed(nn.Activation):
 
 def find(block: gluon.HybridBlock) -> list:
     """All pairs (batch norm, the block of its ReLU or None) in a block and its children."""
-    children, named = block._children, ATTRIBUTES.get(type(block), {})
+    kind, children = type(block), block._children
+    named = ATTRIBUTES.get(kind) or GLUONCV.get(kind.__name__, {})
     found = [(children[norm], children.get(relu)) for norm, relu in named.items() if norm in children]
     if isinstance(block, nn.HybridSequential):
         layers = list(children.values())
