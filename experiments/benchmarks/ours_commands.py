@@ -1,0 +1,90 @@
+"""Our sides that are whole commands (`confseg confusion`, the start of `confseg evaluate`), and `import mxnet`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from .side import Work, serve
+
+CONFSEG = [sys.executable, "-m", "gluon_confseg"]
+# the command as a user gives it, ended when the network gets its first image
+FIRST_IMAGE = """
+import os, sys
+from gluon_confseg import engine
+def ends(*_, **__):
+    os._exit(0)
+engine.predict = ends
+from gluon_confseg.cli import main
+sys.exit(main(sys.argv[1:]) or 1)
+"""
+
+
+def confusion(folder: str) -> Work:
+    """`confseg confusion` on the pairs of PNGs in a folder."""
+    command = [
+        *CONFSEG,
+        "confusion",
+        "--predictions",
+        f"{folder}/predictions",
+        "--labels",
+        f"{folder}/labels",
+    ]
+    command += ["--data", "cityscapes", "--predictions-are", "raw", "--labels-are", "raw", "--json"]
+
+    def run() -> dict:
+        return json.loads(_output(command))
+
+    return Work(run, mean_iou=run()["mean_iou"])
+
+
+def start(folder: str) -> Work:
+    """`confseg evaluate` on drawn scenes, from its start until the network gets the first image."""
+    from gluon_confseg import checkpoint, scenes
+    from gluon_confseg.labels import CITYSCAPES
+
+    from . import ours_networks
+
+    root = scenes.draw(Path(folder) / "scenes", train=1, val=2, size=(128, 64))
+    built = ours_networks.build("efficientnet_lite0", "small", subnets=3)
+    meta = {"rule": "residual_product", "labels": CITYSCAPES.record(), "network": built.settings}
+    file = Path(folder) / "network.npz"
+    checkpoint.save(file, checkpoint.network_arrays(built), meta)
+    command = [sys.executable, "-c", FIRST_IMAGE, "evaluate", str(file), "--root", str(root)]
+    return Work(lambda: _output(command))
+
+
+def import_mxnet() -> Work:
+    """A process that imports MXNet and does nothing else."""
+    return Work(lambda: _output([sys.executable, "-c", "import mxnet"]))
+
+
+def evaluation(folder: str, images: int, size) -> Work:
+    """Evaluation of a data set of so many drawn scenes by a network that is there already."""
+    from gluon_confseg import engine, scenes
+    from gluon_confseg.datasets import Cityscapes
+
+    from . import ours_networks
+
+    root = scenes.draw(Path(folder) / f"scenes-{images}", train=1, val=images, size=tuple(size))
+    dataset = Cityscapes(root, "val")
+    built = ours_networks.build("efficientnet_lite0", "small", subnets=3)
+
+    def run() -> None:
+        for _ in engine.evaluate_images(built, dataset, range(images), ["residual_product"]):
+            pass
+
+    return Work(run)
+
+
+def _output(command: list) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+WORKS = {"confusion": confusion, "start": start, "import_mxnet": import_mxnet, "evaluation": evaluation}
+
+if __name__ == "__main__":
+    serve(WORKS, dict)
