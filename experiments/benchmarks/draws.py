@@ -52,7 +52,8 @@ def scene(number: int, height: int, width: int, ids: int = 34) -> tuple:
     rows = np.linspace(0, 8.99, height)[:, None] + 0.3 * np.sin(np.linspace(0, 40, width))[None]
     columns = np.linspace(0, 16.99, width)[None] + 0.3 * np.sin(np.linspace(0, 30, height))[:, None]
     truth = coarse[np.clip(rows, 0, 8).astype(np.intp), np.clip(columns, 0, 16).astype(np.intp)]
-    predicted = np.roll(truth, drawn.randint(-8, 9, 2), (0, 1))
+    reach = max(1, height // 128)
+    predicted = np.roll(truth, drawn.randint(-reach, reach + 1, 2), (0, 1))
     for top, left in zip(drawn.randint(0, height, 12), drawn.randint(0, width, 12)):
         predicted[top : top + height // 12, left : left + width // 20] = drawn.randint(ids)
     return truth, predicted

@@ -78,7 +78,7 @@ class Growth:
 
 def all_rows(quick: bool = False) -> list:
     """Every row; with `quick` at the smallest sizes, which measure nothing."""
-    return [
+    every = [
         *_steps(quick),
         *_inference(quick),
         *_fused(quick),
@@ -89,6 +89,23 @@ def all_rows(quick: bool = False) -> list:
         _memory(quick),
         _start(),
     ]
+    return [_slim(row) for row in every] if quick else every
+
+
+def _slim(row: Row) -> Row:
+    """The row with one side of ours and one of each comparison's, of one thread, with one work in a round.
+
+    ResNet-18 stands for ResNet-50 but in one row, as most of the time would go into its initial values.
+    """
+
+    def first(sides: tuple) -> tuple:
+        settings = {**sides[0].settings, "once_only": True}
+        if settings.get("encoder") == "resnet50" and row.id != "inference-resnet50":
+            settings["encoder"] = "resnet18"
+        return (dataclasses.replace(sides[0], settings=settings, threads=1),)
+
+    against = tuple(dataclasses.replace(one, sides=first(one.sides)) for one in row.against)
+    return dataclasses.replace(row, ours=first(row.ours), against=against)
 
 
 # ---- networks

@@ -32,21 +32,23 @@ class Work:
 def serve(works: dict, versions: Callable[[], dict]) -> None:
     """Prepare the work that the command line asks for, then answer until the standard input ends.
 
-    works      name -> function of the settings that returns a `Work`
+    works      name -> function of the settings that returns a `Work`; of these, "once_only" is for this function:
+               no repeats in a round
     versions   name -> version of each library that the figures depend on
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not come between the answers
     settings = json.loads(sys.argv[1])
+    once_only = settings.pop("once_only", False)
     work = works[settings.pop("work")](**settings)
     began = time.perf_counter()
     work.run()
     once = time.perf_counter() - began
-    if once < LEAST:  # the first time is no measure of the others
+    if once < LEAST and not once_only:  # the first time is no measure of the others
         began = time.perf_counter()
         work.run()
         once = time.perf_counter() - began
-    repeats = min(MOST_REPEATS, max(1, round(LEAST / max(once, 1e-9))))
+    repeats = 1 if once_only else min(MOST_REPEATS, max(1, round(LEAST / max(once, 1e-9))))
     _say(answers, {"facts": work.facts, "versions": {"python": sys.version.split()[0], **versions()}})
     for _ in sys.stdin:
         _say(answers, _round(work.run, repeats))
