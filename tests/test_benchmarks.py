@@ -152,6 +152,39 @@ def test_sides_take_turns_and_are_started_once(monkeypatch, tmp_path):
     assert found.versions == {"a": "1", "b": "1"}
 
 
+def test_sides_of_different_sizes_may_state_different_facts(monkeypatch, tmp_path):
+    program = (
+        "import json, sys\n"
+        "facts = {'multiply_adds': json.loads(sys.argv[1])['size']}\n"
+        "print(json.dumps({'facts': facts, 'versions': {'python': '3'}}), flush=True)\n"
+        "for _ in sys.stdin:\n"
+        "    print(json.dumps({'seconds': 1.0, 'peak_mib': 2.0}), flush=True)\n"
+    )
+    stand_in(monkeypatch, tmp_path, program)
+    sides = [Side(str(size), "peers_stand_in", {"size": size}) for size in (1, 2)]
+    assert rounds.measure(sides, 1, same_work=False).sides["2"].seconds == [1.0]
+    with pytest.raises(RunError, match="multiply_adds is 1 and 2"):
+        rounds.measure(sides, 1)
+
+
+def test_a_row_that_fails_leaves_the_figures_of_the_others(monkeypatch, tmp_path, capsys):
+    kept = []
+
+    def measure(sides, count, **_):
+        if sides[0].settings["work"] == "loss":
+            raise RunError("it broke")
+        return Outcome({side.name: Measured([1.0], [2.0]) for side in sides}, {}, {})
+
+    monkeypatch.setattr(rounds, "PEERS", tmp_path)
+    monkeypatch.setattr(rounds, "measure", measure)
+    monkeypatch.setattr(bench, "machine_rates", lambda: ({}, {}))
+    monkeypatch.setattr(history, "append", kept.append)
+    monkeypatch.setattr(page, "write", lambda: None)
+    assert bench.main(["--rows", "loss", "matrix"]) != 0
+    assert [entry["id"] for entry in kept[0]["rows"]] == ["matrix/c", "matrix/scikit-learn"]
+    assert "it broke" in capsys.readouterr().err
+
+
 def test_a_side_that_fails_is_named(monkeypatch, tmp_path):
     stand_in(monkeypatch, tmp_path, "raise SystemExit(3)")
     with pytest.raises(RunError, match="broken: its process .* status 3"):

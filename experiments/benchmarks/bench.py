@@ -61,24 +61,38 @@ def _run(arguments) -> None:
     load, runs = os.getloadavg()[0], history.read()
     versions, rates = ({}, {}) if arguments.quick or not peers else machine_rates()
     run = history.begin(versions, rates, load)
-    lines, growth_lines = [], []
+    lines, growth_lines, failed = [], [], []
+    total = len(every) + len(growths)
     for number, row in enumerate(every, 1):
-        say(f"[{number}/{len(every) + len(growths)}] {row.title}")
-        for against, entry in measured(row, 1 if arguments.quick else arguments.rounds, versions, peers):
+        say(f"[{number}/{total}] {row.title}")
+        try:
+            found = measured(row, 1 if arguments.quick else arguments.rounds, versions, peers)
+        except RunError as error:  # the others' figures are kept
+            failed.append(row.id)
+            say(f"{row.id}: {error}")
+            continue
+        for against, entry in found:
             run["rows"].append(entry)
             lines.append(table.of_row(row, against, entry, runs, run["machine"]))
     for number, growth in enumerate(growths, len(every) + 1):
-        say(f"[{number}/{len(every) + len(growths)}] growth: {growth.title}, {growth.axis}")
-        entry = measured_growth(growth, 1 if arguments.quick else min(arguments.rounds, 2), versions)
+        say(f"[{number}/{total}] growth: {growth.title}, {growth.axis}")
+        try:
+            entry = measured_growth(growth, 1 if arguments.quick else min(arguments.rounds, 2), versions)
+        except RunError as error:
+            failed.append(growth.id)
+            say(f"{growth.id}: {error}")
+            continue
         run["growths"].append(entry)
         growth_lines.append(table.of_growth(growth, entry, runs, run["machine"]))
     if lines:
         print(table.markdown(table.HEADS, lines), end="\n\n")
     if growth_lines:
         print(table.markdown(table.GROWTH_HEADS, growth_lines), end="\n\n")
-    if not arguments.quick:
+    if not arguments.quick and (lines or growth_lines):
         history.append(run)
         page.write()
+    if failed:
+        raise RunError(f"{', '.join(failed)}: not measured, for the reasons above; the other rows were")
 
 
 def chosen(every: list, growths: list, names: list | None) -> tuple:
@@ -127,7 +141,7 @@ def measured_growth(growth, count: int, versions: dict) -> dict:
             dataclasses.replace(_in_folder(growth.side(size), folder), name=str(size))
             for size in growth.sizes
         ]
-        outcome = rounds.measure(sides, count)
+        outcome = rounds.measure(sides, count, same_work=False)
     versions.update(outcome.versions)
     return figures.grown(growth, {size: outcome.sides[str(size)] for size in growth.sizes})
 

@@ -12,13 +12,26 @@ from .side import Work, serve
 CONFSEG = [sys.executable, "-m", "gluon_confseg"]
 # the command as a user gives it, ended when the network gets its first image
 FIRST_IMAGE = """
-import os, sys
-from gluon_confseg import engine
-def ends(*_, **__):
-    os._exit(0)
-engine.predict = ends
+import importlib.abc, importlib.util, os, sys
+
+class Ends(importlib.abc.MetaPathFinder):
+    # replaces engine.predict when the command itself imports it, so that the order of imports stays
+    def find_spec(self, name, path, target=None):
+        if name != "gluon_confseg.engine":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            module.predict = lambda *_, **__: os._exit(0)
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Ends())
 from gluon_confseg.cli import main
-sys.exit(main(sys.argv[1:]) or 1)
+main(sys.argv[1:])
+sys.exit("the command ended without an image")
 """
 
 

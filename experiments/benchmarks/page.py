@@ -145,7 +145,7 @@ def _bound(row, entry: dict, run: dict) -> str:
     for kind, amount in entry.get("work", {}).items():
         rate = run["machine"]["rates"].get(kind)
         if rate and entry["ours"]:
-            work = "forward pass, and twice as many backward" if row.work[1] == 3 else "network"
+            work = "forward pass, and twice as many backward," if row.work[1] == 3 else "network"
             least = amount / rate
             return (
                 f"A bound is {BOUNDS[kind].format(work=work)}: {table.amount(least, 's')}, which is "
