@@ -108,6 +108,14 @@ def test_without_a_cost_there_is_no_exponent():
     assert figures.exponent((1, 2), [1.0, None]) is None
 
 
+def test_memory_grows_by_what_is_above_the_libraries():
+    growth = rows.Growth("g", "a work", "images", (1, 2, 4), lambda size: OURS)
+    outcomes = {size: Measured([float(size)], [100.0 + 10 * size], held_mib=100.0) for size in growth.sizes}
+    found = figures.grown(growth, outcomes)
+    assert found["extra_mib"] == [10.0, 20.0, 40.0] and found["peak_mib"] == [110.0, 120.0, 140.0]
+    assert found["exponent"] == found["memory_exponent"] == 1.0
+
+
 # ---- equal work
 
 
@@ -139,7 +147,7 @@ def test_sides_take_turns_and_are_started_once(monkeypatch, tmp_path):
     program = (
         "import json, sys\n"
         "name = json.loads(sys.argv[1])['name']\n"
-        "print(json.dumps({'facts': {}, 'versions': {'python': '3', name: '1'}}), flush=True)\n"
+        "print(json.dumps({'facts': {}, 'versions': {'python': '3', name: '1'}, 'held_mib': 1.5}), flush=True)\n"
         "for _ in sys.stdin:\n"
         f"    open({str(log)!r}, 'a').write(name)\n"
         "    print(json.dumps({'seconds': 1.0, 'peak_mib': 2.0}), flush=True)\n"
@@ -156,7 +164,7 @@ def test_sides_of_different_sizes_may_state_different_facts(monkeypatch, tmp_pat
     program = (
         "import json, sys\n"
         "facts = {'multiply_adds': json.loads(sys.argv[1])['size']}\n"
-        "print(json.dumps({'facts': facts, 'versions': {'python': '3'}}), flush=True)\n"
+        "print(json.dumps({'facts': facts, 'versions': {'python': '3'}, 'held_mib': 1.5}), flush=True)\n"
         "for _ in sys.stdin:\n"
         "    print(json.dumps({'seconds': 1.0, 'peak_mib': 2.0}), flush=True)\n"
     )
@@ -383,6 +391,7 @@ def test_the_page_shows_how_costs_grow():
         "sizes": [19, 50, 100],
         "seconds": [1.0, 2.0, 4.0],
         "peak_mib": [50.0, 50.0, 51.0],
+        "extra_mib": [5.0, 5.0, 6.0],
         "exponent": 1.5,
         "memory_exponent": 0.01,
     }

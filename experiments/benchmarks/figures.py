@@ -54,17 +54,25 @@ def values(measured: Measured, unit: str) -> list:
 def grown(growth, outcomes: dict) -> dict:
     """The figures of a `Growth`, from size -> `Measured`.
 
-    exponent, memory_exponent   p where time, or peak memory, grows as size ** p: the slope of a line through all sizes
+    exponent          p where the time grows as size ** p: the slope of a line through the logarithms
+    memory_exponent   the same of the peak memory less what the process held with its libraries alone ("extra_mib")
     """
     seconds = [_median(outcomes[size].seconds) for size in growth.sizes]
     memory = [_median(outcomes[size].peak_mib) for size in growth.sizes]
+    held = [outcomes[size].held_mib for size in growth.sizes]
+    # a work that needs nothing more than its libraries has no logarithm
+    extra = [
+        None if None in (peak, before) else short(max(peak - before, 1.0))
+        for peak, before in zip(memory, held)
+    ]
     return {
         "id": growth.id,
         "sizes": list(growth.sizes),
         "seconds": seconds,
         "peak_mib": memory,
+        "extra_mib": extra,
         "exponent": exponent(growth.sizes, seconds),
-        "memory_exponent": exponent(growth.sizes, memory),
+        "memory_exponent": exponent(growth.sizes, extra),
     }
 
 

@@ -74,30 +74,12 @@ def import_mxnet() -> Work:
     return Work(lambda: _output([sys.executable, "-c", "import mxnet"]))
 
 
-def evaluation(folder: str, images: int, size) -> Work:
-    """Evaluation of a data set of so many drawn scenes by a network that is there already."""
-    from gluon_confseg import engine, scenes
-    from gluon_confseg.datasets import Cityscapes
-
-    from . import ours_networks
-
-    root = scenes.draw(Path(folder) / f"scenes-{images}", train=1, val=images, size=tuple(size))
-    dataset = Cityscapes(root, "val")
-    built = ours_networks.build("efficientnet_lite0", "small", subnets=3)
-
-    def run() -> None:
-        for _ in engine.evaluate_images(built, dataset, range(images), ["residual_product"]):
-            pass
-
-    return Work(run)
-
-
 def _output(command: list) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
 
 
-WORKS = {"confusion": confusion, "start": start, "import_mxnet": import_mxnet, "evaluation": evaluation}
+WORKS = {"confusion": confusion, "start": start, "import_mxnet": import_mxnet}
 
 if __name__ == "__main__":
     serve(WORKS, dict)

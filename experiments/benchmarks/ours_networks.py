@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from types import SimpleNamespace
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
-from gluon_confseg import complexity, engine, groups, losses, network, runtime
+from gluon_confseg import complexity, engine, groups, losses, network, runtime, scenes
+from gluon_confseg.datasets import Cityscapes
 from gluon_confseg.recipe import SMALL_EFFICIENTNET
 
 from . import draws
@@ -126,6 +128,19 @@ def predict(
     return Work(run, **({} if subnets else _work_of(built, shape)))
 
 
+def evaluation(folder: str, images: int, size) -> Work:
+    """Evaluation of a data set of so many drawn scenes by a network that is there already."""
+    root = scenes.draw(Path(folder) / f"scenes-{images}", train=1, val=images, size=tuple(size))
+    dataset = Cityscapes(root, "val")
+    built = build("efficientnet_lite0", "small", subnets=3)
+
+    def run() -> None:
+        for _ in engine.evaluate_images(built, dataset, range(images), ["residual_product"]):
+            pass
+
+    return Work(run)
+
+
 def _work_of(built, shape) -> dict:
     return {
         "multiply_adds": complexity.multiply_adds(built, tuple(shape)),
@@ -133,7 +148,7 @@ def _work_of(built, shape) -> dict:
     }
 
 
-WORKS = {"step": step, "subnets": subnets, "encoder": encoder, "predict": predict}
+WORKS = {"step": step, "subnets": subnets, "encoder": encoder, "predict": predict, "evaluation": evaluation}
 
 if __name__ == "__main__":
     serve(WORKS, lambda: {"mxnet": mx.__version__, "numpy": np.__version__})

@@ -83,9 +83,8 @@ def text(runs: list) -> str:
 
 HEADS = ["work", "against", "ours", "theirs", "ratio (rounds)", "goal", "met", "run"]
 GROWTH = """\
-Ours alone, each size in a process of its own. The exponent p says that time, or peak memory, grows as size^p: it is
-the slope of a line through the logarithms. Peak memory includes Python and the libraries, which is why its exponent
-is small."""
+Ours alone, each size in a process of its own. The exponent p says that the time grows as size^p: it is the slope of a
+line through the logarithms. Memory is the peak of the process less what it held with its libraries loaded."""
 
 
 def _line(row, against, entry: dict, run: dict) -> list:

@@ -46,11 +46,12 @@ class Side:
 
 @dataclasses.dataclass
 class Measured:
-    """A side's rounds. seconds: [] if it went over its limit, which `over` then is."""
+    """A side's rounds. seconds: [] if it went over its limit, which `over` then is. held_mib: before its work."""
 
     seconds: list = dataclasses.field(default_factory=list)
     peak_mib: list = dataclasses.field(default_factory=list)
     over: float | None = None
+    held_mib: float | None = None
 
 
 @dataclasses.dataclass
@@ -78,6 +79,7 @@ def measure(sides: list, rounds: int, *, same_work: bool = True) -> Outcome:
                 found[name].over = process.side.limit
                 continue
             facts[name] = answer["facts"]
+            found[name].held_mib = answer["held_mib"]
             if process.side.is_peer:
                 answer["versions"].pop("python")  # it would hide ours
             versions.update(answer["versions"])

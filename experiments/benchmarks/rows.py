@@ -21,7 +21,7 @@ class Against:
     """What a row is compared with: the better of some sides.
 
     goal   the ratio ours / theirs that is to be reached
-    least  a ratio below which arithmetic does not let it come; None where there is no such number
+    least  the ratio that the numbers of multiply-adds alone give; None where the row is no matter of these
     """
 
     id: str
@@ -370,7 +370,7 @@ def _loss(quick: bool) -> Row:
         "Logits and gradient cross the memory only once, so it is not the memory but the exponentials, the logarithms "
         "and the many passes over each block of pixels in the cache that take the time.",
         "Value and gradient are computed together, in one pass over blocks that fit into the second-level cache "
-        "(`docs/loss.md`). The same formulas as MXNet operators take longer (`make bench-loss`).",
+        "(`docs/loss.md`).",
         work=("bytes", 8 * values),
     )
 
@@ -509,7 +509,7 @@ def all_growths(quick: bool = False) -> list:
             "images",
             images,
             lambda n: Side(
-                "", "ours_commands", {"work": "evaluation", "folder": FOLDER, "images": n, "size": scene}
+                "", "ours_networks", {"work": "evaluation", "folder": FOLDER, "images": n, "size": scene}
             ),
             "from 32 images on a process reads ahead",
         ),

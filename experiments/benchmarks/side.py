@@ -2,7 +2,8 @@
 
 Standard library only, as it runs in the environment of the peers too. A side's program calls `serve(WORKS)`; its
 argument is JSON: {"work": a name of WORKS, ...settings}. It answers on its standard output, a line of JSON each time:
-first {"facts": ..., "versions": ...}, then for each line on its standard input {"seconds": ..., "peak_mib": ...}.
+first {"facts": ..., "versions": ..., "held_mib": ...}, the memory with its libraries loaded and nothing prepared, then
+for each line on its standard input {"seconds": ..., "peak_mib": ...}.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def serve(works: dict, versions: Callable[[], dict]) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not come between the answers
     settings = json.loads(sys.argv[1])
-    once_only = settings.pop("once_only", False)
+    once_only, held = settings.pop("once_only", False), _resident("VmRSS")
     work = works[settings.pop("work")](**settings)
     began = time.perf_counter()
     work.run()
@@ -49,7 +50,8 @@ def serve(works: dict, versions: Callable[[], dict]) -> None:
         work.run()
         once = time.perf_counter() - began
     repeats = 1 if once_only else min(MOST_REPEATS, max(1, round(LEAST / max(once, 1e-9))))
-    _say(answers, {"facts": work.facts, "versions": {"python": sys.version.split()[0], **versions()}})
+    known = {"python": sys.version.split()[0], **versions()}
+    _say(answers, {"facts": work.facts, "versions": known, "held_mib": held})
     for _ in sys.stdin:
         _say(answers, _round(work.run, repeats))
 
@@ -61,7 +63,7 @@ def _round(run: Callable[[], object], repeats: int) -> dict:
         began = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - began)
-    return {"seconds": statistics.median(seconds), "peak_mib": _peak()}
+    return {"seconds": statistics.median(seconds), "peak_mib": _resident("VmHWM")}
 
 
 def _say(answers, answer: dict) -> None:
@@ -77,10 +79,10 @@ def _forget_peak() -> None:
         pass  # then it is the peak since the start
 
 
-def _peak() -> float | None:
-    """The most memory that this process has had resident since `_forget_peak`, in MiB; None where /proc is missing."""
+def _resident(field: str) -> float | None:
+    """Memory of this process in MiB: VmRSS, now, or VmHWM, the most since `_forget_peak`; None without /proc."""
     try:
         with open("/proc/self/status") as file:
-            return round(int(re.search(r"VmHWM:\s+(\d+)", file.read()).group(1)) / 1024, 1)
+            return round(int(re.search(rf"{field}:\s+(\d+)", file.read()).group(1)) / 1024, 1)
     except OSError:
         return None

@@ -23,7 +23,15 @@ def of_row(row, against, entry: dict, runs: list, machine: dict) -> list:
 
 
 HEADS = ["work", "ours", "theirs", "ratio (rounds)", "goal", "met", "since the last run"]
-GROWTH_HEADS = ["work", "sizes", "time", "grows as", "peak memory", "grows as", "since the last run"]
+GROWTH_HEADS = [
+    "work",
+    "sizes",
+    "time",
+    "grows as",
+    "memory beside the libraries",
+    "grows as",
+    "since the last run",
+]
 
 
 def of_growth(growth, entry: dict, runs: list, machine: dict) -> list:
@@ -42,7 +50,7 @@ def growth_cells(growth, entry: dict) -> list:
         f"{', '.join(map(str, entry['sizes']))} {growth.axis}" + (f" ({growth.note})" if growth.note else ""),
         ", ".join(amount(value, "s") for value in entry["seconds"]),
         power(growth.axis, entry["exponent"]),
-        ", ".join(amount(value, "MiB") for value in entry["peak_mib"]),
+        ", ".join(amount(value, "MiB") for value in entry["extra_mib"]),
         power(growth.axis, entry["memory_exponent"]),
     ]
 
