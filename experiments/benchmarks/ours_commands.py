@@ -75,7 +75,10 @@ def import_mxnet() -> Work:
 
 
 def _output(command: list) -> str:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    """What a command prints; its progress and warnings are shown only if it fails."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stderr}{command}: ended with status {done.returncode}")
     return done.stdout
 
 

@@ -32,7 +32,9 @@ def _export(settings: dict) -> dict:
     """The facts of the exported network; another process writes it, so that PyTorch is not in this one."""
     program = Path(__file__).with_name("peers_networks.py")
     command = [sys.executable, str(program), json.dumps(settings)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stderr}the export to ONNX ended with status {done.returncode}")
     return json.loads(done.stdout)["facts"]
 
 
