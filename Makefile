@@ -19,7 +19,7 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-crf setup-notebook setup-torch reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid study-drawn dry-run \
+.PHONY: help setup setup-test setup-crf setup-notebook setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid study-drawn dry-run \
 	test test-slow test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
@@ -37,6 +37,8 @@ setup-notebook:
 	@$(SETUP) notebook
 setup-torch:
 	@$(SETUP) --venv .venv-torch test torch
+setup-bench:
+	@$(SETUP) --venv .venv-bench bench-torch bench
 
 reproduce-cityscapes: setup  ## Tables 3 and 4 on CITYSCAPES_ROOT (4 with WEIGHTS), or else Table 3 on drawn street scenes
 	$(if $(or $(CITYSCAPES_ROOT),$(filter full,$(PROFILE))),$(table3),$(TRAIN) drawn $(options))
@@ -86,9 +88,8 @@ format: setup-test  ## bring the code into the format that lint checks
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: setup  ## every benchmark of experiments/benchmarks/
-	@set -e; for file in experiments/benchmarks/bench_*.py; do \
-		module=$$(basename "$$file" .py); echo "$$module"; $(RUN) -m experiments.benchmarks.$$module $(ARGS); done
+bench: setup setup-bench  ## this package against others in one table, about a quarter of an hour; ARGS="--rows loss --rounds 5"
+	$(RUN) -m experiments.benchmarks.bench $(ARGS)
 
 bench-loss: setup  ## the loss against MXNet's softmax cross-entropy
 	$(RUN) -m experiments.benchmarks.bench_loss $(ARGS)
@@ -119,4 +120,4 @@ clean:  ## remove what tests and builds leave behind
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 clean-venv:  ## remove the virtual environments
-	rm -rf .venv .venv-torch
+	rm -rf .venv .venv-torch .venv-bench

@@ -2,7 +2,8 @@
 
 Run by bootstrap.sh with a Python from 3.8 to 3.11; standard library only. `--check` says by its exit status
 whether the environment is ready, and is quick. An environment whose set-up was interrupted is made anew; one
-that only lacks a group of packages (test, notebook, crf, torch) gets that group.
+that only lacks a group of packages (test, notebook, crf, torch) gets that group. The groups of APART make an
+environment without MXNet and the package: what the benchmarks compare with.
 """
 
 from __future__ import annotations
@@ -26,8 +27,16 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STATE = "confseg-setup.json"  # in the environment: what is installed in it
 LOG = "confseg-setup.log"
-GROUPS = ("test", "notebook", "crf", "torch")
-FREE_NEEDED = {"cpu": 2.0, "cuda": 9.0}  # GB: while pip unpacks, a download and its contents are both there
+GROUPS = ("test", "notebook", "crf", "torch", "bench-torch", "bench")
+APART = ("bench-torch", "bench")
+APART_PYTHON = "3.11"  # their pins are for this one
+NO_WHEEL = "none"  # stands for MXNet's wheel in an environment of these
+OWN_INDEX = ("bench-torch",)  # files that name a package index, each for its own packages alone
+FREE_NEEDED = {
+    "cpu": 2.0,
+    "cuda": 9.0,
+    NO_WHEEL: 2.0,
+}  # GB: while pip unpacks, a download and its contents are both there
 
 
 class SetupError(Exception):
@@ -43,11 +52,24 @@ class Plan(NamedTuple):
 
     def files(self) -> tuple[str, ...]:
         """Requirement files by name, in the order of installation."""
-        return ("base", self.wheel, *self.groups)
+        return tuple(name for name in needed(self.wheel, self.groups) if name != "package")
 
 
 def say(text: str) -> None:
     print(f"set-up: {text}", flush=True)
+
+
+def is_apart(groups: tuple[str, ...]) -> bool:
+    """Whether an environment of these groups has neither MXNet nor the package. SetupError for both kinds at once."""
+    apart = [group for group in groups if group in APART]
+    if apart and len(apart) < len(groups):
+        raise SetupError(f"the group {apart[0]} needs an environment of its own: give it with {APART} alone.")
+    return bool(apart)
+
+
+def needed(wheel: str, groups: tuple[str, ...]) -> list[str]:
+    """What an environment of these groups holds, in the order of installation; "package" is this project."""
+    return list(groups) if is_apart(groups) else ["base", wheel, *groups, "package"]
 
 
 # --- which MXNet wheel
@@ -118,7 +140,7 @@ def identity(venv: Path) -> dict:
 def missing(state: dict, groups: tuple[str, ...]) -> list[str]:
     """Requirement files that are not installed, or have changed since."""
     installed = state.get("installed", {})
-    names = ["base", state.get("wheel", "cpu"), *groups, "package"]
+    names = needed(state.get("wheel", "cpu"), groups)
     return [name for name in names if installed.get(name) != digest(name)]
 
 
@@ -126,7 +148,8 @@ def is_whole(venv: Path, state: dict) -> bool:
     """Whether the environment's set-up came to its end, and its interpreter and MXNet are still there."""
     python = state.get("python", "")
     library = venv / "lib" / f"python{python}" / "site-packages" / "mxnet" / "libmxnet.so"
-    return state.get("state") == "ready" and (venv / "bin" / "python").exists() and library.exists()
+    whole = state.get("wheel") == NO_WHEEL or library.exists()
+    return state.get("state") == "ready" and (venv / "bin" / "python").exists() and whole
 
 
 def is_ready(venv: Path, groups: tuple[str, ...]) -> bool:
@@ -163,10 +186,23 @@ def current_python() -> str:
     return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
+def check_python() -> None:
+    """SetupError where this Python is not the one that the pins of APART are for."""
+    if current_python() != APART_PYTHON:
+        raise SetupError(
+            f"the packages of {' and '.join(APART)} are for Python {APART_PYTHON}, and this is {current_python()}: "
+            f"install Python {APART_PYTHON}, or set PYTHON to it."
+        )
+
+
 def set_up(venv: Path, groups: tuple[str, ...]) -> None:
     """Bring the environment to what is asked for."""
     state = read_state(venv)
-    wheel, reason = choose_wheel(os.environ.get("CONFSEG_MXNET", "").strip(), hardware())
+    if is_apart(groups):
+        check_python()
+        wheel, reason = NO_WHEEL, ""
+    else:
+        wheel, reason = choose_wheel(os.environ.get("CONFSEG_MXNET", "").strip(), hardware())
     plan = Plan(wheel, reason, groups)
     keep = is_whole(venv, state) and state["folder"] == str(venv) and state["wheel"] == wheel
     same_python = state.get("python") == current_python() or not os.environ.get("PYTHON")
@@ -208,7 +244,8 @@ def create(venv: Path, plan: Plan) -> None:
     venv.mkdir(parents=True, exist_ok=True)
     write_state(venv, {"state": "creating", "folder": str(venv)})
     say(f"{venv.name} with Python {sys.version.split()[0]} ({sys.executable})")
-    say(f"MXNet: the {'CUDA' if plan.wheel == 'cuda' else 'CPU'} wheel ({plan.reason})")
+    if plan.wheel != NO_WHEEL:
+        say(f"MXNet: the {'CUDA' if plan.wheel == 'cuda' else 'CPU'} wheel ({plan.reason})")
     command = [sys.executable, "-m", "venv", str(venv)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
@@ -223,8 +260,12 @@ def extend(venv: Path, state: dict, plan: Plan) -> None:
     lacking = missing(state, plan.groups)
     write_state(venv, {**state, "state": "installing", "folder": str(venv)})
     requirements = [name for name in lacking if name != "package"]
-    if requirements:
-        install(venv, requirements, state["python"])
+    for names in (
+        [n for n in requirements if n in OWN_INDEX],
+        [n for n in requirements if n not in OWN_INDEX],
+    ):
+        if names:
+            install(venv, names, state["python"])
     if "package" in lacking:
         say("installing gluon_confseg itself, as it lies in this folder")
         pip(venv, ["--no-build-isolation", "--editable", str(ROOT)], expected=0)
@@ -244,7 +285,15 @@ def install(venv: Path, names: list[str], python: str) -> None:
     """Install the packages of requirement files, exactly as listed."""
     files = [HERE / f"{name}.txt" for name in names]
     count = sum(applies(line, python) for file in files for line in file.read_text().splitlines())
-    size = ", 3 GB" if "cuda" in names else ", 2 GB" if "torch" in names else ""
+    size = (
+        ", 3 GB"
+        if "cuda" in names
+        else ", 2 GB"
+        if "torch" in names
+        else ", 0.7 GB"
+        if "bench-torch" in names
+        else ""
+    )
     say(f"installing {count} packages{size} ({', '.join(f'requirements/{file.name}' for file in files)})")
     arguments = [word for file in files for word in ("--requirement", str(file))]
     pip(venv, ["--no-compile", "--only-binary", ":all:", *arguments], expected=count)

@@ -153,6 +153,68 @@ def test_removing_takes_everything(env, ready):
     assert list(ready.iterdir()) == []
 
 
+# --- an environment apart
+
+
+@pytest.fixture
+def apart(env, ready):
+    """The benchmarks' environment as a finished set-up leaves it."""
+    (ready / "lib" / "python3.9" / "site-packages" / "mxnet" / "libmxnet.so").unlink()
+    installed = {name: env.digest(name) for name in env.APART}
+    state = {
+        "state": "ready",
+        "python": "3.11",
+        "wheel": env.NO_WHEEL,
+        "installed": installed,
+        "asked_python": "",
+    }
+    env.write_state(ready, {**state, **env.identity(ready)})
+    return ready
+
+
+def test_the_benchmarks_environment_is_ready_without_mxnet_and_the_package(env, apart):
+    assert env.is_ready(apart, env.APART)
+    assert env.needed(env.NO_WHEEL, env.APART) == ["bench-torch", "bench"]
+    assert not env.is_ready(apart, ())
+
+
+def test_a_changed_pin_makes_the_benchmarks_environment_unready(env, apart):
+    state = env.read_state(apart)
+    state["installed"]["bench"] = "0123456789abcdef"
+    env.write_state(apart, state)
+    assert not env.is_ready(apart, env.APART)
+
+
+def test_groups_of_both_kinds_in_one_environment_are_refused(env):
+    with pytest.raises(env.SetupError, match="bench needs an environment of its own"):
+        env.needed("cpu", ("test", "bench"))
+
+
+@pytest.mark.parametrize("python, refused", [("3.11", False), ("3.9", True)])
+def test_the_benchmarks_environment_is_for_one_python(env, tmp_path, monkeypatch, python, refused):
+    made = []
+    monkeypatch.setattr(env, "current_python", lambda: python)
+    monkeypatch.setattr(env, "create", lambda venv, plan: made.append(plan.files()))
+    if refused:
+        with pytest.raises(env.SetupError, match="are for Python 3.11, and this is 3.9"):
+            env.set_up(tmp_path / "new", env.APART)
+    else:
+        env.set_up(tmp_path / "new", env.APART)
+    assert made == ([] if refused else [("bench-torch", "bench")])
+
+
+def test_an_index_of_one_package_is_not_asked_for_the_others(env, apart, monkeypatch):
+    calls = []
+    monkeypatch.setattr(env, "pip", lambda venv, arguments, expected: calls.append(" ".join(arguments)))
+    state = {**env.read_state(apart), "installed": {}}
+    env.extend(apart, state, env.Plan(env.NO_WHEEL, "", env.APART))
+    assert [("bench-torch.txt" in call, "bench.txt" in call) for call in calls] == [
+        (True, False),
+        (False, True),
+    ]
+    assert "--extra-index-url" not in (REQUIREMENTS / "bench.txt").read_text()
+
+
 # --- pip's words
 
 
@@ -272,7 +334,7 @@ def test_the_user_s_python_is_refused_rather_than_replaced(tmp_path, interpreter
 # --- the lists
 
 
-@pytest.mark.parametrize("name", ["base", "cpu", "cuda", "test", "notebook", "torch"])
+@pytest.mark.parametrize("name", ["base", "cpu", "cuda", "test", "notebook", "torch", "bench"])
 def test_every_requirement_is_exact_and_listed_once(name):
     names = [line.split("==")[0] for line in lines(name)]
     assert all(

@@ -1,0 +1,597 @@
+"""The rows of `make bench`: what is measured, against what, with which goal, and what is known about each.
+
+Everything that docs/performance.md says of a row, beside its figures, stands here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from .rounds import Side
+
+FOLDER = "{folder}"  # in a side's settings: the row's temporary folder
+LAYOUTS = ("contiguous", "channels_last")
+CLASSES = 19
+
+
+@dataclasses.dataclass(frozen=True)
+class Against:
+    """What a row is compared with: the better of some sides.
+
+    goal   the ratio ours / theirs that is to be reached
+    least  the ratio that the numbers of multiply-adds alone give; None where the row is no matter of these
+    """
+
+    id: str
+    name: str
+    sides: tuple
+    goal: float
+    least: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One piece of work.
+
+    ours         sides that do the work in this project's way; the better one counts
+    against      comparisons, each with a line of its own
+    bounds       what bounds our side, in words
+    tried        what was tried, and what came of it
+    unit         "s" or "MiB": time, or peak resident memory of the process
+    goal         seconds, for a row without a comparison
+    work         (kind, factor): the least work is `factor` times the "multiply_adds" that the sides state, or `factor`
+                 "bytes" of memory traffic; the page sets the time against what the machine can do
+    rounds       how many, if not as many as the others
+    prepare      function of the row's folder that writes what the sides read
+    """
+
+    id: str
+    title: str
+    ours: tuple
+    against: tuple = ()
+    bounds: str = ""
+    tried: str = ""
+    unit: str = "s"
+    goal: float | None = None
+    work: tuple | None = None
+    rounds: int | None = None
+    prepare: Callable[[Path], object] | None = None
+
+    def comparisons(self) -> list:
+        """(id in the history, `Against`) of each line; ("id", None) for a row without a comparison."""
+        return [(f"{self.id}/{against.id}", against) for against in self.against] or [(self.id, None)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """A work at several sizes, ours alone: how time and peak memory grow with the size."""
+
+    id: str
+    title: str
+    axis: str
+    sizes: tuple
+    side: Callable[[int], Side]
+    note: str = ""
+
+
+def all_rows(quick: bool = False) -> list:
+    """Every row; with `quick` at the smallest sizes, which measure nothing."""
+    every = [
+        *_steps(quick),
+        *_inference(quick),
+        *_fused(quick),
+        *_subnets(quick),
+        _loss(quick),
+        *_counting(quick),
+        *_groups(quick),
+        _memory(quick),
+        _start(),
+    ]
+    return [_slim(row) for row in every] if quick else every
+
+
+def _slim(row: Row) -> Row:
+    """The row with one side of ours and one of each comparison's, of one thread, with one work in a round.
+
+    ResNet-18 stands for ResNet-50 but in one row, as most of the time would go into its initial values.
+    """
+
+    def first(sides: tuple) -> tuple:
+        settings = {**sides[0].settings, "once_only": True}
+        if settings.get("encoder") == "resnet50" and row.id != "inference-resnet50":
+            settings["encoder"] = "resnet18"
+        return (dataclasses.replace(sides[0], settings=settings, threads=1),)
+
+    against = tuple(dataclasses.replace(one, sides=first(one.sides)) for one in row.against)
+    return dataclasses.replace(row, ours=first(row.ours), against=against)
+
+
+# ---- networks
+
+
+def _ours(work: str, name: str = "ours", threads: int = 2, **settings) -> Side:
+    return Side(name, "ours_networks", {"work": work, **settings}, threads)
+
+
+def _torch(work: str, threads: tuple = (2,), **settings) -> tuple:
+    return tuple(
+        Side(
+            f"PyTorch, {layout.replace('_', '-')}"
+            + (f", {count} thread" + "s" * (count > 1)) * (len(threads) > 1),
+            "peers_networks",
+            {"work": work, "layout": layout, **settings},
+            count,
+        )
+        for layout in LAYOUTS
+        for count in threads
+    )
+
+
+def _steps(quick: bool) -> list:
+    shape = (2, 3, 64, 64) if quick else (4, 3, 240, 240)
+    small = (2, 3, 64, 64) if quick else (4, 3, 160, 224)
+    eager = "PyTorch eager, the better of two memory layouts"
+    norm = (
+        "The forward and the backward pass of the network take nearly all of the time, the loss and the update a few "
+        "per cent. Both libraries run the same convolutions of oneDNN; what is left to differ is batch norm and the "
+        "copies between memory layouts. MXNet's batch norm in training moves data at a fraction of the memory's speed."
+    )
+    rows = []
+    for name, title in (("resnet50", "ResNet-50"), ("resnet18", "ResNet-18")):
+        rows.append(
+            Row(
+                f"step-{name}",
+                f"training step, {title}, output stride 8, {_size(shape)}",
+                (_ours("step", encoder=name, shape=shape),),
+                (Against("pytorch", eager, _torch("step", encoder=name, shape=shape), 0.95),),
+                norm,
+                "A bare Gluon loop (hybridized, static memory) takes as long as the product's step, so the loop itself "
+                "costs nothing.",
+                work=("multiply_adds", 3),
+            )
+        )
+    both = (1, 2)
+    rows.append(
+        Row(
+            "step-lite0",
+            f"training step, EfficientNet-Lite0 as the small profiles cut it, {_size(small)}",
+            tuple(
+                _ours(
+                    "step",
+                    f"ours, {n} thread{'s' * (n > 1)}",
+                    n,
+                    encoder="efficientnet_lite0",
+                    shape=small,
+                    kind="small",
+                )
+                for n in both
+            ),
+            (
+                Against(
+                    "pytorch",
+                    "PyTorch eager, the better of two memory layouts and of 1 and 2 threads",
+                    _torch("step", both, encoder="efficientnet_lite0", shape=small),
+                    0.95,
+                ),
+            ),
+            "Depthwise convolutions, batch norms and ReLU6 move much memory for little arithmetic: batch norm takes "
+            "about as long as all convolutions.",
+            "The layout `space_to_batch` for dilated blocks, and ReLU6 as a ReLU and a minimum with a copy after it "
+            "(`encoders/efficientnet.py`), each gave a faster step than the plain operators.",
+            work=("multiply_adds", 3),
+        )
+    )
+    return rows
+
+
+def _inference(quick: bool) -> list:
+    shape = (1, 3, 64, 128) if quick else (1, 3, 512, 1024)
+    networks = (
+        ("resnet50", "ResNet-50", "paper", "Convolutions take nearly all of the time."),
+        (
+            "resnet18",
+            "ResNet-18",
+            "paper",
+            "Convolutions take most of the time; then the largest class at full size.",
+        ),
+        (
+            "efficientnet_lite0",
+            "EfficientNet-Lite0",
+            "small",
+            "ReLU6, copies between layouts and the work at full size take longer than the convolutions.",
+        ),
+    )
+    return [
+        Row(
+            f"inference-{name.replace('efficientnet_', '')}",
+            f"inference, {title} with subnet 0, images to classes, {_size(shape)}",
+            (_ours("predict", encoder=name, shape=shape, kind=kind),),
+            (
+                Against(
+                    "pytorch",
+                    "PyTorch eager, the better of two memory layouts",
+                    _torch("predict", encoder=name, shape=shape),
+                    0.85,
+                ),
+                Against(
+                    "onnxruntime",
+                    "onnxruntime",
+                    (
+                        Side(
+                            "onnxruntime", "peers_onnx", {"work": "predict", "encoder": name, "shape": shape}
+                        ),
+                    ),
+                    0.95,
+                ),
+            ),
+            bounds,
+            "MXNet's fusion of convolution, batch norm and ReLU (`optimize_for`) and ReLU6 as `clip` help EfficientNet "
+            "only together; folding batch norms gives little on the ResNets.",
+            work=("multiply_adds", 1),
+        )
+        for name, title, kind, bounds in networks
+    ]
+
+
+def _fused(quick: bool) -> list:
+    shape = (1, 3, 64, 128) if quick else (1, 3, 512, 1024)
+    rows = []
+    for name, encoder, kind, rule, goal, least, bounds in (
+        (
+            "lite0",
+            "efficientnet_lite0",
+            "small",
+            "residual_product",
+            1.05,
+            None,
+            "The three further heads are small beside the encoder, and they are fused on the features' grid, before "
+            "the scores are enlarged.",
+        ),
+        (
+            "resnet50",
+            "resnet50",
+            "paper",
+            "sum",
+            1.5,
+            1.84,
+            "A head of the paper's size costs more than a third of the encoder's multiply-adds, so arithmetic alone "
+            "gives a multiple of the time; a better efficiency on the heads' large convolutions can bring it below.",
+        ),
+    ):
+        settings = {"encoder": encoder, "shape": shape, "kind": kind}
+        rows.append(
+            Row(
+                f"fused-{name}",
+                f"fused network with 4 heads, {_title(encoder)}, {_size(shape)}",
+                (_ours("predict", "four heads, fused", subnets=3, rule=rule, **settings),),
+                (
+                    Against(
+                        "subnet0",
+                        "its subnet 0 alone",
+                        (_ours("predict", "subnet 0", **settings),),
+                        goal,
+                        least,
+                    ),
+                ),
+                bounds,
+                "",
+            )
+        )
+    return rows
+
+
+def _subnets(quick: bool) -> list:
+    small = (2, 3, 64, 64) if quick else (4, 3, 160, 224)
+    large = (2, 3, 64, 64) if quick else (4, 3, 240, 240)
+    lite0 = {"encoder": "efficientnet_lite0", "shape": small, "kind": "small"}
+    resnet = {"encoder": "resnet50", "shape": large, "kind": "paper"}
+
+    def one_by_one(settings: dict) -> tuple:
+        return (_ours("subnets", "one by one", together=False, **settings),)
+
+    return [
+        Row(
+            "subnets-lite0",
+            f"training step of 3 subnets at once, EfficientNet-Lite0, small heads, {_size(small)}",
+            (_ours("subnets", "three at once", **lite0),),
+            (
+                Against("one-by-one", "each subnet in a step of its own", one_by_one(lite0), 0.40),
+                Against(
+                    "encoder", "the encoder's forward pass", (_ours("encoder", "encoder", **lite0),), 1.3
+                ),
+            ),
+            "The frozen encoder runs once for all subnets, and then takes most of the time; of the heads, the backward "
+            "pass of their batch norms takes longer than their convolutions.",
+            "",
+        ),
+        Row(
+            "subnets-resnet50",
+            f"training step of 3 subnets at once, ResNet-50, the paper's heads, {_size(large)}",
+            (_ours("subnets", "three at once", **resnet),),
+            (Against("one-by-one", "each subnet in a step of its own", one_by_one(resnet), 0.60, 0.65),),
+            "Only the encoder's forward pass is shared. With heads of the paper's size, which are trained forward and "
+            "backward, that is the smaller part, so arithmetic sets a limit.",
+            "",
+        ),
+    ]
+
+
+def _memory(quick: bool) -> Row:
+    shape = (2, 3, 64, 64) if quick else (2, 3, 500, 500)
+    return Row(
+        "memory-resnet50",
+        f"peak memory of a training step, ResNet-50, output stride 8, {_size(shape)}",
+        (_ours("step", encoder="resnet50", shape=shape),),
+        (
+            Against(
+                "pytorch",
+                "PyTorch eager, the better of two memory layouts",
+                _torch("step", encoder="resnet50", shape=shape),
+                1.0,
+            ),
+        ),
+        "The outputs of all layers are kept for the backward pass. A bare Gluon loop needs as much, so it is MXNet's "
+        "graph and not the training loop that takes it.",
+        "Recomputation and in-place activated batch norm are measured in `docs/memory.md`.",
+        unit="MiB",
+        rounds=1,
+    )
+
+
+# ---- loss, matrix, groups, commands
+
+
+def _loss(quick: bool) -> Row:
+    shape = (1, CLASSES, 64, 64) if quick else (4, CLASSES, 512, 512)
+    settings = {"shape": shape, "ignored": 0.08}
+    values = 1
+    for length in shape:
+        values *= length
+    return Row(
+        "loss",
+        f"the paper's loss forward and backward, {_size(shape)}",
+        (Side("ours", "ours_loss", {"work": "loss", **settings}),),
+        (
+            Against(
+                "same",
+                "the same loss in PyTorch",
+                (Side("PyTorch, same", "peers_loss", {"work": "same", **settings}),),
+                0.2,
+            ),
+            Against(
+                "cross-entropy",
+                "PyTorch's plain cross-entropy",
+                (Side("PyTorch, cross-entropy", "peers_loss", {"work": "plain", **settings}),),
+                1.0,
+            ),
+        ),
+        "Logits and gradient cross the memory only once, so it is not the memory but the exponentials, the logarithms "
+        "and the many passes over each block of pixels in the cache that take the time.",
+        "Value and gradient are computed together, in one pass over blocks that fit into the second-level cache "
+        "(`docs/loss.md`).",
+        work=("bytes", 8 * values),
+    )
+
+
+def _counting(quick: bool) -> list:
+    shape = (1, 64, 128) if quick else (1, 1024, 2048)
+    settings = {"shape": shape, "num_classes": CLASSES, "ignored": 0.08}
+    pairs, size = (2, (64, 128)) if quick else (100, (1024, 2048))
+    folder = {"folder": FOLDER}
+    return [
+        Row(
+            "matrix",
+            f"confusion matrix, {shape[1]} x {shape[2]} uint8, {CLASSES} classes, 8 % of the pixels ignored",
+            (Side("ours", "ours_arrays", {"work": "matrix", **settings}),),
+            (
+                Against(
+                    "c",
+                    "a loop in C",
+                    (Side("C loop", "peers_arrays", {"work": "matrix_in_c", **settings}),),
+                    1.0,
+                ),
+                Against(
+                    "scikit-learn",
+                    "scikit-learn",
+                    (Side("scikit-learn", "peers_arrays", {"work": "matrix_in_sklearn", **settings}),),
+                    0.04,
+                ),
+            ),
+            "A loop in C needs about one nanosecond for each pixel, since each count is read and written again.",
+            "",
+            work=("bytes", 2 * shape[1] * shape[2]),
+        ),
+        Row(
+            "confusion",
+            f"`confseg confusion`, {pairs} pairs of {size[1]} x {size[0]} PNGs, the whole command",
+            (Side("ours", "ours_commands", {"work": "confusion", **folder}),),
+            (
+                Against(
+                    "official",
+                    "the official script, counting in C",
+                    (Side("official script", "peers_scorer", {"work": "confusion", **folder}),),
+                    1.0,
+                ),
+            ),
+            "Reading PNGs is decompression, and the official script reads the same files with the same library.",
+            "",
+            prepare=lambda where: write_pairs(where, pairs, *size),
+        ),
+    ]
+
+
+def _groups(quick: bool) -> list:
+    few, many = (12, 16) if quick else (150, 500)
+    return [
+        Row(
+            "groups-150",
+            f"discovery of groups, {few} classes",
+            (Side("ours", "ours_arrays", {"work": "discover", "num_classes": few}),),
+            (
+                Against(
+                    "louvain",
+                    "networkx's Louvain communities",
+                    (Side("networkx", "peers_arrays", {"work": "louvain", "num_classes": few}),),
+                    3.0,
+                ),
+            ),
+            "Ours searches from many starts and in exact integers, so that its result depends on no seed and no order "
+            "of the classes; Louvain searches once, and another seed may find other communities.",
+            "",
+        ),
+        Row(
+            "groups-500",
+            f"discovery of groups, {many} classes",
+            (Side("ours", "ours_arrays", {"work": "discover", "num_classes": many}, limit=60.0),),
+            bounds="As for the row above; time grows with a power of the number of classes (second table).",
+            goal=10.0,
+            rounds=1,
+        ),
+    ]
+
+
+def _start() -> Row:
+    return Row(
+        "start",
+        "`confseg evaluate`, from the start of the command to the first image",
+        (Side("ours", "ours_commands", {"work": "start", "folder": FOLDER}),),
+        (
+            Against(
+                "import-mxnet",
+                "a process that imports MXNet",
+                (Side("import mxnet", "ours_commands", {"work": "import_mxnet"}),),
+                1.1,
+            ),
+        ),
+        "Importing MXNet takes most of the time. The rest is OpenCV, GluonCV's ResNet, building the network and "
+        "reading its checkpoint.",
+        "",
+    )
+
+
+def write_pairs(folder: Path, pairs: int, height: int, width: int) -> None:
+    """Write labels and predictions of raw Cityscapes ids as PNGs: folder/labels/*.png, folder/predictions/*.png."""
+    import cv2
+
+    from . import draws
+
+    for name in ("labels", "predictions"):
+        (folder / name).mkdir()
+    for number in range(pairs):
+        for name, ids in zip(("labels", "predictions"), draws.scene(number, height, width)):
+            cv2.imwrite(str(folder / name / f"town_{number:06d}_000019.png"), ids)
+
+
+# ---- growth
+
+
+def all_growths(quick: bool = False) -> list:
+    """Every work whose cost is followed over several sizes; with `quick` at sizes that measure nothing."""
+    base, crop = (32, 32) if quick else (128, 96)
+    images = (1, 2) if quick else (8, 16, 32, 64)
+    scene = (64, 32) if quick else (256, 128)
+    scales = (1, 2) if quick else (1, 2, 4)
+    lengths = "height and width doubled each time"
+
+    def loss(classes: int, side: int) -> Side:
+        return Side("", "ours_loss", {"work": "loss", "shape": (1, classes, side, side), "ignored": 0.08})
+
+    pixels = tuple(scale * scale for scale in scales)
+    root = {scale * scale: scale for scale in scales}
+    small = {"encoder": "efficientnet_lite0", "kind": "small"}
+    fused = (1, 3, 2 * base, 4 * base)
+    return [
+        Growth(
+            "growth-images",
+            f"evaluation of a data set, EfficientNet-Lite0 and 3 subnets, {scene[0]} x {scene[1]}",
+            "images",
+            images,
+            lambda n: Side(
+                "", "ours_networks", {"work": "evaluation", "folder": FOLDER, "images": n, "size": scene}
+            ),
+            "from 32 images on a process reads ahead",
+        ),
+        Growth(
+            "growth-loss-classes", "the paper's loss", "classes", (CLASSES, 150), lambda k: loss(k, 2 * base)
+        ),
+        Growth(
+            "growth-matrix-classes",
+            "confusion matrix",
+            "classes",
+            (CLASSES, 150),
+            lambda k: Side(
+                "",
+                "ours_arrays",
+                {"work": "matrix", "shape": (1, 8 * base, 8 * base), "num_classes": k, "ignored": 0.08},
+            ),
+        ),
+        Growth(
+            "growth-inference-classes",
+            "inference, ResNet-18",
+            "classes",
+            (CLASSES, 150),
+            lambda k: _ours("predict", encoder="resnet18", shape=(1, 3, base, 2 * base), num_classes=k),
+        ),
+        Growth(
+            "growth-groups",
+            "discovery of groups",
+            "classes",
+            (8, 16) if quick else (19, 50, 100),
+            lambda k: Side("", "ours_arrays", {"work": "discover", "num_classes": k}),
+        ),
+        Growth(
+            "growth-fused-subnets",
+            "fused inference, EfficientNet-Lite0",
+            "heads",
+            (1, 4, 9),
+            lambda n: _ours(
+                "predict",
+                subnets=n - 1,
+                rule="residual_product" if n > 1 else "subnet0",
+                shape=fused,
+                **small,
+            ),
+            "0, 3 and 8 subnets beside subnet 0",
+        ),
+        Growth(
+            "growth-step-subnets",
+            "training step of subnets, EfficientNet-Lite0",
+            "subnets",
+            (3, 8),
+            lambda n: _ours("subnets", count=n, shape=(2, 3, crop, crop), **small),
+        ),
+        Growth(
+            "growth-loss-pixels",
+            "the paper's loss",
+            "pixels",
+            pixels,
+            lambda n: loss(CLASSES, root[n] * base),
+            f"multiples of {base} x {base}, {lengths}",
+        ),
+        Growth(
+            "growth-inference-pixels",
+            "inference, ResNet-18",
+            "pixels",
+            pixels,
+            lambda n: _ours("predict", encoder="resnet18", shape=(1, 3, root[n] * base, root[n] * 2 * base)),
+            f"multiples of {base} x {2 * base}, {lengths}",
+        ),
+        Growth(
+            "growth-step-pixels",
+            "training step, ResNet-18",
+            "pixels",
+            pixels,
+            lambda n: _ours("step", encoder="resnet18", shape=(2, 3, root[n] * crop, root[n] * crop)),
+            f"multiples of {crop} x {crop}, {lengths}",
+        ),
+    ]
+
+
+def _size(shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _title(encoder: str) -> str:
+    return {"efficientnet_lite0": "EfficientNet-Lite0", "resnet50": "ResNet-50, the paper's heads"}[encoder]
