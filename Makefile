@@ -38,7 +38,7 @@ setup-notebook:
 setup-torch:
 	@$(SETUP) --venv .venv-torch test torch
 setup-bench:
-	@$(SETUP) --venv .venv-bench bench-torch bench
+	@$(SETUP) --venv .venv-bench bench
 
 reproduce-cityscapes: setup  ## Tables 3 and 4 on CITYSCAPES_ROOT (4 with WEIGHTS), or else Table 3 on drawn street scenes
 	$(if $(or $(CITYSCAPES_ROOT),$(filter full,$(PROFILE))),$(table3),$(TRAIN) drawn $(options))

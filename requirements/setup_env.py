@@ -27,11 +27,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STATE = "confseg-setup.json"  # in the environment: what is installed in it
 LOG = "confseg-setup.log"
-GROUPS = ("test", "notebook", "crf", "torch", "bench-torch", "bench")
-APART = ("bench-torch", "bench")
+GROUPS = ("test", "notebook", "crf", "torch", "bench")
+OWN = ("package", "compiled")  # of this project; all else in an environment is a requirement file
+APART = ("bench",)
 APART_PYTHON = "3.11"  # their pins are for this one
 NO_WHEEL = "none"  # stands for MXNet's wheel in an environment of these
-OWN_INDEX = ("bench-torch",)  # files that name a package index, each for its own packages alone
 FREE_NEEDED = {
     "cpu": 2.0,
     "cuda": 9.0,
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
 
     def files(self) -> tuple[str, ...]:
         """Requirement files by name, in the order of installation."""
-        return tuple(name for name in needed(self.wheel, self.groups) if name != "package")
+        return tuple(name for name in needed(self.wheel, self.groups) if name not in OWN)
 
 
 def say(text: str) -> None:
@@ -68,8 +68,8 @@ def is_apart(groups: tuple[str, ...]) -> bool:
 
 
 def needed(wheel: str, groups: tuple[str, ...]) -> list[str]:
-    """What an environment of these groups holds, in the order of installation; "package" is this project."""
-    return list(groups) if is_apart(groups) else ["base", wheel, *groups, "package"]
+    """What an environment of these groups holds, in the order of installation; OWN is of this project."""
+    return list(groups) if is_apart(groups) else ["base", wheel, *groups, *OWN]
 
 
 # --- which MXNet wheel
@@ -122,10 +122,14 @@ def write_state(venv: Path, state: dict) -> None:
 
 
 def digest(name: str) -> str:
-    """Fingerprint of one requirement file; of setup.py for the name "package"."""
-    file = ROOT / "setup.py" if name == "package" else HERE / f"{name}.txt"
+    """Fingerprint of one requirement file, or of what stands for a name of OWN."""
+    if name == "compiled":
+        files = sorted((ROOT / "gluon_confseg" / "compiled").glob("*.cc"))
+    else:
+        files = [ROOT / "setup.py" if name == "package" else HERE / f"{name}.txt"]
     # an earlier version had requirement files that are gone
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.exists() else ""
+    found = b"".join(file.read_bytes() for file in files if file.exists())
+    return hashlib.sha256(found).hexdigest()[:16] if found else ""
 
 
 def identity(venv: Path) -> dict:
@@ -214,7 +218,7 @@ def set_up(venv: Path, groups: tuple[str, ...]) -> None:
 
 def changed(state: dict) -> list[str]:
     """Requirement files that have changed since: packages may have to go, not only come."""
-    return [name for name, was in state["installed"].items() if name != "package" and was != digest(name)]
+    return [name for name, was in state["installed"].items() if name not in OWN and was != digest(name)]
 
 
 def remove(venv: Path, state: dict) -> None:
@@ -259,19 +263,26 @@ def extend(venv: Path, state: dict, plan: Plan) -> None:
     """Install what is missing. Until it is all there, the state says so."""
     lacking = missing(state, plan.groups)
     write_state(venv, {**state, "state": "installing", "folder": str(venv)})
-    requirements = [name for name in lacking if name != "package"]
-    for names in (
-        [n for n in requirements if n in OWN_INDEX],
-        [n for n in requirements if n not in OWN_INDEX],
-    ):
-        if names:
-            install(venv, names, state["python"])
+    requirements = [name for name in lacking if name not in OWN]
+    if requirements:
+        install(venv, requirements, state["python"])
     if "package" in lacking:
         say("installing gluon_confseg itself, as it lies in this folder")
         pip(venv, ["--no-build-isolation", "--editable", str(ROOT)], expected=0)
+    if "compiled" in lacking:
+        compile_operators(venv)
     state["installed"].update({name: digest(name) for name in lacking})
     asked_python = os.environ.get("PYTHON") or state.get("asked_python", "")
     write_state(venv, {**state, **identity(venv), "state": "ready", "asked_python": asked_python})
+
+
+def compile_operators(venv: Path) -> None:
+    """Build the compiled operators, without which everything works, only slower: a failure is said and is none."""
+    say("compiling the operators of gluon_confseg/compiled for this machine")
+    command = [str(venv / "bin" / "python"), "-m", "gluon_confseg.compiled"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=str(ROOT))
+    if done.returncode != 0:
+        say((done.stdout.strip().splitlines() or ["they could not be built"])[-1])
 
 
 def check_space(venv: Path, wheel: str) -> None:
@@ -291,7 +302,7 @@ def install(venv: Path, names: list[str], python: str) -> None:
         else ", 2 GB"
         if "torch" in names
         else ", 0.7 GB"
-        if "bench-torch" in names
+        if "bench" in names
         else ""
     )
     say(f"installing {count} packages{size} ({', '.join(f'requirements/{file.name}' for file in files)})")

@@ -40,7 +40,7 @@ def ready(env, tmp_path, monkeypatch):
     (library / "libmxnet.so").touch()
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").touch()
-    installed = {name: env.digest(name) for name in ("base", "cpu", "package")}
+    installed = {name: env.digest(name) for name in ("base", "cpu", *env.OWN)}
     state = {"state": "ready", "python": "3.9", "wheel": "cpu", "installed": installed, "asked_python": ""}
     env.write_state(tmp_path, {**state, **env.identity(tmp_path)})
     return tmp_path
@@ -174,7 +174,7 @@ def apart(env, ready):
 
 def test_the_benchmarks_environment_is_ready_without_mxnet_and_the_package(env, apart):
     assert env.is_ready(apart, env.APART)
-    assert env.needed(env.NO_WHEEL, env.APART) == ["bench-torch", "bench"]
+    assert env.needed(env.NO_WHEEL, env.APART) == ["bench"]
     assert not env.is_ready(apart, ())
 
 
@@ -200,19 +200,7 @@ def test_the_benchmarks_environment_is_for_one_python(env, tmp_path, monkeypatch
             env.set_up(tmp_path / "new", env.APART)
     else:
         env.set_up(tmp_path / "new", env.APART)
-    assert made == ([] if refused else [("bench-torch", "bench")])
-
-
-def test_an_index_of_one_package_is_not_asked_for_the_others(env, apart, monkeypatch):
-    calls = []
-    monkeypatch.setattr(env, "pip", lambda venv, arguments, expected: calls.append(" ".join(arguments)))
-    state = {**env.read_state(apart), "installed": {}}
-    env.extend(apart, state, env.Plan(env.NO_WHEEL, "", env.APART))
-    assert [("bench-torch.txt" in call, "bench.txt" in call) for call in calls] == [
-        (True, False),
-        (False, True),
-    ]
-    assert "--extra-index-url" not in (REQUIREMENTS / "bench.txt").read_text()
+    assert made == ([] if refused else [("bench",)])
 
 
 # --- pip's words

@@ -72,13 +72,22 @@ def build(anew: bool = False) -> Path:
         return target
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "c++", "clang++")), None)
     if compiler is None:
-        raise BuildError("no C++ compiler is installed: install g++ (on Debian: apt-get install g++), and try again")
+        raise BuildError(
+            "no C++ compiler is installed: install g++ (on Debian: apt-get install g++), and try again"
+        )
     mxnet = _mxnet()
     try:
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder, "library.so")
             sources = [*(HERE / name for name in SOURCES), mxnet / "src" / "lib_api.cc"]
-            command = [compiler, *_options(), f"-isystem{mxnet / 'include'}", *map(str, sources), "-o", str(made)]
+            command = [
+                compiler,
+                *_options(),
+                f"-isystem{mxnet / 'include'}",
+                *map(str, sources),
+                "-o",
+                str(made),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
@@ -96,7 +105,9 @@ def _mxnet() -> Path:
     spec = find_spec("mxnet")
     folder = Path(next(iter(spec.submodule_search_locations))) if spec else None
     if folder is None or not (folder / "include" / "mxnet" / "lib_api.h").is_file():
-        raise BuildError("MXNet is not installed here, or without its headers: the wheel mxnet==1.9.1 has them")
+        raise BuildError(
+            "MXNet is not installed here, or without its headers: the wheel mxnet==1.9.1 has them"
+        )
     return folder
 
 

@@ -14,7 +14,9 @@ def is_available() -> bool:
     return library() is not None
 
 
-def value_and_gradient(logits, labels, weights, ignore_label: int, divisors, want_gradient: bool, threads: int):
+def value_and_gradient(
+    logits, labels, weights, ignore_label: int, divisors, want_gradient: bool, threads: int
+):
     """See `losses.blockwise.value_and_gradient`; the result does not depend on the number of threads."""
     samples, classes, pixels = logits.shape
     logits = np.ascontiguousarray(logits)

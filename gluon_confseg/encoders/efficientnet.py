@@ -219,7 +219,12 @@ class Norm(nn.BatchNorm):
         if not (training.is_tracing() and is_compiled(self)):
             return super().hybrid_forward(F, x, gamma, beta, running_mean, running_var)
         low, high = (0, 6) if self.clips else (-LARGEST, LARGEST)
-        settings = {"eps": self._kwargs["eps"], "momentum": self._kwargs["momentum"], "low": low, "high": high}
+        settings = {
+            "eps": self._kwargs["eps"],
+            "momentum": self._kwargs["momentum"],
+            "low": low,
+            "high": high,
+        }
         return F.confseg_norm_clip(x, gamma, beta, running_mean, running_var, **settings)[0]
 
 
