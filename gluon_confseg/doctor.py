@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from gluon_confseg import gluoncv, hardware, runtime
+from gluon_confseg import compiled, gluoncv, hardware, runtime
 
 # The versions that requirements/ installs; another version may work, and gets a note
 PINS = {"MXNet": "1.9.1", "NumPy": "1.23.5", "OpenCV": "4.11.0", "GluonCV": "0.10.5"}
@@ -70,7 +70,13 @@ def examine(folder: Path | None = None) -> list[Finding]:
     # OpenCV's wheel with windows needs libGL, which servers seldom have
     for name, module in MODULES.items():
         findings.append(attempt(f"{name} imports", lambda m=module: imported(m)))
-    return [*findings, *computations()]
+    return [*findings, *computations(), compiled_operators()]
+
+
+def compiled_operators() -> Finding:
+    """Whether training on CPUs uses the compiled operators; nothing is wrong without them."""
+    state, _, remedy = compiled.state().partition("; ")
+    return Finding("compiled operators", state, note=remedy or None)
 
 
 def version(name: str) -> Finding:

@@ -8,9 +8,20 @@ import pytest
 from loss_reference import value_and_gradient as reference
 from mxnet import autograd, gluon
 
-from gluon_confseg import losses
+from gluon_confseg import compiled, losses
+from gluon_confseg.compiled import loss as compiled_loss
 from gluon_confseg.errors import ConfSegError
 from gluon_confseg.losses import blockwise
+
+
+@pytest.fixture(autouse=True, params=["compiled", "numpy"])
+def arithmetic(request, monkeypatch):
+    """Every test runs with the compiled arithmetic, where it is built, and with NumPy's."""
+    if request.param == "numpy":
+        monkeypatch.setattr(compiled_loss, "is_available", lambda: False)
+    elif compiled.library() is None:
+        pytest.skip(f"compiled operators: {compiled.state()}")
+
 
 LEAST = 1e-35  # smaller losses and gradients are at the end of float32's range
 

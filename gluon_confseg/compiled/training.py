@@ -13,7 +13,7 @@ _is_tracing = False
 
 
 def is_tracing() -> bool:
-    """Whether a block is asked for its compiled operators. They only know training: MXNet does not tell them the mode."""
+    """Whether a block is asked for its compiled operators. These compute training alone, since MXNet hides the mode."""
     return _is_tracing
 
 

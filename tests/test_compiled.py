@@ -1,0 +1,266 @@
+"""The compiled operators against MXNet's and NumPy's, and the building of their library."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+
+from gluon_confseg import compiled, encoders, engine, network
+from gluon_confseg.compiled import loss as compiled_loss
+from gluon_confseg.compiled import training
+from gluon_confseg.losses import ConfusionCELoss, blockwise
+from gluon_confseg.subnets import HeadSettings
+
+built = pytest.mark.skipif(compiled.library() is None, reason=f"compiled operators: {compiled.state()}")
+COMPILER = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
+
+
+def close(found, wanted, rtol=2e-5):
+    """Equal up to rounding, relative to the largest value."""
+    found, wanted = found.asnumpy(), wanted.asnumpy()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=rtol * max(abs(wanted).max(), 1e-6))
+
+
+@pytest.mark.skipif(
+    COMPILER is None or os.environ.get(compiled.OFF) == "0", reason="no C++ compiler, or turned off"
+)
+def test_set_up_has_built_the_library_where_there_is_a_compiler():
+    assert compiled.state() == "in use"
+
+
+# ---- operators
+
+
+def gradients(function, arrays: dict, upstream):
+    """{name: gradient} of a function of fresh copies of arrays, and its value."""
+    copies = {name: mx.nd.array(value) for name, value in arrays.items()}
+    for array in copies.values():
+        array.attach_grad()
+    with autograd.record():
+        value = function(**copies)
+    value.backward(mx.nd.array(upstream))
+    return value, {name: array.grad for name, array in copies.items()}
+
+
+@built
+@pytest.mark.parametrize("shape", [(4, 24, 20, 28), (1, 3, 7, 5), (2, 8, 1, 1), (3, 5, 33, 9)])
+@pytest.mark.parametrize("low, high", [(0, 6), (-3e38, 3e38)])
+def test_norm_and_clip_are_mxnet_s(shape, low, high):
+    draws, channels = np.random.RandomState(0), shape[1]
+    settings = {"eps": 1e-3, "momentum": 0.9}
+    arrays = {
+        "x": draws.randn(*shape) * 3 + 2,
+        "gamma": draws.rand(channels) * 3 + 0.5,
+        "beta": draws.randn(channels) * 2,
+    }
+    running = {way: (mx.nd.zeros(channels), mx.nd.ones(channels)) for way in ("ours", "theirs")}
+
+    def ours(x, gamma, beta):
+        bounds = {"low": low, "high": high}
+        return mx.nd.confseg_norm_clip(x, gamma, beta, *running["ours"], **settings, **bounds)[0]
+
+    def theirs(x, gamma, beta):
+        y = mx.nd.BatchNorm(x, gamma, beta, *running["theirs"], fix_gamma=False, **settings)
+        return y if high > 6 else mx.nd.clip(y, low, high)
+
+    upstream = draws.randn(*shape)
+    (value, found), (wanted_value, wanted) = (gradients(f, arrays, upstream) for f in (ours, theirs))
+    close(value, wanted_value)
+    for name in wanted:
+        close(found[name], wanted[name], 2e-4)  # one pixel a channel has a variance of rounding alone
+    for ours_, theirs_ in zip(running["ours"], running["theirs"]):
+        close(ours_, theirs_)
+
+
+@built
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (5, 1), (5, 2)])
+@pytest.mark.parametrize(
+    "shape", [(2, 8, 20, 28), (1, 3, 7, 9), (3, 2, 1, 1), (2, 4, 2, 40), (1, 5, 16, 8), (2, 3, 11, 17)]
+)
+def test_depthwise_convolution_is_mxnet_s(kernel, stride, shape):
+    draws, channels = np.random.RandomState(1), shape[1]
+    arrays = {"x": draws.randn(*shape), "weight": draws.randn(channels, 1, kernel, kernel)}
+    pad = (kernel // 2,) * 2
+    usual = {"num_filter": channels, "num_group": channels, "no_bias": True, "pad": pad}
+
+    def ours(x, weight):
+        return mx.nd.confseg_depthwise(x, weight, kernel=kernel, stride=stride)
+
+    def theirs(x, weight):
+        return mx.nd.Convolution(x, weight, kernel=(kernel,) * 2, stride=(stride,) * 2, **usual)
+
+    size = [(length + 2 * pad[0] - kernel) // stride + 1 for length in shape[2:]]
+    upstream = draws.randn(*shape[:2], *size)
+    (value, found), (wanted_value, wanted) = (gradients(f, arrays, upstream) for f in (ours, theirs))
+    assert value.shape == wanted_value.shape
+    close(value, wanted_value)
+    for name in wanted:
+        close(found[name], wanted[name])
+
+
+# ---- the encoder in training
+
+
+def lite0(norm="batch", output_stride=8):
+    mx.random.seed(3)
+    built_network = network.build(
+        "efficientnet_lite0", 4, output_stride=output_stride, last_stage=3, norm=norm,
+        head=HeadSettings(channels=16, dilation=2, stages=(3,)),
+    )  # fmt: skip
+    draws = np.random.RandomState(4)
+    for name, parameter in built_network.encoder.collect_params().items():
+        if name.endswith(("gamma", "beta")):  # at their initial values many gradients are rounding alone
+            parameter.set_data(mx.nd.array(draws.rand(*parameter.shape) + 0.5))
+    engine.hybridize_parts(built_network)
+    return built_network
+
+
+@built
+@pytest.mark.parametrize("norm", ["batch", "frozen"])
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_a_step_of_lite0_has_the_gradients_of_mxnet_s_operators(norm, output_stride):
+    draws, found = np.random.RandomState(5), []
+    images = mx.nd.array(draws.randn(2, 3, 64, 96))
+    labels = draws.randint(0, 4, (2, 64, 96)).astype(np.uint8)
+    weights = draws.rand(4, 4).astype(np.float32)
+    for way in ("compiled", "mxnet"):
+        model = lite0(norm, output_stride)
+        step = engine.Subnet0Step(model, [ConfusionCELoss(weights)])
+        assert isinstance(step._encoder, training._TrainingGraph)
+        if way == "mxnet":
+            step._encoder = model.encoder
+        loss = step(images, labels)["subnet0"].asnumpy()
+        mx.nd.waitall()
+        arrays = {
+            name: (p.data() if p.grad_req == "null" else p.grad()).asnumpy()
+            for name, p in step.parameters().items()
+        }
+        found.append((loss, arrays))
+    (loss, arrays), (wanted_loss, wanted) = found
+    np.testing.assert_allclose(loss, wanted_loss, rtol=1e-5)
+    # a value beside a corner of ReLU6 falls on the other side by rounding, and its gradient with it
+    most = max(np.linalg.norm(array) for array in wanted.values())
+    for name, array in wanted.items():
+        away = np.linalg.norm(arrays[name] - array)
+        assert away < 0.02 * max(np.linalg.norm(array), 1e-3 * most), name
+
+
+@built
+def test_inference_keeps_the_running_statistics_after_a_compiled_step():
+    model = lite0()
+    step = engine.Subnet0Step(model, [ConfusionCELoss(np.eye(4))])
+    images = mx.nd.random.normal(shape=(1, 3, 64, 64))
+    step(images, np.zeros((1, 64, 64), np.uint8))
+    before = model(images)[0].asnumpy()
+    batch_of_others = mx.nd.concat(images, images * 3, dim=0)
+    np.testing.assert_allclose(model(batch_of_others)[0].asnumpy()[:1], before, rtol=1e-4, atol=1e-4)
+
+
+def test_an_encoder_without_compiled_operators_is_called_itself():
+    encoder = network.build("resnet18", 3, output_stride=16, head=HeadSettings(channels=8)).encoder
+    assert training.training_form(encoder) is encoder
+
+
+@built
+def test_float16_goes_without_compiled_operators():
+    encoder = encoders.build("efficientnet_lite0", 8, False, 3)
+    encoder.initialize()
+    encoder.cast("float16")
+    assert training.training_form(encoder) is encoder
+
+
+# ---- the loss
+
+
+@built
+@pytest.mark.parametrize("classes, pixels", [(2, 1), (3, 31), (19, 1024), (19, 1000), (150, 777), (1500, 40)])
+@pytest.mark.parametrize("spread", [1, 60])
+@pytest.mark.parametrize("penalty", [0, 5])
+def test_the_compiled_loss_is_numpy_s(monkeypatch, classes, pixels, spread, penalty):
+    draws = np.random.RandomState(classes + pixels)
+    logits = (draws.randn(2, classes, pixels) * spread).astype(np.float32)
+    labels = draws.randint(0, classes, (2, pixels))
+    labels[draws.rand(2, pixels) < 0.2] = 2000
+    weights = draws.rand(classes, classes).astype(np.float32)
+    weights[~np.eye(classes, dtype=bool)] *= penalty
+    arguments = (logits, labels, weights, 2000, np.array([pixels, 3.5]), True)
+    loss, gradient = blockwise.value_and_gradient(*arguments)
+    monkeypatch.setattr(compiled_loss, "is_available", lambda: False)
+    wanted_loss, wanted = blockwise.value_and_gradient(*arguments)
+    np.testing.assert_allclose(loss, wanted_loss, rtol=1e-5)
+    np.testing.assert_allclose(gradient, wanted, rtol=2e-4, atol=1e-6 * abs(wanted).max())
+
+
+@built
+def test_the_compiled_loss_does_not_depend_on_the_threads():
+    draws = np.random.RandomState(7)
+    logits, labels = draws.randn(3, 5, 5000).astype(np.float32), draws.randint(0, 5, (3, 5000))
+    arguments = (logits, labels, draws.rand(5, 5).astype(np.float32), 255, np.full(3, 5000.0), True)
+    (loss, gradient), (other_loss, other) = (
+        compiled_loss.value_and_gradient(*arguments, threads) for threads in (1, 3)
+    )
+    assert np.array_equal(loss, other_loss) and np.array_equal(gradient, other)
+
+
+# ---- the library
+
+
+def test_it_can_be_turned_off(monkeypatch):
+    monkeypatch.setenv(compiled.OFF, "0")
+    assert compiled.library.__wrapped__() is None
+    assert compiled.state() == "turned off by CONFSEG_COMPILED=0"
+
+
+def test_without_a_library_all_goes_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "path", lambda: tmp_path / "none.so")
+    monkeypatch.delenv(compiled.OFF, raising=False)
+    assert compiled.library.__wrapped__() is None
+
+
+def test_a_file_that_is_no_library_is_passed_over(monkeypatch, tmp_path):
+    (tmp_path / "other.so").write_text("no library")
+    monkeypatch.setattr(compiled, "path", lambda: tmp_path / "other.so")
+    monkeypatch.delenv(compiled.OFF, raising=False)
+    assert compiled.library.__wrapped__() is None
+
+
+def test_a_machine_without_a_compiler_is_told_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "path", lambda: tmp_path / "new.so")
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(compiled.BuildError, match="no C.. compiler is installed: install g"):
+        compiled.build()
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+def test_a_compiler_s_complaint_is_passed_on_and_leaves_nothing(monkeypatch, tmp_path):
+    (tmp_path / "wrong.cc").write_text("this is no C++\n")
+    monkeypatch.setattr(compiled, "HERE", tmp_path)
+    monkeypatch.setattr(compiled, "SOURCES", ("wrong.cc",))
+    monkeypatch.setattr(compiled, "_mxnet", lambda: tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "lib_api.cc").write_text("")
+    monkeypatch.setattr(compiled, "path", lambda: tmp_path / "made" / "new.so")
+    with pytest.raises(compiled.BuildError, match="could not compile"):
+        compiled.build()
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_command_says_that_nothing_is_lost_without_a_compiler(tmp_path):
+    code = (
+        "import sys, runpy; from gluon_confseg import compiled; from pathlib import Path;"
+        f"compiled.path = lambda: Path({str(tmp_path)!r}, 'new.so'); compiled.shutil.which = lambda name: None;"
+        "sys.argv = ['compiled']; runpy.run_module('gluon_confseg.compiled')"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "CXX"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("no C++ compiler is installed")
+    assert "Everything works without the compiled operators" in done.stderr
