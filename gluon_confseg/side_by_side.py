@@ -117,7 +117,8 @@ def _train_round(team: Team, phases: list, left_out: dict, jobs: int | None) -> 
                     team.complete(job, phase, folder, team.whole)
                     break
                 team.start(phase, threads)
-        if team.training:
+        running = len(team.training)
+        while running and len(team.training) == running:
             team.serve()
 
 
@@ -133,8 +134,7 @@ def _is_left(job, folder, phase) -> bool:
     """Whether something of a phase is still to be computed."""
     if not folder.checkpoint(phase.name).exists():
         return True
-    measured = phase.name in {job.recipe.matrix_phase, *job.recipe.measured(job.phases)}
-    return measured and folder.matrix_name(phase.name) not in folder.matrices()
+    return job.measures(phase) and folder.matrix_name(phase.name) not in folder.matrices()
 
 
 # ---- the choice
@@ -170,6 +170,8 @@ def _measured(team: Team, phases: list, ready: list, other: Way) -> Way:
     all_threads = Way(team.threads)
     if min(steps) < FEWEST_STEPS:
         return all_threads
+    for phase in first:
+        team.count_labels(phase)
     alone = [time_steps(team.complete, team.job, phase, team.folder) for phase in first]
     one_by_one = sum(count * seconds for count, seconds in zip(steps, alone))
     if one_by_one < WORTH:
@@ -315,6 +317,11 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def begin(self, setting: bytes) -> None:
+        """Send what all that it does has in common. Raises RunError where the process is gone."""
+        with self._told_if_gone():
+            self.connection.send_bytes(setting)
+
     def tell(self, *message) -> None:
         """Send a message. Raises RunError where the process is gone."""
         with self._told_if_gone():
@@ -395,6 +402,11 @@ class Team:
             worker.tell("complete", phase)
         self.whole.at_once = len(self.training)
 
+    def count_labels(self, phase) -> None:
+        """Count the labels for a phase whose loss needs that, here, where it is shown, and once for all processes."""
+        if phase.loss in losses.OTHER_LOSSES:
+            self.folder.statistics(self.job.data.train)
+
     def serve(self) -> None:
         """Wait for messages of the processes that train, and do what they ask for."""
         with signals.Signals() as caught:
@@ -446,8 +458,7 @@ class Team:
                 new.append(Worker(threads))
                 self._workers.append(new[-1])
             for worker in new:  # when all are starting: a long setting waits until its process reads
-                with worker._told_if_gone():
-                    worker.connection.send_bytes(content)
+                worker.begin(content)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise RunError(
                 f"the data set can't be handed to another process ({error}); keep lambdas and open files out of it, or "

@@ -44,8 +44,21 @@ class Job:
         """A phase's number and what it does, in words."""
         return f"phase {self.phases.index(phase) + 1} of {len(self.phases)}: {describe(phase)}"
 
+    def measures(self, phase) -> bool:
+        """Whether weights, groups or the report need a phase's confusion matrix on training images."""
+        return phase.name in {self.recipe.matrix_phase, *self.recipe.measured(self.phases)}
 
-def run(recipe, data: Data, folder, *, cells=None, device=None, jobs=None, list_weights=False) -> None:
+
+def run(
+    recipe,
+    data: Data,
+    folder,
+    *,
+    cells=None,
+    device=None,
+    jobs: int | None = None,
+    list_weights: bool = False,
+) -> None:
     """Train and score a recipe, or what is left of it.
 
     folder   a `run_folder.RunFolder`; what is finished in it is not done again
@@ -83,7 +96,8 @@ def complete(job: Job, phase, folder, whole: WholeRun) -> None:
     """
     if not folder.finished(phase.name):
         train_phase(job, phase, folder, whole)
-    measure_training_set(job.recipe, phase, job.phases, job.data, folder, job.device)
+    if job.measures(phase):
+        measure_training_set(job, phase, folder)
 
 
 def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
@@ -201,14 +215,14 @@ def counted(title: str, network, dataset, indices, rules, *, device=None, infere
     return {rule: np.stack(counts) for rule, counts in found.items()}
 
 
-def measure_training_set(recipe, phase, phases, data: Data, folder, device) -> None:
-    """Compute a finished phase's confusion matrix on training images, if weights, groups or the report need it."""
-    name = folder.matrix_name(phase.name)
-    if phase.name in {recipe.matrix_phase, *recipe.measured(phases)} and name not in folder.matrices():
-        indices = spread_indices(len(data.train), recipe.matrix_images)
-        network = load(folder.checkpoint(phase.name), device)
-        counts = counted("training matrix", network, data.train, indices, ["subnet0"], device=device)
-        _check_labelled(counts, data.train)
+def measure_training_set(job: Job, phase, folder) -> None:
+    """Compute a finished phase's confusion matrix on training images, unless it is there."""
+    name, images = folder.matrix_name(phase.name), job.data.train
+    if name not in folder.matrices():
+        indices = spread_indices(len(images), job.recipe.matrix_images)
+        network = load(folder.checkpoint(phase.name), job.device)
+        counts = counted("training matrix", network, images, indices, ["subnet0"], device=job.device)
+        _check_labelled(counts, images)
         folder.save_matrices({name: counts["subnet0"].sum(0)})
 
 
