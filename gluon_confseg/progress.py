@@ -112,6 +112,7 @@ class Progress:
             _send("end", self._number, error is not None)
             return
         if self._bar is not None:
+            self._bar.clear()  # where it was: as the last of several it is drawn again above the others
             self._bar.close()
         elif error is None and self._brief and self.clock() - self._began < self.interval:
             return
