@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -13,6 +14,8 @@ from tqdm import tqdm
 
 from gluon_confseg.terminal import printable
 
+_send = None  # in a process that works for another one: see `relay`
+_numbers = itertools.count()
 BAR = "{desc}: {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left, {rate_fmt}{postfix}"
 
 
@@ -28,8 +31,8 @@ class Progress:
     total       number of steps in all; `initial` of them were done before (a resumed run) and do not count in
                 the rate
     unit        what one step is, in the singular
-    whole       (a `WholeRun`, the kind of work that the steps are); the steps are counted there, and the line shows how
-                long the whole run still takes
+    whole       (a `WholeRun`, the kind of work that the steps are); the steps are counted there, `initial` as done, and
+                the line shows how long the whole run still takes
     brief       this is part of other work: if it took less than `interval` seconds, no line stays on the screen
     stream      where to, stderr if not given; a terminal gets a bar, anything else a plain line every
                 `interval` seconds and one at the end
@@ -55,10 +58,19 @@ class Progress:
         self.figures: dict = {}
         self._whole, self._brief = whole, brief
         self._bar: tqdm | None = None
+        self._number: int | None = None  # among those that are relayed
         self._began = self._last_line = self._last_step = clock()
 
     def __enter__(self) -> Progress:
         self._began = self._last_line = self._last_step = self.clock()
+        if _send is not None:
+            settings = {"title": self.name, "total": self.total, "unit": self.unit, "initial": self.initial}
+            kind = self._whole[1] if self._whole is not None else None
+            self._number = next(_numbers)
+            _send("begin", self._number, {**settings, "brief": self._brief}, kind)
+            return self
+        if self._whole is not None:
+            self._whole[0].drop(self._whole[1], self.initial)
         if self.stream.isatty():
             self._bar = _Bar(
                 desc=self.name,
@@ -77,6 +89,9 @@ class Progress:
     def update(self, n: int = 1, **figures: float) -> None:
         """Count `n` further steps; `figures` (a loss, a score) are shown behind the rate until they change."""
         self.done += n
+        if self._number is not None:
+            _send("update", self._number, n, figures)
+            return
         if self._whole is not None:
             run, kind = self._whole
             if n:
@@ -93,7 +108,11 @@ class Progress:
             self._print(self._status())
 
     def __exit__(self, error: object, *_: object) -> None:
+        if self._number is not None:
+            _send("end", self._number, error is not None)
+            return
         if self._bar is not None:
+            self._bar.clear()  # where it was: as the last of several it is drawn again above the others
             self._bar.close()
         elif error is None and self._brief and self.clock() - self._began < self.interval:
             return
@@ -132,11 +151,16 @@ class WholeRun:
 
     work     {kind: units to do}; the units of a kind take about the same time each
     weights  {kind: relative time of one unit}, to estimate a kind that has not begun from the others
+    at_once  how many processes share the work now; each counts the time of its own units
     """
 
     def __init__(self, work: dict, weights: dict | None = None):
         self._left, self._weights = dict(work), weights or {}
-        self._seconds, self._units = {}, {}
+        self._seconds, self._units, self.at_once = {}, {}, 1
+
+    def scale(self, factor: float) -> None:
+        """From here on the same work takes so many times as long."""
+        self._seconds = {kind: seconds * factor for kind, seconds in self._seconds.items()}
 
     def drop(self, kind, units: float) -> None:
         """Count work as done that was done before, without its time."""
@@ -145,7 +169,7 @@ class WholeRun:
     def count(self, kind, seconds: float, units: float = 1) -> None:
         """Count finished work and the time that it took."""
         self.drop(kind, units)
-        self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds
+        self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds / self.at_once
         self._units[kind] = self._units.get(kind, 0.0) + units
 
     def left(self) -> str:
@@ -167,8 +191,57 @@ class WholeRun:
 
 
 def say(sentence: str) -> None:
-    """Print one line to stderr, for the person who waits."""
-    print(printable(sentence), file=sys.stderr, flush=True)
+    """Print one line to stderr, for the person who waits; a bar that is there moves below it."""
+    if _send is not None:
+        _send("say", sentence)
+        return
+    with _Bar.external_write_mode(file=sys.stderr):
+        print(printable(sentence), file=sys.stderr, flush=True)
+
+
+def relay(send: Callable | None) -> None:
+    """From now on this process shows nothing: what `say` and `Progress` are told goes to `send`; None: it shows again.
+
+    In the process that the messages are for, `Relayed.show` takes the arguments of each call of `send`.
+    """
+    global _send
+    _send = send
+
+
+class Relayed:
+    """Shows the lines and the progress of another process.
+
+    name    goes in front of what does not hold it: the phase that the process trains
+    whole   the `WholeRun` that its steps are counted in
+    """
+
+    def __init__(self, name: str, whole: WholeRun):
+        self._name, self._whole, self._shown = name, whole, {}
+
+    def show(self, kind: str, *content) -> None:
+        """One message: ("say", sentence), ("begin", number, settings, kind), ("update", number, steps, figures) or
+        ("end", number, whether an error ended it)."""
+        if kind == "say":
+            say(self._named(content[0]))
+        elif kind == "begin":
+            number, settings, work = content
+            settings = {**settings, "title": self._named(settings["title"])}
+            shown = Progress(**settings, whole=(self._whole, work) if work is not None else None)
+            self._shown[number] = shown.__enter__()
+        elif kind == "update":
+            number, steps, figures = content
+            self._shown[number].update(steps, **figures)
+        else:
+            number, failed = content
+            self._shown.pop(number).__exit__(RuntimeError if failed else None)
+
+    def close(self) -> None:
+        """The process ended: what it did not end was stopped."""
+        while self._shown:
+            self._shown.popitem()[1].__exit__(RuntimeError)
+
+    def _named(self, text: str) -> str:
+        return text if self._name in text else f"{self._name}: {text}"
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ with a line that says so, and is an error of one sentence otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, files, limits, npz
+from . import checkpoint, files, limits, npz, runtime
 from .errors import CheckpointError, RunError
 from .progress import Progress, say
 
@@ -27,6 +28,7 @@ NAMED = {"phases": "name", "cells": "key"}
 _UNFINISHED = re.compile(
     r"\..+\.(npz|json|jsonl|png|html|md|csv)\.\d+\.part"
 )  # the names that `files.write_bytes` gives
+WAY = ("phases", "threads", "at_once", "seconds_of_a_step")  # of an entry of threads.json
 DIVERGED = 4.0  # times the loss that a phase began at
 
 
@@ -87,8 +89,8 @@ class RunFolder:
 
     def __init__(self, path, config: dict, save_every: float = 30.0):
         self.path, self.save_every, self._saved = Path(path), save_every, time.monotonic()
-        self._matrix_names = {config.get("matrix_phase"): "train"}
-        self._known = {}  # training matrices and statistics that were read
+        self.config = config
+        self._known = {}  # training matrices that were read
         config = json.loads(json.dumps(config))
         before = self._checked(config)
         try:
@@ -144,9 +146,15 @@ class RunFolder:
     # ---- the log
 
     def log(self, record: dict) -> None:
-        """Append one line to log.jsonl; it replaces a line of the same phase and epoch that a killed run left."""
+        """Add one line to log.jsonl; it replaces a line of the same phase and epoch that a killed run left.
+
+        The lines are in the order of the phases, also where two phases are trained at once.
+        """
         kept = [r for r in self.logged() if (r["phase"], r["epoch"]) != (record["phase"], record["epoch"])]
-        lines = [json.dumps(r) for r in kept + [record]]
+        order = [phase["name"] for phase in self.config.get("phases", ())]
+        place = {name: number for number, name in enumerate(order)}
+        records = sorted([*kept, record], key=lambda r: place.get(r["phase"], len(place)))
+        lines = [json.dumps(r) for r in records]
         files.write_bytes(self.path / "log.jsonl", ("\n".join(lines) + "\n").encode())
 
     def logged(self) -> list:
@@ -171,6 +179,24 @@ class RunFolder:
         checkpoint.verify(file)
         self._drop_progress(phase)  # a kill right after the result was written can leave some
         return True
+
+    def begun(self, phase: str) -> bool:
+        """Whether anything of a phase is saved: its result, or a state to go on from."""
+        return any(file.exists() for file in (self.checkpoint(phase), *self._progress(phase)))
+
+    def threads(self, phase: str) -> int | None:
+        """With how many threads a phase was trained so far, on which the last bits of its result depend.
+
+        None where nothing is saved of it, or was saved by a version that did not note it.
+        """
+        states = []
+        for file in (self.checkpoint(phase), *self._progress(phase)):
+            with contextlib.suppress(CheckpointError):  # said by whoever needs the state itself
+                meta = checkpoint.peek(file)[1]
+                if file == self.checkpoint(phase):
+                    return meta.get("threads")
+                states.append((meta.get("epoch", 0), meta.get("batch", 0), meta.get("threads")))
+        return max(states, key=lambda state: state[:2])[2] if states else None
 
     def resume(self, phase: str, network, trainer) -> Position:
         """Set network and momentum to the newest undamaged state of an unfinished phase, and return its position."""
@@ -197,7 +223,8 @@ class RunFolder:
         arrays = checkpoint.network_arrays(network)
         arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
         older = min(self._progress(phase), key=lambda file: file.stat().st_mtime_ns if file.exists() else -1)
-        checkpoint.save(older, arrays, {"phase": phase, **dataclasses.asdict(at)})
+        meta = {"phase": phase, **dataclasses.asdict(at), "threads": runtime.threads()}
+        checkpoint.save(older, arrays, meta)
         self._saved = time.monotonic()
 
     def save_if_due(self, phase: str, at: Position, network, trainer) -> None:
@@ -220,7 +247,7 @@ class RunFolder:
 
     def finish(self, phase: str, network, about: dict) -> None:
         """Save a phase's result and drop its intermediate states."""
-        meta = {**about, "phase": phase, "network": network.settings}
+        meta = {**about, "phase": phase, "network": network.settings, "threads": runtime.threads()}
         checkpoint.save(self.checkpoint(phase), checkpoint.network_arrays(network), meta)
         self._drop_progress(phase)
 
@@ -253,7 +280,7 @@ class RunFolder:
 
     def matrix_name(self, phase: str) -> str:
         """The name in confusion.npz of a phase's training matrix: "train" for the recipe's `matrix_phase`."""
-        return self._matrix_names.get(phase, f"train_{phase}")
+        return "train" if phase == self.config.get("matrix_phase") else f"train_{phase}"
 
     def training_matrix(self, phase: str) -> np.ndarray:
         """(K, K) counts of a phase's subnet 0 on training images."""
@@ -305,8 +332,32 @@ class RunFolder:
         """Replace a picture of the run."""
         files.write_bytes(self.path / name, content)
 
+    def save_way(self, phases, threads: int, at_once: int, measured: dict) -> None:
+        """Note in threads.json how these phases are trained, for the reader: a run goes on as its states say.
+
+        threads    of each phase's process
+        at_once    how many of the phases are trained side by side
+        measured   each way in words -> seconds that one step of each phase took
+        """
+        names = list(phases)
+        entry = {"phases": names, "threads": threads, "at_once": at_once, "seconds_of_a_step": measured}
+        self.write("threads.json", [*(e for e in self.ways() if e["phases"] != names), entry])
+
+    def ways(self) -> list:
+        """The entries of threads.json; none if there is no such file, or a damaged one, which is said."""
+        file = self.path / "threads.json"
+        try:
+            found = read_json(file) if file.exists() else []
+            return [{name: entry[name] for name in WAY} for entry in found]
+        except (RunError, KeyError, TypeError):
+            say(f"{file}: is damaged; the measured times of earlier sessions are lost")
+            return []
+
     def add_time(self, seconds: float) -> None:
-        """Add this session's time to timing.json, apart from the results, which are the same in every run."""
+        """Add this session's time to timing.json, apart from the results, which are the same in every run.
+
+        It also says which phases shared the cores, so that their seconds in log.jsonl are not added up.
+        """
         file = self.path / "timing.json"
         try:
             sessions = [float(s) for s in read_json(file)["sessions"]] if file.exists() else []
@@ -316,7 +367,35 @@ class RunFolder:
         # a session that found everything done would only disturb the sum
         if not sessions or seconds > 30:
             sessions.append(round(seconds, 1))
-        self.write("timing.json", {"sessions": sessions, "minutes": sum(sessions) / 60})
+        record = {"sessions": sessions, "minutes": sum(sessions) / 60}
+        shared = [
+            f"{', '.join(way['phases'])}: {way['at_once']} at once, threads of each: {way['threads']}"
+            for way in self.ways()
+            if way["at_once"] > 1
+        ]
+        if shared:
+            record["side_by_side"] = "; ".join(shared)
+        self.write("timing.json", record)
+
+
+class PartOfRun(RunFolder):
+    """A run's folder in a process that trains a phase for the process of the run, which holds the folder's lock.
+
+    The phase's own files are written here. The files that phases share are not: `ask` hands what is for them to the
+    process of the run, and returns when it has been written.
+    """
+
+    def __init__(self, path, config: dict, save_every: float, ask):
+        self.path, self.config, self.save_every, self._ask = Path(path), config, save_every, ask
+        self._saved, self._known = time.monotonic(), {}
+
+    def log(self, record: dict) -> None:
+        """As there."""
+        self._ask("log", record)
+
+    def save_matrices(self, counts: dict) -> None:
+        """As there."""
+        self._ask("save_matrices", counts)
 
 
 # ---- reading

@@ -11,6 +11,20 @@ from .errors import Stopped
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
+def only(number: int) -> None:
+    """From now on the signal `number` ends this process's long work, and the usual ones, which a terminal sends to all
+    processes of a command, are ignored."""
+    global ENDING
+    for usual in ENDING:
+        signal.signal(usual, signal.SIG_IGN)
+    ENDING = (number,)
+    signal.signal(number, _stop)
+
+
+def _stop(number: int, _frame) -> None:
+    raise Stopped(number)
+
+
 class Signals:
     """A context in which the signals ENDING raise `Stopped`: at once, or, during a `held` block, at its end.
 

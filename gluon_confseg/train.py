@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import zlib
 
 import mxnet as mx
 import numpy as np
 
-from . import engine, losses, metrics, results, runtime
+from . import engine, losses, metrics, results, runtime, side_by_side
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
 from .datasets import normalize
 from .errors import DatasetError, RunError, Stopped
 from .fusion import Fusion
 from .inference import PLAIN, TTA
 from .progress import Progress, WholeRun, say
+from .recipe import Recipe
 from .report import costs
 from .signals import Signals
 
@@ -23,87 +25,60 @@ APART = 0.15  # print a line if mIoU on training images is higher than on valida
 WEIGHTS = {"subnets": 0.7, "fusion": 0.7, "image": 0.5}  # time relative to a step of subnet 0
 
 
-def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bool = False) -> None:
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all phases of a run share but for its folder: as the arguments of `run`, with the chosen cells."""
+
+    recipe: Recipe
+    data: Data
+    cells: tuple
+    device: mx.Context | None = None
+    list_weights: bool = False
+
+    @property
+    def phases(self) -> tuple:
+        """The phases that the cells depend on, in order."""
+        return self.recipe.needed(self.cells)
+
+    def title(self, phase) -> str:
+        """A phase's number and what it does, in words."""
+        return f"phase {self.phases.index(phase) + 1} of {len(self.phases)}: {describe(phase)}"
+
+    def measures(self, phase) -> bool:
+        """Whether weights, groups or the report need a phase's confusion matrix on training images."""
+        return phase.name in {self.recipe.matrix_phase, *self.recipe.measured(self.phases)}
+
+
+def run(
+    recipe,
+    data: Data,
+    folder,
+    *,
+    cells=None,
+    device=None,
+    jobs: int | None = None,
+    list_weights: bool = False,
+) -> None:
     """Train and score a recipe, or what is left of it.
 
     folder   a `run_folder.RunFolder`; what is finished in it is not done again
     cells    keys of the cells to score, for which the phases that they need are trained; None: all
-    On a CPU with the same number of threads, the result is bit-identical however often the run was interrupted.
+    jobs     at most so many phases are trained at once, where they don't need each other's results; None: as many as a
+             few measured steps show to be fastest: see `side_by_side`
+    On a CPU the result is bit-identical however often the run was interrupted. Its last bits depend on the number of
+    threads that each phase is trained with, which the folder holds.
     """
     began, device, cells = time.monotonic(), device or runtime.default_context(), recipe.choose(cells)
+    job = Job(recipe, data, cells, device, list_weights)
     for views in (recipe.evaluation, *(TTA[cell.tta] for cell in cells if cell.tta != "single")):
         views.check()  # a missing library is reported before days of training
-    phases, left_out = recipe.needed(cells), {}
-    for phase in phases:  # groups that are given are looked at before anything is trained
+    for phase in job.phases:  # groups that are given are looked at before anything is trained
         if phase.part.has_groups and not phase.discovers:
             groups_of(phase, data.labels)
-    if all(folder.finished(phase.name) for phase in phases):
+    if all(folder.finished(phase.name) for phase in job.phases):
         say("All phases are finished in this run folder: nothing is trained again.")
-    whole = WholeRun(_work(recipe, phases, data, folder), WEIGHTS)
-    for number, phase in enumerate(phases, 1):
-        title = f"phase {number} of {len(phases)}: {describe(phase)}"
-        why, matrix = left_out.get(phase.start) or (phase.reads_matrix and left_out.get(phase.matrix)), None
-        if not why:
-            matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
-            why = why_left_out(phase, data.labels, matrix)
-        if why:
-            left_out[phase.name] = why
-            say(f"{title} is left out: {why}")
-            continue
-        if not folder.finished(phase.name):
-            network, step, batches = build(
-                phase,
-                data,
-                seed=recipe.seed,
-                matrix=matrix,
-                statistics=folder.statistics(data.train) if phase.loss in losses.OTHER_LOSSES else None,
-                start=folder.checkpoint(phase.start) if phase.start else None,
-                device=device,
-                list_weights=list_weights,
-            )
-            rules = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
-            trainer = engine.sgd(step.parameters(), **rules)
-            at, per_epoch = folder.resume(phase.name, network, trainer), len(batches)
-            steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
-            about = _about(recipe, phase, data, steps)
-            whole.drop(phase.trains, done)
-            bar = Progress(title, steps, initial=done, whole=(whole, phase.trains))
-            with batches, Signals() as signals, bar:
-                try:
-                    for epoch in range(at.epoch, phase.epochs):
-                        for batch in batches.epoch(epoch, at.batch):
-                            with signals.held():
-                                clock, number_of_step = time.monotonic(), epoch * per_epoch + at.batch
-                                trainer.set_learning_rate(phase.rate_at(number_of_step, steps))
-                                mx.random.seed(_draws(batches.seed, phase, number_of_step))
-                                terms = step(engine.on_device(batch.images, device), batch.labels)
-                                mean = at.add(terms, batch.names)
-                                trainer.step(len(batch.names))
-                                at.seconds += time.monotonic() - clock
-                                folder.save_if_due(phase.name, at, network, trainer)
-                            bar.update(1, loss=mean)
-                        record = _closed(phase, at, steps)
-                        if _validates(recipe, phase, epoch):
-                            ends = epoch == phase.epochs - 1
-                            rules = recipe.rules_at(phase, cells) if ends else [recipe.rule_at(phase)]
-                            views = {"device": device, "inference": recipe.evaluation}
-                            found, counts = validate(network, data.val, rules, whole, **views)
-                            record.update(found)
-                            if ends:  # for the cells that score this network
-                                folder.save_evaluation(phase.name, counts, split=data.val.split)
-                                record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
-                            folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
-                            bar.update(0, **_shown(phase, record))
-                        with signals.held():
-                            folder.log(record)
-                            at.next_epoch()
-                            folder.save(phase.name, at, network, trainer)
-                except Stopped:
-                    if not signals.torn:  # half a step is not saved: the last saved state stays
-                        folder.save(phase.name, at, network, trainer)
-                    raise
-            folder.finish(phase.name, network, about)
-        measure_training_set(recipe, phase, phases, data, folder, device)
+    whole = WholeRun(_work(recipe, job.phases, data, folder), WEIGHTS)
+    left_out = side_by_side.train_phases(complete, job, folder, whole, jobs)
     chosen, cells = cells, [cell for cell in cells if cell.phase not in left_out]
     if not cells:
         why = "; ".join(dict.fromkeys(left_out[cell.phase] for cell in chosen))
@@ -111,6 +86,74 @@ def run(recipe, data: Data, folder, *, cells=None, device=None, list_weights: bo
     score(recipe, cells, data, folder, device)
     conclude(recipe, cells, left_out, data, folder, device)
     folder.add_time(time.monotonic() - began)
+
+
+def complete(job: Job, phase, folder, whole: WholeRun) -> None:
+    """Do what is left of a phase: its training, and its confusion matrix on training images where one is needed.
+
+    The result depends on the data, the results of the phases before it and this process's number of threads alone, so
+    any process can do it, also one that goes on where another was killed.
+    """
+    if not folder.finished(phase.name):
+        train_phase(job, phase, folder, whole)
+    if job.measures(phase):
+        measure_training_set(job, phase, folder)
+
+
+def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
+    """Train a phase to its end, from its last saved state on."""
+    recipe, data, device = job.recipe, job.data, job.device
+    network, step, batches = build(
+        phase,
+        data,
+        seed=recipe.seed,
+        matrix=folder.training_matrix(phase.matrix) if phase.reads_matrix else None,
+        statistics=folder.statistics(data.train) if phase.loss in losses.OTHER_LOSSES else None,
+        start=folder.checkpoint(phase.start) if phase.start else None,
+        device=device,
+        list_weights=job.list_weights,
+    )
+    rules = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
+    trainer = engine.sgd(step.parameters(), **rules)
+    at, per_epoch = folder.resume(phase.name, network, trainer), len(batches)
+    steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
+    about = _about(recipe, phase, data, steps)
+    bar = Progress(job.title(phase), steps, initial=done, whole=(whole, phase.trains))
+    with batches, Signals() as signals, bar:
+        try:
+            for epoch in range(at.epoch, phase.epochs):
+                for batch in batches.epoch(epoch, at.batch):
+                    with signals.held():
+                        clock, number_of_step = time.monotonic(), epoch * per_epoch + at.batch
+                        trainer.set_learning_rate(phase.rate_at(number_of_step, steps))
+                        mx.random.seed(_draws(batches.seed, phase, number_of_step))
+                        terms = step(engine.on_device(batch.images, device), batch.labels)
+                        mean = at.add(terms, batch.names)
+                        trainer.step(len(batch.names))
+                        at.seconds += time.monotonic() - clock
+                        folder.save_if_due(phase.name, at, network, trainer)
+                    bar.update(1, loss=mean)
+                record = _closed(phase, at, steps)
+                if _validates(recipe, phase, epoch):
+                    ends = epoch == phase.epochs - 1
+                    rules = recipe.rules_at(phase, job.cells) if ends else [recipe.rule_at(phase)]
+                    views = {"device": device, "inference": recipe.evaluation}
+                    found, counts = validate(network, data.val, rules, whole, **views)
+                    record.update(found)
+                    if ends:  # for the cells that score this network
+                        folder.save_evaluation(phase.name, counts, split=data.val.split)
+                        record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
+                    folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
+                    bar.update(0, **_shown(phase, record))
+                with signals.held():
+                    folder.log(record)
+                    at.next_epoch()
+                    folder.save(phase.name, at, network, trainer)
+        except Stopped:
+            if not signals.torn:  # half a step is not saved: the last saved state stays
+                folder.save(phase.name, at, network, trainer)
+            raise
+    folder.finish(phase.name, network, about)
 
 
 def describe(phase) -> str:
@@ -172,14 +215,14 @@ def counted(title: str, network, dataset, indices, rules, *, device=None, infere
     return {rule: np.stack(counts) for rule, counts in found.items()}
 
 
-def measure_training_set(recipe, phase, phases, data: Data, folder, device) -> None:
-    """Compute a finished phase's confusion matrix on training images, if weights, groups or the report need it."""
-    name = folder.matrix_name(phase.name)
-    if phase.name in {recipe.matrix_phase, *recipe.measured(phases)} and name not in folder.matrices():
-        indices = spread_indices(len(data.train), recipe.matrix_images)
-        network = load(folder.checkpoint(phase.name), device)
-        counts = counted("training matrix", network, data.train, indices, ["subnet0"], device=device)
-        _check_labelled(counts, data.train)
+def measure_training_set(job: Job, phase, folder) -> None:
+    """Compute a finished phase's confusion matrix on training images, unless it is there."""
+    name, images = folder.matrix_name(phase.name), job.data.train
+    if name not in folder.matrices():
+        indices = spread_indices(len(images), job.recipe.matrix_images)
+        network = load(folder.checkpoint(phase.name), job.device)
+        counts = counted("training matrix", network, images, indices, ["subnet0"], device=job.device)
+        _check_labelled(counts, images)
         folder.save_matrices({name: counts["subnet0"].sum(0)})
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
+from types import SimpleNamespace
 
 import pytest
 
+from gluon_confseg import progress
 from gluon_confseg.progress import Progress, WholeRun, duration
 
 
@@ -103,3 +106,68 @@ def test_work_between_two_steps_is_not_charged_to_the_step_after_it(clock):
         clock.now += 1
         progress.update(1)
     assert run.left() == "less than a minute more"  # 8 steps of a second
+
+
+# ---- what another process relays
+
+
+@pytest.fixture
+def relayed(monkeypatch):
+    """Progress and lines of this process go to what shows them as those of phase ce; the run, and what it showed."""
+    log, run = io.StringIO(), WholeRun({"step": 20, "image": 8})
+    shown, messages = progress.Relayed("ce", run), []
+    progress.relay(lambda *message: messages.append(message))
+
+    def show() -> str:
+        progress.relay(None)
+        with monkeypatch.context() as patched:
+            patched.setattr("sys.stderr", log)
+            while messages:
+                shown.show(*messages.pop(0))
+        return log.getvalue()
+
+    yield SimpleNamespace(show=show, shown=shown, run=run, log=log)
+    progress.relay(None)
+
+
+def test_relayed_progress_is_shown_where_the_run_is(relayed, capsys):
+    with Progress("phase 2 of 5 (ce)", 10, initial=4, whole=(WholeRun({}), "step")) as bar:
+        bar.update(1, loss=0.5)
+        with Progress("validation", 3, "image", whole=(WholeRun({}), "image")) as images:
+            images.update(3)
+        progress.say("labels are strange")
+        bar.update(5, loss=0.25)
+    assert capsys.readouterr().err == ""
+    lines = relayed.show().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["ce", "ce", "phase 2 of 5 (ce)"]
+    assert lines[0].startswith("ce: validation: 3/3 images") and lines[1] == "ce: labels are strange"
+    assert "10/10 steps" in lines[2] and "loss 0.25" in lines[2] and "the whole run" in lines[2]
+    assert relayed.run._left == {"step": 10, "image": 5}
+
+
+def test_what_a_process_that_is_gone_did_not_end_is_shown_as_stopped(relayed):
+    Progress("phase 2 of 5 (ce)", 10).__enter__().update(4)
+    relayed.show()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.stderr", relayed.log)
+        relayed.shown.close()
+    assert relayed.log.getvalue().splitlines() == ["phase 2 of 5 (ce): stopped at 4/10"]
+
+
+def test_what_two_processes_do_at_once_takes_half_of_the_time(clock):
+    run = WholeRun({"step": 100})
+    run.at_once = 2
+    run.count("step", 12, 1)
+    assert run.left() == "about 10 min more"  # 99 steps of 6 seconds
+    run.scale(0.5)
+    assert run.left() == "about 5 min more"
+
+
+def test_a_line_that_is_said_does_not_end_up_in_a_bar(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with Progress("training", 4) as bar:
+        bar.update(1)
+        progress.say("a word")
+        bar.update(3)
+    assert re.search(r"[\r\n]a word\n", terminal.getvalue())

@@ -23,7 +23,7 @@ from gluon_confseg.errors import RunError
 from .. import PROJECT, argument_parser
 
 # what a run may end with differently, only seconds; and the lock, which holds nothing
-DIFFERING = ("timing.json", "log.jsonl", "report.html", "report.md", ".lock")
+DIFFERING = ("timing.json", "threads.json", "log.jsonl", "report.html", "report.md", ".lock")
 
 
 def main(argv: list | None = None) -> int:
@@ -32,6 +32,9 @@ def main(argv: list | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--profile", default="smoke", help="of the recipe drawn")
+    parser.add_argument(
+        "--jobs", default="1", help="phases at once; the same for all runs, since last bits depend on it"
+    )
     arguments = parser.parse_args(argv)
     return frame.run(lambda: _run(arguments))
 
@@ -40,21 +43,21 @@ def _run(arguments) -> int:
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        run(arguments.profile, Path(folder, "whole"))
+        run(arguments, Path(folder, "whole"))
         length = time.monotonic() - began
         wanted = fingerprint(Path(folder, "whole"))
         print(f"uninterrupted: {length:.1f} s, {len(wanted)} files compared", flush=True)
         same = 0
         for number in range(arguments.kills):
             after = moments.uniform(0.15, 1.0) * length
-            same += killed_once(arguments.profile, Path(folder, f"kill{number}"), after, wanted)
+            same += killed_once(arguments, Path(folder, f"kill{number}"), after, wanted)
     print(f"{same} of {arguments.kills} resumed runs ended bit-identical")
     return 0 if same == arguments.kills else 1
 
 
-def killed_once(profile: str, out: Path, after: float, wanted: dict) -> bool:
+def killed_once(arguments, out: Path, after: float, wanted: dict) -> bool:
     """Start, kill -9 after so many seconds, resume, compare; says where the kill fell."""
-    process = start(profile, out)
+    process = start(arguments, out)
     try:
         process.wait(after)
         where = "had ended before the kill"
@@ -64,7 +67,7 @@ def killed_once(profile: str, out: Path, after: float, wanted: dict) -> bool:
         where = f"killed after {after:.1f} s with {len(list(out.glob('checkpoints/*.npz')))} checkpoints"
     finally:
         process.stderr.close()
-    run(profile, out)
+    run(arguments, out)
     found = fingerprint(out)
     differing = sorted(k for k in set(wanted) | set(found) if wanted.get(k) != found.get(k))
     print(
@@ -74,16 +77,16 @@ def killed_once(profile: str, out: Path, after: float, wanted: dict) -> bool:
     return not differing
 
 
-def start(profile: str, out: Path) -> subprocess.Popen:
+def start(arguments, out: Path) -> subprocess.Popen:
     """`confseg train drawn`, with a checkpoint after every step."""
-    command = [sys.executable, "-m", "gluon_confseg", "train", "drawn", "--profile", profile]
-    command += ["--save-every", "0", "--out", str(out)]
+    command = [sys.executable, "-m", "gluon_confseg", "train", "drawn", "--profile", arguments.profile]
+    command += ["--jobs", arguments.jobs, "--save-every", "0", "--out", str(out)]
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def run(profile: str, out: Path) -> None:
+def run(arguments, out: Path) -> None:
     """Run to the end. Raises RunError, with the run's own last line, where that fails."""
-    process = start(profile, out)
+    process = start(arguments, out)
     _, errors = process.communicate()
     if process.returncode:
         raise RunError(f"{out}: {(errors.decode().strip() or 'no message').splitlines()[-1]}")

@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from gluon_confseg.cli import data, views
+from gluon_confseg.cli import data, options, views
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
@@ -46,6 +46,9 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--save-every", type=float, default=30.0, metavar="SECONDS", help="between checkpoints"
     )
+    parser.add_argument("--jobs", type=options.positive, metavar="N",
+                        help="train at most so many phases at once on a CPU; 1: one after the other; unless given, "
+                        "a few steps are measured")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true",
                         help="two steps of each phase at full size, and what the whole will need; profile full unless "
                         "another is named, and drawn images without --root")  # fmt: skip
@@ -68,6 +71,8 @@ def run(arguments) -> Output:
             arguments.usage(f"--{option.replace('_', '-')} does nothing without --{needs.replace('_', '-')}")
     if arguments.packs and arguments.dry_run:
         arguments.usage("--packs does nothing in a dry run, which reads a handful of images")
+    if arguments.jobs and arguments.dry_run:
+        arguments.usage("--jobs does nothing in a dry run, which measures one phase after the other")
     if arguments.recipe is None:
         arguments.usage("give a recipe: a name that --list shows, or your own file")
     found = recipe_files.find(arguments.recipe)
@@ -100,7 +105,8 @@ def run(arguments) -> Output:
     out = arguments.out or Path("runs") / name_of(recipe, root)
     splits = open_data(recipe, root, packs=arguments.packs, look=not any(out.glob("checkpoints/*.npz")))
     folder = RunFolder(out, {**recipe.config(), "images": fingerprint(splits)}, arguments.save_every)
-    train.run(recipe, splits, folder, cells=arguments.cell, list_weights=arguments.list_weights)
+    wanted = {"cells": arguments.cell, "jobs": arguments.jobs, "list_weights": arguments.list_weights}
+    train.run(recipe, splits, folder, **wanted)
     page, results = report.write(folder.path), read_json(folder.path / "results.json")
     text = [
         tables.terminal(results),

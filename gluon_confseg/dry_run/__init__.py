@@ -52,7 +52,8 @@ def run(recipe, root=None, out=None, cells=None, images: int = 1, *, list_weight
         say(f"Dry run of {recipe.name}, profile {recipe.profile}: {data.splits.train.description}")
         folder = DryFolder(out or Path(temporary) / "run", short, chosen, data.splits)
         try:
-            train.run(short, data.splits, folder, cells=cells, device=device, list_weights=list_weights)
+            settings = {"device": device, "jobs": 1, "list_weights": list_weights}
+            train.run(short, data.splits, folder, cells=cells, **settings)
         except (ValueError, mx.MXNetError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             why = lines[-1 if isinstance(error, mx.MXNetError) else 0].strip()  # MXNet says it last
