@@ -255,8 +255,8 @@ def largest_enlarged(scores, stride: int, like) -> np.ndarray:
     """`largest_class` of `network.enlarge`, with the same result to the bit: (N, K, h, w) -> (N, H, W) uint8.
 
     On a CPU the scores are never enlarged as a whole: the rows between two rows of the grid are computed and compared
-    while they are in the cache. Both directions round as the operator does: the width is enlarged first, and each sum of
-    two products is rounded three times.
+    while they are in the cache. Both directions round as the operator does: the width is enlarged first, and each sum
+    of two products is rounded three times.
     """
     if scores.context.device_type == "gpu":
         return largest_class(enlarge(mx.nd, scores, stride, like))
