@@ -257,7 +257,8 @@ def largest_enlarged(scores, stride: int, like) -> np.ndarray:
     """`largest_class` of `network.enlarge`, with the same result to the bit: (N, K, h, w) -> (N, H, W) uint8.
 
     On a CPU the scores are never enlarged as a whole: the rows between two rows of the grid are computed and compared
-    while they are in the cache.
+    while they are in the cache. Both directions round as the operator does: the width is enlarged first, and each sum
+    of two products is rounded three times.
     """
     if scores.context.device_type == "gpu":
         return largest_class(enlarge(mx.nd, scores, stride, like))
@@ -274,7 +275,7 @@ def largest_enlarged(scores, stride: int, like) -> np.ndarray:
 
 
 def _widened(image: np.ndarray, stride: int) -> np.ndarray:
-    """(K, h, w) -> (K, h, w * stride): enlarged along rows alone, which the operator does first."""
+    """(K, h, w) -> (K, h, w * stride): enlarged in width alone, which the operator does first."""
     size = image.shape[2]
     _, _, *weights = _between(size, size * stride, stride)
     wide = np.empty((*image.shape[:2], size * stride), np.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 
 import mxnet as mx
 import numpy as np
@@ -13,6 +12,7 @@ from mxnet import autograd
 from mxnet.gluon import nn
 
 from gluon_confseg import encoders, engine, export, frozen, fusion, losses, network
+from gluon_confseg.dry_run import memory
 from gluon_confseg.encoders import norms, resnet38
 from gluon_confseg.frozen import Frozen, FrozenNetwork
 from gluon_confseg.subnets import HeadSettings
@@ -260,7 +260,7 @@ def test_images_of_many_sizes_do_not_fill_the_memory():
             seen.log_probabilities(small.images(count=1, height=height, width=300 + height))[
                 "subnet0"
             ].asnumpy()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return memory.now() / 2**20
 
     run([300])
     before = run(range(200, 230))

@@ -22,7 +22,9 @@ OPACITY = 0.6  # of the colours over the picture
 def segmenter(loaded, inference: Inference = PLAIN):
     """Function from a picture (H, W, 3) uint8 to its classes (H, W) uint8."""
     context = runtime.default_context()
-    fusions = {loaded.rule: Fusion.of(loaded.network, loaded.rule)}
+    fuse = Fusion.of(loaded.network, loaded.rule)
+    fuse.hybridize()
+    fusions = {loaded.rule: fuse}
     network = FrozenNetwork(loaded.network, fusions)
 
     def segment(picture: np.ndarray) -> np.ndarray:
