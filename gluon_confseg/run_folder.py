@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, files, limits, npz, runtime
+from . import checkpoint, compiled, files, limits, npz, runtime
 from .errors import CheckpointError, RunError
 from .progress import Progress, say
 
@@ -216,6 +216,12 @@ class RunFolder:
         _, _, file, arrays, meta = max(states, key=lambda state: state[:2])
         checkpoint.restore_network(network, arrays, file)
         checkpoint.restore_trainer(trainer, trainer.names, arrays)
+        was, now = meta.get("compiled", False), compiled.library() is not None
+        if was != now:
+            say(
+                f"{phase} began {'with' if was else 'without'} the compiled operators and goes on "
+                f"{'with' if now else 'without'} them: its result differs from that of an uninterrupted run by rounding"
+            )
         return Position(**{field.name: meta[field.name] for field in dataclasses.fields(Position)})
 
     def save(self, phase: str, at: Position, network, trainer) -> None:
@@ -223,7 +229,8 @@ class RunFolder:
         arrays = checkpoint.network_arrays(network)
         arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
         older = min(self._progress(phase), key=lambda file: file.stat().st_mtime_ns if file.exists() else -1)
-        meta = {"phase": phase, **dataclasses.asdict(at), "threads": runtime.threads()}
+        way = {"threads": runtime.threads(), "compiled": compiled.library() is not None}
+        meta = {"phase": phase, **dataclasses.asdict(at), **way}
         checkpoint.save(older, arrays, meta)
         self._saved = time.monotonic()
 

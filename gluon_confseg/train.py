@@ -13,6 +13,7 @@ from . import engine, losses, metrics, results, runtime, side_by_side
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
 from .datasets import normalize
 from .errors import DatasetError, RunError, Stopped
+from .frozen import FrozenNetwork
 from .fusion import Fusion
 from .inference import PLAIN, TTA
 from .progress import Progress, WholeRun, say
@@ -271,17 +272,20 @@ def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, de
     few = 0 < len(cells) <= results.ABREAST
     chosen = results.choose_panels(per_image[cells[0].key], per_image[cells[-1].key], used) if few else []
     phases = dict.fromkeys(cell.phase for cell in cells) if chosen else ()
-    networks = {name: load(folder.checkpoint(name), device) for name in phases}
+    loaded = {name: load(folder.checkpoint(name), device) for name in phases}
+    networks = {}
+    for cell in cells if chosen else ():
+        network, rule = loaded[cell.phase], recipe.rule_of(cell)
+        networks[cell.key] = FrozenNetwork(network, {rule: Fusion.of(network, rule)})
     records = []
     for index, pair, worse in chosen:
         answers = {}
         for cell in cells:
-            network, rule = networks[cell.phase], recipe.rule_of(cell)
+            network = networks[cell.key]
             views = recipe.evaluation if cell.tta == "single" else TTA[cell.tta]
             images = mx.nd.array(normalize(dataset[index][0], **network.normalisation)[None], ctx=device)
-            answers[cell.key] = engine.predict(network, {rule: Fusion.of(network, rule)}, images, views)[
-                rule
-            ][0]
+            (answer,) = engine.predict(network, network.fusions, images, views).values()
+            answers[cell.key] = answer[0]
         about, pictures = results.panel(index, pair, worse, dataset, answers)
         records.append(about)
         for name, content in pictures.items():
