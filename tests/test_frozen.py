@@ -69,7 +69,11 @@ def operators(graph) -> list:
 
 @pytest.mark.parametrize("stride", encoders.OUTPUT_STRIDES)
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnet18_v1s", "resnet50", "resnext101_32x4d", "resnet38", "efficientnet_lite0"]
+    "name",
+    [
+        *("resnet18", "resnet18_v1s", "resnet50", "resnet38", "efficientnet_lite0"),
+        pytest.param("resnext101_32x4d", marks=pytest.mark.slow),
+    ],
 )
 def test_a_frozen_encoder_gives_its_features(name, stride):
     built = encoder(name, stride)
@@ -251,6 +255,7 @@ def test_networks_on_several_devices_are_not_frozen():
     )
 
 
+@pytest.mark.slow
 def test_images_of_many_sizes_do_not_fill_the_memory():
     built = small.shaken(groups=())
     seen = FrozenNetwork(built, {"subnet0": fusion.Fusion.of(built, "subnet0")})

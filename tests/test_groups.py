@@ -237,8 +237,11 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("threshold", [None, 0.0])
-@pytest.mark.parametrize("classes", [1, 2, 3, 5, 8, 13])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("threshold", [None, pytest.param(0.0, marks=SLOW)])
+@pytest.mark.parametrize("classes", [1, 2, 3, 5, 8, pytest.param(13, marks=SLOW)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_groups_are_those_of_the_plain_search(kind, classes, threshold):
     shares = metrics.normalize(counts_of_kind(kind, classes, seed=classes))

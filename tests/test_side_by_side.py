@@ -334,6 +334,7 @@ def assert_goes_on(out, wanted: dict, threads: int = 2, jobs="") -> None:
     assert not list(out.rglob("*progress*")) and not list(out.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_side_by_side_with_one_thread_each_is_one_after_the_other_with_one_thread(one_by_one, tmp_path):
     status, lines = ended(start(tmp_path / "run", 2, 2))
     assert status == 0, lines
