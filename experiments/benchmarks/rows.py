@@ -380,7 +380,7 @@ def _loss(quick: bool) -> Row:
         "the choice of each pixel's weights, in the cache.",
         "Value and gradient are computed together, in one pass over blocks that fit into the second-level cache "
         "(`docs/loss.md`), compiled where there is a compiler, else by NumPy. The gradient is written to memory that "
-        "is new in each step; where it was written to memory of earlier steps instead, in one run, the forward pass took "
+        "is new in each step; where it was written to memory of earlier steps, in one run, the forward pass took "
         "94 ms and not 205. That is not done yet, since MXNet holds on to gradients for an unknown number of steps.",
         work=("bytes", 8 * values),
     )
