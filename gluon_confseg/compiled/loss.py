@@ -6,6 +6,7 @@ import ctypes
 
 import numpy as np
 
+from ..losses import memory
 from . import library
 
 
@@ -24,7 +25,7 @@ def value_and_gradient(
     diagonal, columns = np.diag(weights).copy(), np.ascontiguousarray(weights.T)
     np.fill_diagonal(columns, 0.0)
     scales = (1.0 / divisors).astype(np.float32)
-    gradient = np.empty_like(logits) if want_gradient else None
+    gradient = memory.take(logits.shape) if want_gradient else None
     parts = np.empty((samples, -(-pixels // _block(classes))), np.float64)
     library().confseg_loss(
         _at(logits),

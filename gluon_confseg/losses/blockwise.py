@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import runtime
 from ..compiled import loss as compiled
+from . import memory
 
 BLOCK = 8192  # pixels; with 19 classes in float32 0.6 MB, of which two arrays stay in a second-level cache
 _LARGEST = np.finfo(np.float32).max  # beyond it a difference is infinite, and 0 times infinity is NaN
@@ -41,7 +42,7 @@ def value_and_gradient(logits, labels, weights, ignore_label: int, divisors, wan
             logits, labels, weights, ignore_label, divisors, want_gradient, count
         )
     samples, _, pixels = logits.shape
-    gradient = np.empty_like(logits) if want_gradient else None
+    gradient = memory.take(logits.shape) if want_gradient else None
     diagonal, off_diagonal = _split(weights)
     jobs = [(n, slice(p, p + BLOCK)) for n in range(samples) for p in range(0, pixels, BLOCK)]
 

@@ -12,7 +12,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from ..function import Function
-from . import blockwise, operators
+from . import blockwise, memory, operators
 from .labels import check_shapes, label_array
 
 AVERAGES = ("image", "batch")
@@ -112,11 +112,14 @@ class _WithGradient(Function):
 
     def value(self, logits):
         self._dtype = logits.dtype
-        loss, self._gradient = self._evaluate(logits, want_gradient=True)
+        loss, gradient = self._evaluate(logits, want_gradient=True)
+        self._gradient = memory.Kept(gradient) if isinstance(gradient, np.ndarray) else gradient
         return loss
 
     def gradients(self, upstream):
         factors, gradient = upstream.asnumpy(), self._gradient
+        if isinstance(gradient, memory.Kept):
+            gradient = mx.nd.from_numpy(gradient.use())
         if (factors != 1).any():
             factors = factors.reshape((-1,) + (1,) * (gradient.ndim - 1))
             gradient = gradient * mx.nd.array(factors, ctx=gradient.context)
@@ -124,7 +127,8 @@ class _WithGradient(Function):
         return [gradient.astype(self._dtype, copy=False)]
 
 
-# both return the (N,) loss and its gradient in the logits' shape, in float32 whatever the logits' type
+# both return the (N,) loss and its gradient in the logits' shape, in float32 whatever the logits' type: the gradient as
+# NumPy's array, or the device's
 
 
 def _on_cpu(
@@ -135,7 +139,7 @@ def _on_cpu(
         flat.astype(np.float32, copy=False), labels, weights, ignore_label, divisors, want_gradient
     )
     if gradient is not None:
-        gradient = mx.nd.from_numpy(gradient.reshape(logits.shape))
+        gradient = gradient.reshape(logits.shape)
     return mx.nd.array(loss, ctx=logits.context), gradient
 
 
