@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -241,7 +242,7 @@ class Relayed:
             self._shown.popitem()[1].__exit__(RuntimeError)
 
     def _named(self, text: str) -> str:
-        return text if self._name in text else f"{self._name}: {text}"
+        return text if re.search(rf"\b{re.escape(self._name)}\b", text) else f"{self._name}: {text}"
 
 
 def duration(seconds: float) -> str:

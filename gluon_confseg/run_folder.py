@@ -217,7 +217,8 @@ class RunFolder:
         checkpoint.restore_network(network, arrays, file)
         checkpoint.restore_trainer(trainer, trainer.names, arrays)
         was, now = meta.get("compiled", False), compiled.library() is not None
-        if was != now:
+        on_cpu = next(iter(network.collect_params().values())).list_ctx()[0].device_type == "cpu"
+        if was != now and on_cpu:
             say(
                 f"{phase} began {'with' if was else 'without'} the compiled operators and goes on "
                 f"{'with' if now else 'without'} them: its result differs from that of an uninterrupted run by rounding"

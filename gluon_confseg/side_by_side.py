@@ -152,7 +152,13 @@ def choose(team: Team, phases: list, ready: list, jobs: int | None) -> Way:
     if begun:
         known = [threads for threads in map(team.folder.threads, begun) if threads]
         threads = known[0] if known else team.threads
-        return Way(threads, min(jobs or len(phases), max(1, team.threads // threads)))
+        at_once = min(jobs or len(phases), max(1, team.threads // threads))
+        if jobs == 1 or (at_once > 1 and _no_memory(at_once)):
+            return all_threads  # those that have begun keep their number
+        return Way(threads, at_once)
+    noted = None if jobs else _noted(team, [phase.name for phase in phases])
+    if noted:
+        return noted
     at_once = min(len(ready), team.threads, jobs or team.threads)
     together = Way(team.threads // at_once, at_once)
     if team.threads == 1 or jobs == 1 or (jobs and at_once == 1):
@@ -161,6 +167,14 @@ def choose(team: Team, phases: list, ready: list, jobs: int | None) -> Way:
         team.folder.save_way([phase.name for phase in phases], *together, {})
         return together
     return _measured(team, phases, ready, together if at_once > 1 else Way(team.threads // 2))
+
+
+def _noted(team: Team, names: list) -> Way | None:
+    """The way that this run chose for these phases before it was interrupted."""
+    entry = next((e for e in team.folder.ways() if set(e["phases"]) & set(names)), None)
+    if entry is None or entry["threads"] > team.threads:
+        return None
+    return Way(entry["threads"], min(entry["at_once"], max(1, team.threads // entry["threads"])))
 
 
 def _measured(team: Team, phases: list, ready: list, other: Way) -> Way:
@@ -175,6 +189,7 @@ def _measured(team: Team, phases: list, ready: list, other: Way) -> Way:
     alone = [time_steps(team.complete, team.job, phase, team.folder) for phase in first]
     one_by_one = sum(count * seconds for count, seconds in zip(steps, alone))
     if one_by_one < WORTH:
+        team.folder.save_way(names, *all_threads, {})
         return all_threads
     named, why = ", ".join(phase.name for phase in first), _no_memory(other.at_once)
     if why:
@@ -182,7 +197,7 @@ def _measured(team: Team, phases: list, ready: list, other: Way) -> Way:
         return all_threads
     try:
         beside = team.times(first, other.threads)
-    except RunError as error:
+    except Exception as error:
         say(
             f"{named}: phases are trained one after the other, since another way could not be measured ({error})"
         )
@@ -437,11 +452,14 @@ class Team:
         return [found[worker] for worker in workers]
 
     def _answer(self, worker: Worker, wanted: str):
-        kind, *content = worker.hear()
-        if kind == wanted:
-            return content[0]
-        error, text = content
-        raise error from WorkerTraceback(text)
+        while True:
+            kind, *content = worker.hear()
+            if kind == wanted:
+                return content[0]
+            if kind == "failed":
+                error, text = content
+                raise error from WorkerTraceback(text)
+            # what it says of steps that are thrown away ("say") is not for the reader
 
     def _waiting(self, threads: int, count: int) -> list:
         """So many processes that wait for work; those that wait with another number of threads are ended."""

@@ -97,6 +97,7 @@ def complete(job: Job, phase, folder, whole: WholeRun) -> None:
     """
     if not folder.finished(phase.name):
         train_phase(job, phase, folder, whole)
+        losses.memory.clear()
     if job.measures(phase):
         measure_training_set(job, phase, folder)
 

@@ -63,7 +63,9 @@ def is_apart(groups: tuple[str, ...]) -> bool:
     """Whether an environment of these groups has neither MXNet nor the package. SetupError for both kinds at once."""
     apart = [group for group in groups if group in APART]
     if apart and len(apart) < len(groups):
-        raise SetupError(f"the group {apart[0]} needs an environment of its own: give it with {APART} alone.")
+        raise SetupError(
+            f"the group {apart[0]} needs an environment of its own: give it with {' '.join(APART)} alone."
+        )
     return bool(apart)
 
 
@@ -124,7 +126,7 @@ def write_state(venv: Path, state: dict) -> None:
 def digest(name: str) -> str:
     """Fingerprint of one requirement file, or of what stands for a name of OWN."""
     if name == "compiled":
-        files = sorted((ROOT / "gluon_confseg" / "compiled").glob("*.cc"))
+        files = sorted((ROOT / "gluon_confseg" / "compiled").glob("*.*"))
     else:
         files = [ROOT / "setup.py" if name == "package" else HERE / f"{name}.txt"]
     # an earlier version had requirement files that are gone
@@ -145,7 +147,13 @@ def missing(state: dict, groups: tuple[str, ...]) -> list[str]:
     """Requirement files that are not installed, or have changed since."""
     installed = state.get("installed", {})
     names = needed(state.get("wheel", "cpu"), groups)
-    return [name for name in names if installed.get(name) != digest(name)]
+    wanted = [name for name in names if name != "compiled" or has_compiler()]
+    return [name for name in wanted if installed.get(name) != digest(name)]
+
+
+def has_compiler() -> bool:
+    """Whether the compiled operators can be built; a compiler that comes later makes set-up build them."""
+    return bool(os.environ.get("CXX") or any(map(shutil.which, ("g++", "c++", "clang++"))))
 
 
 def is_whole(venv: Path, state: dict) -> bool:
@@ -202,6 +210,8 @@ def check_python() -> None:
 def set_up(venv: Path, groups: tuple[str, ...]) -> None:
     """Bring the environment to what is asked for."""
     state = read_state(venv)
+    if state.get("wheel") and is_apart(groups) != (state["wheel"] == NO_WHEEL):
+        raise SetupError(f"{venv.name} is an environment of the other kind: give another one with --venv.")
     if is_apart(groups):
         check_python()
         wheel, reason = NO_WHEEL, ""
@@ -269,20 +279,21 @@ def extend(venv: Path, state: dict, plan: Plan) -> None:
     if "package" in lacking:
         say("installing gluon_confseg itself, as it lies in this folder")
         pip(venv, ["--no-build-isolation", "--editable", str(ROOT)], expected=0)
-    if "compiled" in lacking:
-        compile_operators(venv)
+    if "compiled" in lacking and not compile_operators(venv):
+        lacking.remove("compiled")  # the next set-up tries again
     state["installed"].update({name: digest(name) for name in lacking})
     asked_python = os.environ.get("PYTHON") or state.get("asked_python", "")
     write_state(venv, {**state, **identity(venv), "state": "ready", "asked_python": asked_python})
 
 
-def compile_operators(venv: Path) -> None:
-    """Build the compiled operators, without which everything works, only slower: a failure is said and is none."""
+def compile_operators(venv: Path) -> bool:
+    """Build the compiled operators; False where that fails. Everything works without them, only slower."""
     say("compiling the operators of gluon_confseg/compiled for this machine")
     command = [str(venv / "bin" / "python"), "-m", "gluon_confseg.compiled"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=str(ROOT))
     if done.returncode != 0:
         say((done.stdout.strip().splitlines() or ["they could not be built"])[-1])
+    return done.returncode == 0
 
 
 def check_space(venv: Path, wheel: str) -> None:

@@ -14,6 +14,16 @@ from gluon_confseg.errors import ConfSegError
 from gluon_confseg.losses import blockwise
 
 
+def test_weights_in_any_order_in_memory_stay_as_they_are():
+    draws = np.random.RandomState(0)
+    weights, logits = draws.rand(4, 4), mx.nd.array(draws.randn(1, 4, 3, 3))
+    labels = draws.randint(0, 4, (1, 3, 3))
+    wanted = losses.ConfusionCELoss(weights.T.copy())(logits, labels).asnumpy()
+    loss = losses.ConfusionCELoss(weights.T)
+    for _ in range(2):
+        np.testing.assert_array_equal(loss(logits, labels).asnumpy(), wanted)
+
+
 @pytest.fixture(autouse=True, params=["compiled", "numpy"])
 def arithmetic(request, monkeypatch):
     """Every test runs with the compiled arithmetic, where it is built, and with NumPy's."""

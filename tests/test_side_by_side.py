@@ -101,7 +101,9 @@ def test_the_way_that_takes_less_time_for_a_step_of_each_is_taken_and_noted(team
     assert noted["phases"] == ["ce", "confusion_ce"] and (noted["threads"], noted["at_once"]) == (1, 2)
     assert noted["seconds_of_a_step"]["side by side with one thread each"] == {"ce": 1.4, "confusion_ce": 1.5}
     assert "chosen: side by side with one thread each" in capsys.readouterr().err
-    measured(monkeypatch, team, 1.0, [1.4, 1.95])
+    asked = measured(monkeypatch, team, 1.0, [1.4, 1.95])
+    assert chosen(team) == Way(1, 2) and not asked  # a run that goes on keeps to it
+    (team.folder.path / "threads.json").unlink()
     assert chosen(team) == Way(2, 1)
 
 
@@ -117,6 +119,7 @@ def test_a_phase_alone_gets_half_of_the_threads_where_that_is_faster(team, monke
     asked = measured(monkeypatch, team, 1.1, [0.9])
     assert chosen(team, 0) == Way(1, 1)
     assert asked == [("base", "alone"), (["base"], 1)]
+    (team.folder.path / "threads.json").unlink()
     measured(monkeypatch, team, 1.1, [1.09])
     assert chosen(team, 0) == Way(2, 1)
 

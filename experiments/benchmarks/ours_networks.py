@@ -97,7 +97,7 @@ def _trained(one, trainer, shape, num_classes: int):
 
 
 def encoder(encoder: str, shape, kind: str) -> Work:
-    """The encoder's forward pass in inference mode, which every step of subnets begins with."""
+    """The encoder's forward pass in inference mode, as a hybridized block and not as a fused graph."""
     built, images = build(encoder, kind), mx.nd.array(draws.images(shape))
 
     def run() -> None:

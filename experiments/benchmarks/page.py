@@ -28,12 +28,12 @@ the smallest median counts. All sides have as many threads, two unless the row s
 too, of everything until the results are there.
 
 The networks of PyTorch are written with torch.nn in the shape of ours. Both state their multiply-adds and their
-parameters, and the benchmark stops if they differ; so do the sides of the loss with its values and the norm of its
-gradient, and those of the confusion matrix with their counts. Their training step uses plain cross-entropy, ours
-the paper's loss. Onnxruntime runs what PyTorch exports. The official Cityscapes scorer counts in a loop in C, as it
-does with its extension, whose source its releases on the package index leave out; the loop was written for this
-benchmark. The loader is compared with GluonCV's by `make bench-data`, and kinds of batch norm and recomputation by
-`make bench-memory` (`docs/memory.md`).
+parameters, and a row where they differ is left out and the command fails; so do the sides of the loss with its
+values and the norm of its gradient, and those of the confusion matrix with their counts. Their training step uses
+plain cross-entropy, ours the paper's loss. Onnxruntime runs what PyTorch exports. The official Cityscapes scorer
+counts in a loop in C, as it does with its extension, whose source its releases on the package index leave out; the
+loop was written for this benchmark. The loader is compared with GluonCV's by `make bench-data`, and kinds of batch
+norm and recomputation by `make bench-memory` (`docs/memory.md`).
 """
 EMPTY = "Nothing has been measured yet.\n"
 BOUNDS = {

@@ -5,8 +5,8 @@ operators.cc  batch norm with ReLU6 and depthwise convolution, which take most o
               EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
-environment under a name that depends on the sources, the compiler's options and MXNet's version, so a library of other
-sources is never loaded. Results differ from those without it by rounding alone; CONFSEG_COMPILED=0 goes without it.
+environment under a name that depends on the sources and the compiler's options, so a library of other sources is never
+loaded; those of earlier sources stay beside it. Results differ from those without it by rounding alone; CONFSEG_COMPILED=0 goes without it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -28,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 SOURCES = ("operators.cc", "loss.cc")
 OPTIONS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 WIDE = ("avx2", "fma", "bmi2")  # as /proc/cpuinfo names them; a CPU without them gets code for any CPU
+COMPILERS = ("g++", "c++", "clang++")
 OFF = "CONFSEG_COMPILED"
 
 
@@ -70,8 +72,8 @@ def build(anew: bool = False) -> Path:
     target = path()
     if target.is_file() and not anew:
         return target
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "c++", "clang++")), None)
-    if compiler is None:
+    compiler = shlex.split(os.environ.get("CXX", "")) or list(filter(shutil.which, COMPILERS))[:1]
+    if not compiler:
         raise BuildError(
             "no C++ compiler is installed: install g++ (on Debian: apt-get install g++), and try again"
         )
@@ -81,17 +83,21 @@ def build(anew: bool = False) -> Path:
             made = Path(folder, "library.so")
             sources = [*(HERE / name for name in SOURCES), mxnet / "src" / "lib_api.cc"]
             command = [
-                compiler,
+                *compiler,
                 *_options(),
                 f"-isystem{mxnet / 'include'}",
                 *map(str, sources),
                 "-o",
                 str(made),
             ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            except OSError as error:
+                raise BuildError(f"the compiler {compiler[0]} can't be run: {error.strerror}") from error
             if done.returncode:
-                last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-                raise BuildError(f"{compiler} could not compile {HERE}: {last}")
+                lines = done.stderr.strip().splitlines() or ["it says nothing"]
+                first = next((line for line in lines if "error" in line), lines[-1])
+                raise BuildError(f"{compiler[0]} could not compile {HERE}: {first}")
             files.write_bytes(target, made.read_bytes())
     except OSError as error:
         raise BuildError(f"{target.parent}: {error.strerror}; the library can't be written there") from error
@@ -113,7 +119,9 @@ def _mxnet() -> Path:
 
 @lru_cache(maxsize=None)
 def _options() -> tuple:
-    wide = ("-march=x86-64-v3",) if all(feature in _features() for feature in WIDE) else ()
+    wide = (
+        tuple(f"-m{feature}" for feature in WIDE) if all(feature in _features() for feature in WIDE) else ()
+    )
     return (*OPTIONS, *wide)
 
 
@@ -129,7 +137,7 @@ def _features() -> tuple:
 @lru_cache(maxsize=None)
 def _fingerprint() -> str:
     """Of all that the library depends on; the CPU is among it, by the options."""
-    digest = hashlib.sha256(" ".join((*_options(), "mxnet 1.9.1")).encode())
+    digest = hashlib.sha256(" ".join(_options()).encode())
     for name in SOURCES:
         digest.update((HERE / name).read_bytes())
     return digest.hexdigest()[:16]

@@ -19,7 +19,7 @@ inline int32_t float_to_bits(float value) { int32_t bits; std::memcpy(&bits, &va
 
 // exp(x) for x <= 0, to about 1e-7 relative. The power of two is applied in two halves, so that denormals come out.
 inline float exp_below_zero(float x) {
-  x = x < -FAR ? -FAR : x;
+  x = x < -FAR ? -FAR : x > 0 ? 0.0f : x;  // above 0 is only the largest class, whose value is not used
   const float rounded = std::nearbyint(x * 1.44269504f);
   const float r = (x - rounded * 0.693359375f) + rounded * 2.12194440e-4f;
   float p = 1.0f / 5040;

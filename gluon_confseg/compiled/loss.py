@@ -22,7 +22,7 @@ def value_and_gradient(
     samples, classes, pixels = logits.shape
     logits = np.ascontiguousarray(logits)
     labels = np.ascontiguousarray(labels, np.int32)
-    diagonal, columns = np.diag(weights).copy(), np.ascontiguousarray(weights.T)
+    diagonal, columns = np.diag(weights).copy(), weights.T.copy()
     np.fill_diagonal(columns, 0.0)
     scales = (1.0 / divisors).astype(np.float32)
     gradient = memory.take(logits.shape) if want_gradient else None

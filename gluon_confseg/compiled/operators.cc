@@ -178,6 +178,7 @@ mxnet::ext::MXReturnValue depthwise_arity(const Attributes&, int* inputs, int* o
 mxnet::ext::MXReturnValue depthwise_shapes(const Attributes& attributes, Shapes* inputs, Shapes* outputs) {
   const std::vector<unsigned int> x = inputs->at(0);
   const unsigned int kernel = number(attributes, "kernel"), stride = number(attributes, "stride");
+  if ((kernel != 3 && kernel != 5) || (stride != 1 && stride != 2)) return mxnet::ext::MX_FAIL;
   const auto after = [=](unsigned int length) { return (length + kernel / 2 * 2 - kernel) / stride + 1; };
   inputs->at(1) = {x.at(1), 1, kernel, kernel};
   outputs->at(0) = {x.at(0), x.at(1), after(x.at(2)), after(x.at(3))};

@@ -25,8 +25,14 @@ def training_form(block):
     on_one_cpu = all(p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 for p in parameters)
     if not on_one_cpu or library() is None:
         return block
+    if not any(hasattr(each, "has_compiled_form") for each in _blocks(block)):
+        return block
     symbol = _trace(block)
     return _TrainingGraph(symbol, block) if any(name in symbol.tojson() for name in OPERATORS) else block
+
+
+def _blocks(block) -> list:
+    return [block, *(each for child in block._children.values() for each in _blocks(child))]
 
 
 def _trace(block):

@@ -221,6 +221,7 @@ class Norm(nn.BatchNorm):
     """Batch norm; the compiled operator does the ReLU6 after it too, where `clips` says that there is one."""
 
     clips = False
+    has_compiled_form = True
 
     def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
         """(N, C, h, w) -> the same shape."""
@@ -248,15 +249,17 @@ class FlippedConv2D(nn.Conv2D):
     """
 
     whole = types.MappingProxyType({})
+    has_compiled_form = True
 
     def hybrid_forward(self, F, x, weight):
         """(N, C, h, w), flipped -> the result, flipped."""
         settings, weight = self._kwargs, flip(F, weight)
         if frozen.is_tracing():
             return F.Convolution(x, weight, **{**settings, **self.whole})
-        depthwise = settings["num_group"] == settings["num_filter"] > 1
-        if training.is_tracing() and depthwise and settings["dilate"] == (1, 1):
-            return F.confseg_depthwise(x, weight, kernel=settings["kernel"][0], stride=settings["stride"][0])
+        (kernel, _), depthwise = settings["kernel"], settings["num_group"] == settings["num_filter"] > 1
+        padded = settings["dilate"] == (1, 1) and settings["pad"] == (kernel // 2,) * 2
+        if training.is_tracing() and depthwise and padded and kernel in (3, 5):
+            return F.confseg_depthwise(x, weight, kernel=kernel, stride=settings["stride"][0])
         return super().hybrid_forward(F, x, weight)
 
 

@@ -41,6 +41,12 @@ def take(shape: tuple) -> np.ndarray:
         return entry.array
 
 
+def clear() -> None:
+    """Keep none, as at the end of a training."""
+    with _lock:
+        _entries.clear()
+
+
 class Kept:
     """A gradient between forward and backward, whose memory may be taken again after its first use.
 
