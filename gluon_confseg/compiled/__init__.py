@@ -5,8 +5,9 @@ operators.cc  batch norm with ReLU6 and depthwise convolution, which take most o
               EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
-environment under a name that depends on the sources and the compiler's options, so a library of other sources is never
-loaded; those of earlier sources stay beside it. Results differ from those without it by rounding alone; CONFSEG_COMPILED=0 goes without it.
+environment under a name that depends on the sources and the compiler's options, so a library of other sources is
+never loaded; those of earlier sources stay beside it. Results differ from those without it by rounding alone;
+CONFSEG_COMPILED=0 goes without it.
 """
 
 from __future__ import annotations
