@@ -432,7 +432,7 @@ def _counting(quick: bool) -> list:
             ),
             "Decoding PNGs is most of the work, by OpenCV in two threads; the official script decodes by Pillow. The "
             "rest is the start of the command.",
-            "Counting took 46 ms for a pair before, and takes 2 to 3.",
+            "Counted in 64-bit numbers, the command took 4.7 s beside 2.8 s of the official script, in an earlier run.",
             prepare=lambda where: write_pairs(where, pairs, *size),
         ),
     ]
