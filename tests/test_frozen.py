@@ -71,8 +71,8 @@ def operators(graph) -> list:
 @pytest.mark.parametrize(
     "name",
     [
-        *("resnet18", "resnet18_v1s", "resnet50", "resnet38", "efficientnet_lite0"),
-        pytest.param("resnext101_32x4d", marks=pytest.mark.slow),
+        *("resnet18", "resnet18_v1s", "resnet38", "efficientnet_lite0"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "resnext101_32x4d")),
     ],
 )
 def test_a_frozen_encoder_gives_its_features(name, stride):

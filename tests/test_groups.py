@@ -241,7 +241,7 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("threshold", [None, pytest.param(0.0, marks=SLOW)])
-@pytest.mark.parametrize("classes", [1, 2, 3, 5, 8, pytest.param(13, marks=SLOW)])
+@pytest.mark.parametrize("classes", [1, 2, 3, 5, *(pytest.param(n, marks=SLOW) for n in (8, 13))])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_groups_are_those_of_the_plain_search(kind, classes, threshold):
     shares = metrics.normalize(counts_of_kind(kind, classes, seed=classes))

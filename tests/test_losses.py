@@ -24,7 +24,10 @@ def test_weights_in_any_order_in_memory_stay_as_they_are():
         np.testing.assert_array_equal(loss(logits, labels).asnumpy(), wanted)
 
 
-@pytest.fixture(autouse=True, params=["compiled", "numpy"])
+SECOND = pytest.mark.slow if compiled.library() is not None else ()
+
+
+@pytest.fixture(autouse=True, params=["compiled", pytest.param("numpy", marks=SECOND)])
 def arithmetic(request, monkeypatch):
     """Every test runs with the compiled arithmetic, where it is built, and with NumPy's."""
     if request.param == "numpy":

@@ -74,6 +74,7 @@ def test_what_waits_is_itself_when_it_is_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_folders_and_files_of_libraries_names_stand_for_nothing(place, tmp_path):
     (tmp_path / "torch").mkdir()
     for name in ("cv2", "matplotlib", "numpy", "mxnet", "PIL", "scipy", "yaml"):
