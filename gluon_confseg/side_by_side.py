@@ -153,9 +153,7 @@ def choose(team: Team, phases: list, ready: list, jobs: int | None) -> Way:
         known = [threads for threads in map(team.folder.threads, begun) if threads]
         threads = known[0] if known else team.threads
         at_once = min(jobs or len(phases), max(1, team.threads // threads))
-        if jobs == 1 or (at_once > 1 and _no_memory(at_once)):
-            return all_threads  # those that have begun keep their number
-        return Way(threads, at_once)
+        return Way(threads, 1 if at_once > 1 and _no_memory(at_once) else at_once)
     noted = None if jobs else _noted(team, [phase.name for phase in phases])
     if noted:
         return noted
