@@ -577,7 +577,7 @@ def _work(setting: bytes, orders: queue.SimpleQueue, send: Callable) -> None:
                 progress.relay(None)
                 gc.collect()
                 send("done")
-        except Exception as error:
+        except Exception as error:  # of any kind: the run's process raises it again
             send("failed", _sendable(error), traceback.format_exc())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import bench, draws, figures, history, page, rounds, rows, table
+from experiments.benchmarks.growths import Growth, all_growths
 from experiments.benchmarks.rounds import Measured, Outcome, Side
 from gluon_confseg.errors import RunError
 
@@ -109,7 +110,7 @@ def test_without_a_cost_there_is_no_exponent():
 
 
 def test_memory_grows_by_what_is_above_the_libraries():
-    growth = rows.Growth("g", "a work", "images", (1, 2, 4), lambda size: OURS)
+    growth = Growth("g", "a work", "images", (1, 2, 4), lambda size: OURS)
     outcomes = {size: Measured([float(size)], [100.0 + 10 * size], held_mib=100.0) for size in growth.sizes}
     found = figures.grown(growth, outcomes)
     assert found["extra_mib"] == [10.0, 20.0, 40.0] and found["peak_mib"] == [110.0, 120.0, 140.0]
@@ -288,12 +289,12 @@ def test_quick_rows_are_the_same_rows():
         ]
 
     assert lines(True) == lines(False)
-    assert [g.id for g in rows.all_growths(True)] == [g.id for g in rows.all_growths()]
+    assert [g.id for g in all_growths(True)] == [g.id for g in all_growths()]
 
 
 def test_every_line_has_a_name_of_its_own_and_every_row_says_what_bounds_it():
     every = rows.all_rows()
-    names = [name for row in every for name, _ in row.comparisons()] + [g.id for g in rows.all_growths()]
+    names = [name for row in every for name, _ in row.comparisons()] + [g.id for g in all_growths()]
     assert len(names) == len(set(names))
     assert all(row.bounds and (row.against or row.goal) for row in every)
 
@@ -312,11 +313,11 @@ def test_peers_never_import_this_package():
 
 def test_an_unknown_row_is_refused_with_the_nearest_name():
     with pytest.raises(RunError, match="no row 'losss'; did you mean loss"):
-        bench.chosen(rows.all_rows(), rows.all_growths(), ["losss"])
+        bench.chosen(rows.all_rows(), all_growths(), ["losss"])
 
 
 def test_chosen_rows_are_those_named():
-    chosen, growths = bench.chosen(rows.all_rows(), rows.all_growths(), ["matrix", "growth-groups"])
+    chosen, growths = bench.chosen(rows.all_rows(), all_growths(), ["matrix", "growth-groups"])
     assert [row.id for row in chosen] == ["matrix"] and [g.id for g in growths] == ["growth-groups"]
 
 

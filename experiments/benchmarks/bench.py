@@ -25,6 +25,7 @@ from gluon_confseg.progress import say
 
 from .. import argument_parser
 from . import figures, history, page, rounds, rows, table
+from .growths import all_growths
 
 RATES = {"multiply": "multiply_adds_of_a_product", "copy": "bytes_of_a_copy"}
 RATE_NAMES = {"multiply": "multiply_adds", "copy": "bytes"}
@@ -44,7 +45,7 @@ def main(argv: list | None = None) -> int:
 
 
 def _run(arguments) -> None:
-    every, growths = rows.all_rows(arguments.quick), rows.all_growths(arguments.quick)
+    every, growths = rows.all_rows(arguments.quick), all_growths(arguments.quick)
     if arguments.list:
         print("\n".join(f"{one.id:26} {one.title}" for one in (*every, *growths)))
         return

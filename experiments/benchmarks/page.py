@@ -12,6 +12,7 @@ from gluon_confseg.cli import frame
 
 from .. import PROJECT, argument_parser
 from . import history, rows, table
+from .growths import all_growths
 
 PAGE = PROJECT / "docs" / "performance.md"
 INTRO = """\
@@ -67,7 +68,7 @@ def text(runs: list) -> str:
         if found:
             sections.append(_section(row, found))
     growth_lines = []
-    for growth in rows.all_growths():
+    for growth in all_growths():
         run, entry = history.last(runs, "growths", growth.id)
         if entry is not None:
             used[run["date"]] = run

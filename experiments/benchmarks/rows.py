@@ -64,18 +64,6 @@ class Row:
         return [(f"{self.id}/{against.id}", against) for against in self.against] or [(self.id, None)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Growth:
-    """A work at several sizes, ours alone: how time and peak memory grow with the size."""
-
-    id: str
-    title: str
-    axis: str
-    sizes: tuple
-    side: Callable[[int], Side]
-    note: str = ""
-
-
 def all_rows(quick: bool = False) -> list:
     """Every row; with `quick` at the smallest sizes, which measure nothing."""
     every = [
@@ -111,7 +99,8 @@ def _slim(row: Row) -> Row:
 # ---- networks
 
 
-def _ours(work: str, name: str = "ours", threads: int = 2, **settings) -> Side:
+def networks_side(work: str, name: str = "ours", threads: int = 2, **settings) -> Side:
+    """A side of this project's own, of a work of ours_networks.py."""
     return Side(name, "ours_networks", {"work": work, **settings}, threads)
 
 
@@ -145,7 +134,7 @@ def _steps(quick: bool) -> list:
             Row(
                 f"step-{name}",
                 f"training step, {title}, output stride 8, {_size(shape)}",
-                (_ours("step", encoder=name, shape=shape),),
+                (networks_side("step", encoder=name, shape=shape),),
                 (Against("pytorch", eager, _torch("step", encoder=name, shape=shape), 0.95),),
                 norm,
                 "A bare Gluon loop (hybridized, static memory) takes as long as the product's step, so the loop itself "
@@ -160,7 +149,7 @@ def _steps(quick: bool) -> list:
             "step-lite0",
             f"training step, EfficientNet-Lite0 as the small profiles cut it, {_size(small)}",
             tuple(
-                _ours(
+                networks_side(
                     "step",
                     f"ours, {n} thread{'s' * (n > 1)}",
                     n,
@@ -213,7 +202,7 @@ def _inference(quick: bool) -> list:
         Row(
             f"inference-{name.replace('efficientnet_', '')}",
             f"inference, {title} with subnet 0, images to classes, {_size(shape)}",
-            (_ours("predict", encoder=name, shape=shape, kind=kind),),
+            (networks_side("predict", encoder=name, shape=shape, kind=kind),),
             (
                 Against(
                     "pytorch",
@@ -273,12 +262,12 @@ def _fused(quick: bool) -> list:
             Row(
                 f"fused-{name}",
                 f"fused network with 4 heads, {_title(encoder)}, {_size(shape)}",
-                (_ours("predict", "four heads, fused", subnets=3, rule=rule, **settings),),
+                (networks_side("predict", "four heads, fused", subnets=3, rule=rule, **settings),),
                 (
                     Against(
                         "subnet0",
                         "its subnet 0 alone",
-                        (_ours("predict", "subnet 0", **settings),),
+                        (networks_side("predict", "subnet 0", **settings),),
                         goal,
                         least,
                     ),
@@ -297,19 +286,19 @@ def _subnets(quick: bool) -> list:
     resnet = {"encoder": "resnet50", "shape": large, "kind": "paper"}
 
     def one_by_one(settings: dict) -> tuple:
-        return (_ours("subnets", "one by one", together=False, **settings),)
+        return (networks_side("subnets", "one by one", together=False, **settings),)
 
     return [
         Row(
             "subnets-lite0",
             f"training step of 3 subnets at once, EfficientNet-Lite0, small heads, {_size(small)}",
-            (_ours("subnets", "three at once", **lite0),),
+            (networks_side("subnets", "three at once", **lite0),),
             (
                 Against("one-by-one", "each subnet in a step of its own", one_by_one(lite0), 0.40),
                 Against(
                     "encoder",
                     "the encoder's forward pass, not as a fused graph",
-                    (_ours("encoder", "encoder", **lite0),),
+                    (networks_side("encoder", "encoder", **lite0),),
                     1.3,
                 ),
             ),
@@ -321,7 +310,7 @@ def _subnets(quick: bool) -> list:
         Row(
             "subnets-resnet50",
             f"training step of 3 subnets at once, ResNet-50, the paper's heads, {_size(large)}",
-            (_ours("subnets", "three at once", **resnet),),
+            (networks_side("subnets", "three at once", **resnet),),
             (Against("one-by-one", "each subnet in a step of its own", one_by_one(resnet), 0.60, 0.65),),
             "Only the encoder's forward pass is shared. With heads of the paper's size, which are trained forward and "
             "backward, that is the smaller part, so arithmetic sets a limit.",
@@ -335,7 +324,7 @@ def _memory(quick: bool) -> Row:
     return Row(
         "memory-resnet50",
         f"peak memory of a training step, ResNet-50, output stride 8, {_size(shape)}",
-        (_ours("step", encoder="resnet50", shape=shape),),
+        (networks_side("step", encoder="resnet50", shape=shape),),
         (
             Against(
                 "pytorch",
@@ -501,111 +490,6 @@ def write_pairs(folder: Path, pairs: int, height: int, width: int) -> None:
     for number in range(pairs):
         for name, ids in zip(("labels", "predictions"), draws.scene(number, height, width)):
             cv2.imwrite(str(folder / name / f"town_{number:06d}_000019.png"), ids)
-
-
-# ---- growth
-
-
-def all_growths(quick: bool = False) -> list:
-    """Every work whose cost is followed over several sizes; with `quick` at sizes that measure nothing."""
-    base, crop = (32, 32) if quick else (128, 96)
-    images = (1, 2) if quick else (8, 16, 32, 64)
-    scene = (64, 32) if quick else (256, 128)
-    scales = (1, 2) if quick else (1, 2, 4)
-    lengths = "height and width doubled each time"
-
-    def loss(classes: int, side: int) -> Side:
-        return Side("", "ours_loss", {"work": "loss", "shape": (1, classes, side, side), "ignored": 0.08})
-
-    pixels = tuple(scale * scale for scale in scales)
-    root = {scale * scale: scale for scale in scales}
-    small = {"encoder": "efficientnet_lite0", "kind": "small"}
-    fused = (1, 3, 2 * base, 4 * base)
-    return [
-        Growth(
-            "growth-images",
-            f"evaluation of a data set, EfficientNet-Lite0 and 3 subnets, {scene[0]} x {scene[1]}",
-            "images",
-            images,
-            lambda n: Side(
-                "", "ours_networks", {"work": "evaluation", "folder": FOLDER, "images": n, "size": scene}
-            ),
-            "from 32 images on a process reads ahead",
-        ),
-        Growth(
-            "growth-loss-classes", "the paper's loss", "classes", (CLASSES, 150), lambda k: loss(k, 2 * base)
-        ),
-        Growth(
-            "growth-matrix-classes",
-            "confusion matrix",
-            "classes",
-            (CLASSES, 150),
-            lambda k: Side(
-                "",
-                "ours_arrays",
-                {"work": "matrix", "shape": (1, 8 * base, 8 * base), "num_classes": k, "ignored": 0.08},
-            ),
-        ),
-        Growth(
-            "growth-inference-classes",
-            "inference, ResNet-18",
-            "classes",
-            (CLASSES, 150),
-            lambda k: _ours("predict", encoder="resnet18", shape=(1, 3, base, 2 * base), num_classes=k),
-        ),
-        Growth(
-            "growth-groups",
-            "discovery of groups",
-            "classes",
-            (8, 16) if quick else (19, 50, 100),
-            lambda k: Side("", "ours_arrays", {"work": "discover", "num_classes": k}),
-        ),
-        Growth(
-            "growth-fused-subnets",
-            "fused inference, EfficientNet-Lite0",
-            "heads",
-            (1, 4, 9),
-            lambda n: _ours(
-                "predict",
-                subnets=n - 1,
-                rule="residual_product" if n > 1 else "subnet0",
-                shape=fused,
-                **small,
-            ),
-            "0, 3 and 8 subnets beside subnet 0",
-        ),
-        Growth(
-            "growth-step-subnets",
-            "training step of subnets, EfficientNet-Lite0",
-            "subnets",
-            (3, 8),
-            lambda n: _ours("subnets", count=n, shape=(2, 3, crop, crop), **small),
-        ),
-        Growth(
-            "growth-loss-pixels",
-            "the paper's loss",
-            "pixels",
-            pixels,
-            lambda n: loss(CLASSES, root[n] * base),
-            f"multiples of {base} x {base}, {lengths}",
-        ),
-        Growth(
-            "growth-inference-pixels",
-            "inference, ResNet-18",
-            "pixels",
-            pixels,
-            lambda n: _ours("predict", encoder="resnet18", shape=(1, 3, root[n] * base, root[n] * 2 * base)),
-            f"multiples of {base} x {2 * base}, {lengths}",
-        ),
-        Growth(
-            "growth-step-pixels",
-            "training step, ResNet-18",
-            "pixels",
-            pixels,
-            lambda n: _ours("step", encoder="resnet18", shape=(2, 3, root[n] * crop, root[n] * crop)),
-            f"multiples of {crop} x {crop}, {lengths}",
-        ),
-    ]
 
 
 def _size(shape) -> str:
