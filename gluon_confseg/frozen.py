@@ -14,16 +14,11 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from . import tracing
+
 BACKEND = "MKLDNN"  # oneDNN's name in MXNet
 TOLERANCE = 1e-3
 _SHAPE = (1, 3, 64, 64)  # some operators need a shape when the graph is partitioned; it then runs at any size
-
-_is_tracing = False
-
-
-def is_tracing() -> bool:
-    """Whether a block is asked for the operators of a frozen graph, which needs no gradient."""
-    return _is_tracing
 
 
 class Frozen:
@@ -94,24 +89,18 @@ class Graph:
     """The fused graph itself; see `Frozen`."""
 
     def __init__(self, function, block):
-        symbol, values = fold(trace(function), values_of(block))
+        symbol, values = fold(tracing.trace(function, tracing.FROZEN), values_of(block))
         args, aux = (
             {name: values[name] for name in names if name in values}
             for names in (symbol.list_arguments(), symbol.list_auxiliary_states())
         )
         symbol = symbol.optimize_for(BACKEND, args, aux, ctx=mx.cpu(), shape_dict={"data": _SHAPE})
-        names = symbol.list_inputs()
-        self._inputs, self._data = [values.get(name) for name in names], names.index("data")
-        constant = [number for number in range(len(names)) if number != self._data]
-        flags = {"data_indices": [self._data], "param_indices": constant, "static_alloc": True}
-        self._run = mx.nd.CachedOp(symbol, list(flags.items()))
+        self._run = tracing.Cached(symbol)
+        self._values = [values.get(name) for name in self._run.names]
 
     def __call__(self, images) -> list:
         """The outputs; call it in inference mode."""
-        inputs = list(self._inputs)
-        inputs[self._data] = images
-        found = self._run(*inputs)
-        return [found] if isinstance(found, mx.nd.NDArray) else found
+        return self._run(images, list(self._values))
 
 
 def usable(block) -> bool:
@@ -131,16 +120,6 @@ def agree(found, wanted) -> bool:
         if not np.allclose(one, other, rtol=0, atol=TOLERANCE * np.abs(other).max(), equal_nan=True):
             return False
     return True
-
-
-def trace(function):
-    """The Symbol of a function of images, made with `is_tracing`; its input is called "data"."""
-    global _is_tracing
-    before, _is_tracing = _is_tracing, True
-    try:
-        return mx.sym.Group(list(function(mx.sym.var("data"))))
-    finally:
-        _is_tracing = before
 
 
 def values_of(block) -> dict:

@@ -11,7 +11,7 @@ import small
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from gluon_confseg import encoders, engine, export, frozen, fusion, losses, network
+from gluon_confseg import encoders, engine, export, frozen, fusion, losses, network, tracing
 from gluon_confseg.dry_run import memory
 from gluon_confseg.encoders import norms, resnet38
 from gluon_confseg.frozen import Frozen, FrozenNetwork
@@ -60,7 +60,7 @@ def assert_same(graph, block, sizes=SIZES, count: int = 2) -> None:
 
 def operators(graph) -> list:
     """The operators of a frozen graph on constants and images, by name."""
-    symbol, _ = frozen.fold(frozen.trace(graph._function), frozen.values_of(graph._block))
+    symbol, _ = frozen.fold(tracing.trace(graph._function, tracing.FROZEN), frozen.values_of(graph._block))
     return [node["op"] for node in json.loads(symbol.tojson())["nodes"]]
 
 
@@ -182,7 +182,7 @@ def test_freezing_changes_nothing_of_the_network_and_records_nothing():
         with pytest.raises(mx.MXNetError):
             scores["sum"].backward()
     assert small.same_bits(small.values(built), before)
-    assert fusion_graph(built) == graph and not frozen.is_tracing()
+    assert fusion_graph(built) == graph and not tracing.is_for(tracing.FROZEN)
 
 
 def fusion_graph(built) -> list:

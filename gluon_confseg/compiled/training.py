@@ -5,16 +5,10 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
+from .. import tracing
 from . import library
 
 OPERATORS = ("confseg_norm_clip", "confseg_depthwise")
-
-_is_tracing = False
-
-
-def is_tracing() -> bool:
-    """Whether a block is asked for its compiled operators. These compute training alone, since MXNet hides the mode."""
-    return _is_tracing
 
 
 def training_form(block):
@@ -27,7 +21,7 @@ def training_form(block):
         return block
     if not any(hasattr(each, "has_compiled_form") for each in _blocks(block)):
         return block
-    symbol = _trace(block)
+    symbol = tracing.trace(block, tracing.COMPILED)
     return _TrainingGraph(symbol, block) if any(name in symbol.tojson() for name in OPERATORS) else block
 
 
@@ -35,26 +29,14 @@ def _blocks(block) -> list:
     return [block, *(each for child in block._children.values() for each in _blocks(child))]
 
 
-def _trace(block):
-    global _is_tracing
-    _is_tracing = True
-    try:
-        return mx.sym.Group(list(block(mx.sym.var("data"))))
-    finally:
-        _is_tracing = False
-
-
 class _TrainingGraph:
     """Calls the graph with what the parameters hold now."""
 
     def __init__(self, symbol, block):
         parameters = {p.name: p for p in block.collect_params().values()}
-        self._inputs = [parameters.get(name) for name in symbol.list_inputs()]
-        constant = [number for number, parameter in enumerate(self._inputs) if parameter is not None]
-        flags = {"data_indices": [self._inputs.index(None)], "param_indices": constant, "static_alloc": True}
-        self._run = mx.nd.CachedOp(symbol, list(flags.items()))
+        self._run = tracing.Cached(symbol)
+        self._parameters = [parameters.get(name) for name in self._run.names]
 
     def __call__(self, images) -> tuple:
         """(N, 3, H, W) -> the block's outputs."""
-        found = self._run(*(images if p is None else p.data() for p in self._inputs))
-        return tuple(found) if isinstance(found, list) else (found,)
+        return tuple(self._run(images, [p and p.data() for p in self._parameters]))

@@ -14,8 +14,7 @@ from typing import NamedTuple
 from mxnet import gluon
 from mxnet.gluon import nn
 
-from .. import frozen
-from ..compiled import training
+from .. import tracing
 from ..errors import WeightsError
 from . import space_to_batch
 from .dilation import strides
@@ -121,7 +120,7 @@ class EfficientNetLite0Encoder(gluon.HybridBlock):
         x, features = self.stem(flip(F, images)), {}
         for run in self._runs:
             blocks = [self.blocks[number] for number in run.numbers]
-            if run.dilation > 1 and not frozen.is_tracing():
+            if run.dilation > 1 and not tracing.is_for(tracing.FROZEN):
                 x = _split(F, x, blocks, run.dilation)
             else:
                 for block in blocks:
@@ -207,9 +206,9 @@ class ConvNorm(gluon.HybridBlock):
     def hybrid_forward(self, F, x):
         """(N, width, h, w) -> (N, channels, ceil(h / stride), ceil(w / stride))."""
         x = self.norm(self.conv(x))
-        if not self._activate or (training.is_tracing() and is_compiled(self.norm)):
+        if not self._activate or (tracing.is_for(tracing.COMPILED) and is_compiled(self.norm)):
             return x
-        if frozen.is_tracing():
+        if tracing.is_for(tracing.FROZEN):
             return F.clip(x, 0, 6)
         x = F.minimum(F.Activation(x, act_type="relu"), 6)  # a fifth of F.clip's time
         # A copy out of oneDNN's memory layout, for speed: a 1x1 convolution of 24 or 40 channels and a depthwise one
@@ -225,7 +224,7 @@ class Norm(nn.BatchNorm):
 
     def hybrid_forward(self, F, x, gamma, beta, running_mean, running_var):
         """(N, C, h, w) -> the same shape."""
-        if not (training.is_tracing() and is_compiled(self)):
+        if not (tracing.is_for(tracing.COMPILED) and is_compiled(self)):
             return super().hybrid_forward(F, x, gamma, beta, running_mean, running_var)
         low, high = (0, 6) if self.clips else (-LARGEST, LARGEST)
         settings = {
@@ -254,11 +253,11 @@ class FlippedConv2D(nn.Conv2D):
     def hybrid_forward(self, F, x, weight):
         """(N, C, h, w), flipped -> the result, flipped."""
         settings, weight = self._kwargs, flip(F, weight)
-        if frozen.is_tracing():
+        if tracing.is_for(tracing.FROZEN):
             return F.Convolution(x, weight, **{**settings, **self.whole})
         (kernel, _), depthwise = settings["kernel"], settings["num_group"] == settings["num_filter"] > 1
         padded = settings["dilate"] == (1, 1) and settings["pad"] == (kernel // 2,) * 2
-        if training.is_tracing() and depthwise and padded and kernel in (3, 5):
+        if tracing.is_for(tracing.COMPILED) and depthwise and padded and kernel in (3, 5):
             return F.confseg_depthwise(x, weight, kernel=kernel, stride=settings["stride"][0])
         return super().hybrid_forward(F, x, weight)
 
