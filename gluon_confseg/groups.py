@@ -10,11 +10,13 @@ seed, nor the machine. docs/decisions.md says why the threshold is subtracted fr
 from __future__ import annotations
 
 import dataclasses
+import math
 import numbers
 from collections.abc import Iterator
 
 import numpy as np
 
+from .compiled import groups as compiled
 from .errors import ConfSegError
 
 _MILLIONTHS = 1_000_000
@@ -220,7 +222,8 @@ def _communities(shares: np.ndarray, symmetric: np.ndarray, cut: int) -> list:
 
 def _reduced(symmetric: np.ndarray, cut: int) -> np.ndarray:
     """The weights of the graph's edges at this threshold."""
-    weights = np.maximum(symmetric - cut, 0)
+    # a cut of any size: one above all edges leaves nothing, as the heaviest edge does
+    weights = np.maximum(symmetric - min(cut, int(symmetric.max())), 0)
     np.fill_diagonal(weights, 0)
     return weights
 
@@ -277,9 +280,15 @@ def _one_community(weights: np.ndarray) -> bool:
 
 
 def _modularity(weights: np.ndarray) -> np.ndarray:
-    """Modularity times (2m)^2, in whole numbers."""
+    """Modularity times (2m)^2, in whole numbers: int64, or Python's where a sum of the search could pass 64 bits.
+
+    No sum of the search is above 5/4 (2m)^2. For shares whose rows sum to 1, that takes 1,074 classes or more.
+    """
     strengths = weights.sum(1)
-    return weights * int(strengths.sum()) - np.outer(strengths, strengths)
+    total = int(strengths.sum())
+    if total**2 > 2**62:
+        weights, strengths = weights.astype(object), strengths.astype(object)
+    return weights * total - np.outer(strengths, strengths)
 
 
 def _starts(count: int) -> np.ndarray:
@@ -290,9 +299,10 @@ def _starts(count: int) -> np.ndarray:
 
 def _local_optima(modularity: np.ndarray, starts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Partitions that no move of a class and no merge betters, and their scores, some starts at a time."""
+    climb = compiled.climb if modularity.dtype == np.int64 and compiled.is_available() else _climb
     at_once = max(1, _ENTRIES // modularity.size)
     for first in range(0, len(starts), at_once):
-        yield _climb(modularity, starts[first : first + at_once])
+        yield climb(modularity, starts[first : first + at_once])
 
 
 def _climb(modularity: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -300,17 +310,19 @@ def _climb(modularity: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.n
 
     The best move of one class is made, also to an empty community; where no move is worth it, the best merge of two
     communities. Of equals the first is taken. All starts take their step at the same time, and a step changes two
-    communities, so that of a class's attraction to all of them little is computed anew.
+    communities, so that of a class's attraction to all of them little is computed anew. The same search is in
+    compiled/groups.cc, which takes its place where it is built.
 
-    modularity  (K, K) int64, symmetric
+    modularity  (K, K) int64 or Python's whole numbers, symmetric
     starts      (N, K) communities below K + 1
     returns     (N, K) communities, and (N,) the sums of `modularity` inside of them
     """
     count, own = len(modularity), np.diag(modularity)
+    lowest = _below_all(modularity)
     classes = np.arange(count)
-    partitions, scores = starts.copy(), np.zeros(len(starts), np.int64)
+    partitions, scores = starts.copy(), np.zeros(len(starts), modularity.dtype)
     # of each community to each class, the class itself in its own
-    attraction = np.zeros((len(starts), count + 1, count), np.int64)
+    attraction = np.zeros((len(starts), count + 1, count), modularity.dtype)
     for number, start in enumerate(starts):
         communities, order, bounds = _sorted_by_community(start)
         attraction[number, communities] = np.add.reduceat(modularity[order], bounds, axis=0)
@@ -319,7 +331,7 @@ def _climb(modularity: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.n
     home = starts.copy()
     at_home = attraction[live[:, None], home, classes]
     # the best other community of each class, the first of equals, and its attraction
-    attraction[live[:, None], home, classes] = np.iinfo(np.int64).min
+    attraction[live[:, None], home, classes] = lowest
     best = attraction.max(1)
     target = (attraction == best[:, None]).argmax(1)
     attraction[live[:, None], home, classes] = at_home
@@ -361,9 +373,14 @@ def _best_others(attraction, number, klass, home) -> tuple[np.ndarray, np.ndarra
     """The best community other than its own, the first of equals, for each class of a start; and its attraction."""
     others = attraction[number, :, klass]
     entries = np.arange(len(others))
-    others[entries, home] = np.iinfo(np.int64).min
+    others[entries, home] = _below_all(attraction)
     target = others.argmax(1)
     return target, others[entries, target]
+
+
+def _below_all(array: np.ndarray):
+    """A number below all that an array of its type holds in the search."""
+    return -math.inf if array.dtype == object else np.iinfo(np.int64).min
 
 
 def _best_merge(attraction: np.ndarray, home: np.ndarray) -> tuple[int, int] | None:

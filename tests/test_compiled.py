@@ -212,21 +212,21 @@ def test_the_compiled_loss_does_not_depend_on_the_threads():
 
 def test_it_can_be_turned_off(monkeypatch):
     monkeypatch.setenv(compiled.OFF, "0")
-    assert compiled.library.__wrapped__() is None
+    assert compiled.library.__wrapped__() is None and compiled.functions.__wrapped__() is None
     assert compiled.state() == "turned off by CONFSEG_COMPILED=0"
 
 
 def test_without_a_library_all_goes_on(monkeypatch, tmp_path):
     monkeypatch.setattr(compiled, "path", lambda: tmp_path / "none.so")
     monkeypatch.delenv(compiled.OFF, raising=False)
-    assert compiled.library.__wrapped__() is None
+    assert compiled.library.__wrapped__() is None and compiled.functions.__wrapped__() is None
 
 
 def test_a_file_that_is_no_library_is_passed_over(monkeypatch, tmp_path):
     (tmp_path / "other.so").write_text("no library")
     monkeypatch.setattr(compiled, "path", lambda: tmp_path / "other.so")
     monkeypatch.delenv(compiled.OFF, raising=False)
-    assert compiled.library.__wrapped__() is None
+    assert compiled.library.__wrapped__() is None and compiled.functions.__wrapped__() is None
 
 
 def test_a_machine_without_a_compiler_is_told_what_is_missing(monkeypatch, tmp_path):

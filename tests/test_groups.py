@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import groups_reference
 import numpy as np
 import pytest
 
-from gluon_confseg import groups, metrics
+from gluon_confseg import compiled, groups, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = (
@@ -285,6 +288,153 @@ def test_the_order_of_the_classes_for_the_search_is_that_of_sorted_lists(kind):
         np.testing.assert_array_equal(
             groups._canonical_order(weights), groups_reference.canonical_order(weights)
         )
+
+
+# ---- the compiled search, NumPy's and the plain one are one search
+
+built = pytest.mark.skipif(compiled.functions() is None, reason=f"the compiled search: {compiled.state()}")
+
+
+@pytest.fixture
+def few_starts(monkeypatch):
+    for module in (groups, groups_reference):
+        monkeypatch.setattr(module, "_STARTS", 8)
+
+
+def weights_of(kind: str, classes: int, draws) -> np.ndarray:
+    """Random symmetric weights of a graph, without a diagonal."""
+    shape = (classes, classes)
+    drawn = {
+        "any": lambda: draws.randint(0, 100_000, shape),
+        "few different": lambda: draws.randint(0, 3, shape),
+        "all alike but the zeros": lambda: 7 * draws.randint(0, 2, shape),
+        "mostly zeros": lambda: draws.randint(0, 1000, shape) * (draws.rand(*shape) < 2 / classes),
+        "powers of two": lambda: 2 ** draws.randint(0, 20, shape),
+        "a class that all are taken for": lambda: (
+            draws.randint(1, 50, shape) * (np.arange(classes) == 0)[:, None]
+        ),
+    }[kind]()
+    weights = np.triu(drawn.astype(np.int64), 1)
+    return weights + weights.T
+
+
+WEIGHTS = [
+    "any",
+    "few different",
+    "all alike but the zeros",
+    "mostly zeros",
+    "powers of two",
+    "a class that all are taken for",
+]
+SIZES = (1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 33)
+
+
+def climbed_by_the_plain_search(modularity: np.ndarray, starts: np.ndarray) -> tuple:
+    ends = [groups_reference._climb(modularity, start.copy()) for start in starts]
+    return np.array(ends), np.array([groups_reference._score(modularity, end) for end in ends])
+
+
+@built
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_every_start_ends_in_the_same_communities_whichever_search_climbs(kind, few_starts):
+    draws = np.random.RandomState(WEIGHTS.index(kind))
+    for classes in SIZES:
+        for _ in range(4):
+            modularity = groups._modularity(weights_of(kind, classes, draws))
+            starts = groups._starts(classes)
+            wanted = climbed_by_the_plain_search(modularity, starts)
+            for climb in (groups.compiled.climb, groups._climb):
+                for found, want in zip(climb(modularity, starts), wanted):
+                    np.testing.assert_array_equal(found, want, err_msg=f"{classes} classes")
+
+
+@built
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_many_classes_end_in_the_same_communities_compiled_and_by_numpy(kind, few_starts):
+    modularity = groups._modularity(weights_of(kind, 120, np.random.RandomState(5)))
+    starts = groups._starts(120)
+    for found, want in zip(groups.compiled.climb(modularity, starts), groups._climb(modularity, starts)):
+        np.testing.assert_array_equal(found, want)
+
+
+@built
+@pytest.mark.parametrize("most", [1, 3, 2**40])
+def test_counts_of_any_size_give_the_groups_of_the_plain_search_compiled_and_by_numpy(
+    most, few_starts, monkeypatch
+):
+    for seed in range(70):
+        draws = np.random.RandomState(seed)
+        classes = draws.randint(1, 15)
+        counts = draws.randint(0, most + 1, (classes, classes)) * (
+            draws.rand(classes, classes) < draws.rand()
+        )
+        shares = metrics.normalize(
+            counts * draws.randint(0, 2, classes)[:, None] if seed % 5 == 0 else counts
+        )
+        assert_as_by_the_plain_search(shares, None)
+        with monkeypatch.context() as patch:
+            patch.setattr(groups.compiled, "is_available", lambda: False)
+            assert_as_by_the_plain_search(shares, None)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_order_of_many_classes_means_nothing(seed):
+    shares = random_shares(60, seed, density=0.1)
+    wanted = classes_of(groups.discover(shares))
+    assert wanted
+    for order in orders(60, 3):
+        assert in_order(shares, order) == wanted
+
+
+def of_whole_numbers(weights: np.ndarray) -> np.ndarray:
+    """The plain search's choice in Python's whole numbers, which have no size."""
+    return groups_reference.best_partition(weights.astype(object))
+
+
+@pytest.mark.parametrize("classes", [5, 12])
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_sums_beyond_64_bits_are_exact(kind, classes, few_starts, monkeypatch):
+    monkeypatch.setattr(groups.compiled, "climb", None)
+    weights = weights_of(kind, classes, np.random.RandomState(classes))
+    weights = np.where(weights > 0, weights + 2**20, 0) << 20
+    assert groups._modularity(weights).dtype == object
+    np.testing.assert_array_equal(groups._best_partition(weights), of_whole_numbers(weights))
+
+
+@pytest.mark.parametrize("way", [pytest.param("compiled", marks=built), "numpy"])
+def test_the_largest_sums_of_64_bits_are_exact(way, few_starts, monkeypatch):
+    if way == "numpy":
+        monkeypatch.setattr(groups.compiled, "is_available", lambda: False)
+    draws = np.random.RandomState(3)
+    for number, classes in enumerate(range(2, 14)):
+        weights = weights_of(WEIGHTS[-1] if number % 2 else "any", classes, draws)
+        weights = weights * (2**31 // int(weights.sum()))
+        assert groups._modularity(weights).dtype == np.int64
+        np.testing.assert_array_equal(groups._best_partition(weights), of_whole_numbers(weights))
+
+
+def test_shares_that_sum_to_more_than_one_are_no_trouble():
+    # 2 x 40 x 39 edges of 2 in millionths, squared, are more than 2^63
+    halves = np.equal.outer(np.arange(80) // 40, np.arange(80) // 40) * (1 - np.eye(80))
+    assert classes_of(groups.discover(halves, threshold=0.0)) == [tuple(range(40)), tuple(range(40, 80))]
+
+
+def test_a_threshold_of_any_size_leaves_nothing():
+    shares = random_shares(5, 0)
+    for threshold in (3.0, 9.3e12, 1.5e13, 1e300):
+        assert groups.discover(shares, threshold=threshold) == []
+
+
+@built
+def test_the_compiled_search_needs_no_mxnet():
+    code = (
+        "import sys; import numpy as np; from gluon_confseg import groups; "
+        "found = groups.discover(np.eye(4) * 0.8 + 0.2 * np.eye(4)[[1, 0, 3, 2]]); "
+        "print([group.classes for group in found], groups.compiled.is_available(), 'mxnet' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "[(0, 1), (2, 3)] True False", done.stderr
 
 
 # ---- what a group is

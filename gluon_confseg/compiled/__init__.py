@@ -1,13 +1,16 @@
-"""Operators that are compiled on this machine, where it has a C++ compiler, for training on CPUs. None is necessary.
+"""Compiled on this machine, where it has a C++ compiler: operators for training on CPUs, and the search for groups.
 
+None of them is necessary.
+
+groups.cc     the search for confusing groups, which groups.py does by NumPy otherwise
 loss.cc       value and gradient of the paper's loss, which losses/blockwise.py computes by NumPy otherwise
 operators.cc  batch norm with ReLU6 and depthwise convolution, which take most of the time of a training step of
               EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
 environment under a name that depends on the sources and the compiler's options, so a library of other sources is
-never loaded; those of earlier sources stay beside it. Results differ from those without it by rounding alone;
-CONFSEG_COMPILED=0 goes without it.
+never loaded; those of earlier sources stay beside it. Results of training differ from those without it by rounding
+alone, and groups not at all; CONFSEG_COMPILED=0 goes without it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from .. import files
 from ..errors import ConfSegError
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("operators.cc", "loss.cc")
+SOURCES = ("operators.cc", "loss.cc", "groups.cc")
 OPTIONS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 WIDE = ("avx2", "fma", "bmi2")  # as /proc/cpuinfo names them; a CPU without them gets code for any CPU
 COMPILERS = ("g++", "c++", "clang++")
@@ -46,7 +49,7 @@ def path() -> Path:
 @lru_cache(maxsize=None)
 def library():
     """The library as `ctypes.CDLL`, with its operators known to MXNet; None where there is none or it is turned off."""
-    if os.environ.get(OFF) == "0" or not path().is_file():
+    if not _is_wanted():
         return None
     import mxnet as mx
 
@@ -55,6 +58,21 @@ def library():
         return ctypes.CDLL(str(path()))
     except (OSError, mx.MXNetError):  # such as a file cut short: all works without it
         return None
+
+
+@lru_cache(maxsize=None)
+def functions():
+    """The same library for what needs no MXNet, which is not imported."""
+    if not _is_wanted():
+        return None
+    try:
+        return ctypes.CDLL(str(path()))
+    except OSError:
+        return None
+
+
+def _is_wanted() -> bool:
+    return os.environ.get(OFF) != "0" and path().is_file()
 
 
 def state() -> str:
