@@ -119,7 +119,7 @@ class Search {
       sums[k] = now;
       const bool at_home = home_[k] == community;
       const bool above = !at_home && now > best_[k];
-      const bool first = !at_home && now == best_[k] && community < target_[k] && !loose_[k];
+      const bool first = !at_home && now == best_[k] && community < target_[k];
       const bool lost = target_[k] == community && now < best_[k];
       at_home_[k] = at_home ? now : at_home_[k];
       loose_[k] = above ? 0 : lost ? 1 : loose_[k];
