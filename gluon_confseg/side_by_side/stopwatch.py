@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import io
 import statistics
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from ..progress import WholeRun
 from ..run_folder import Position
 
-WARM_UP, TIMED = 2, 5  # steps of a phase that are measured, without and with a clock
+# steps of a phase that are measured, without and with a clock
+WARM_UP, TIMED = 2, 5
 
 
 class _Enough(BaseException):
@@ -60,6 +62,8 @@ class Stopwatch:
 
 def time_steps(complete: Callable, job, phase, folder, warm: Callable = lambda: None) -> float:
     """Seconds that a step of a phase takes in this process; the run stays as it is, and nothing is shown."""
+    # a phase of few steps an epoch would validate in between, for nobody
+    job = dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, validate_every=0))
     stopwatch = Stopwatch(folder, warm)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(_Enough):
         complete(job, phase, stopwatch, WholeRun({}))
