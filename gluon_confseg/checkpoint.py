@@ -139,8 +139,11 @@ def check_finite(arrays: dict, where) -> None:
             )
 
 
-def restore_network(network, arrays: dict, path) -> None:
-    """Set a block's parameters. Raises CheckpointError, before anything changes, where names or shapes differ."""
+def restore_network(network, arrays: dict, path, devices=None) -> None:
+    """Set a block's parameters. Raises CheckpointError, before anything changes, where names or shapes differ.
+
+    devices    where the parameters shall be, for a block that has no values yet
+    """
     import mxnet as mx
 
     named = network._collect_params_with_prefix()
@@ -148,7 +151,11 @@ def restore_network(network, arrays: dict, path) -> None:
     stored = {k[len(_PARAMETER) :]: v for k, v in arrays.items() if k.startswith(_PARAMETER)}
     check_finite(stored, path)
     for name, parameter in named.items():
-        parameter.set_data(mx.nd.array(stored[name], dtype=stored[name].dtype))
+        values = mx.nd.array(stored[name], dtype=stored[name].dtype)
+        if parameter._data is None:
+            parameter._load_init(values, devices, cast_dtype=True)
+        else:
+            parameter.set_data(values)
 
 
 def restore_part(network, arrays: dict, path) -> None:

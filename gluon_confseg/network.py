@@ -250,8 +250,7 @@ def load(path, device=None) -> TrainedNetwork:
     checkpoint.check_same_network(built, shapes, path)
     _infer_shapes(built)
     checkpoint.check_same_network(built, shapes, path)
-    _allocate(built, checkpoint.parameter_shapes(shapes), _devices(device))
-    checkpoint.restore_network(built, checkpoint.load(path, verified=True)[0], path)
+    checkpoint.restore_network(built, checkpoint.load(path, verified=True)[0], path, _devices(device))
     return TrainedNetwork(built, meta["rule"], labels, meta.get("cells", {}))
 
 
@@ -303,13 +302,6 @@ def _infer_shapes(network) -> None:
     for name, parameter in network.collect_params().items():
         if name in shapes:
             parameter.shape = shapes[name]
-
-
-def _allocate(network, shapes: dict, contexts: list) -> None:
-    """Give all parameters memory, of shapes by structural name, for values that are set next; nothing is drawn."""
-    for name, parameter in network._collect_params_with_prefix().items():
-        parameter.shape = shapes[name]
-        parameter.initialize(mx.init.Zero(), ctx=contexts, force_reinit=True)
 
 
 def _settings_each(settings, groups) -> list:

@@ -16,6 +16,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ _END = ".npy"
 _LONGEST_HEADER = 10_000
 _MOST_RECORDS = 10_000
 _ENCRYPTED = 1
+_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _KINDS = "biufcUS"  # of numbers and text; an object array would be a pickle
 # what zipfile and NumPy raise for damaged and odd files
 DAMAGE = (
@@ -67,8 +69,12 @@ class Archive:
 
     def read(self, name: str) -> np.ndarray:
         """An array. Raises ValueError where its bytes do not give their checksum."""
-        with _one_error(), self.zip.open(self.entries[name].record) as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
+        entry = self.entries[name]
+        with _one_error(), self.zip.open(entry.record) as stream:
+            stream.read(entry.header)
+            # one byte more than there should be: zipfile compares the checksum where it meets the end
+            content = bytearray(stream.read(entry.size + 1))
+            return np.ndarray(entry.shape, entry.dtype, content, order="F" if entry.fortran_order else "C")
 
     def _entry(self, record: zipfile.ZipInfo) -> Entry:
         with self.zip.open(record) as stream:
@@ -88,16 +94,26 @@ def read_array(path) -> np.ndarray:
 def _header(head: io.BytesIO, name: str, size: int) -> tuple:
     """(shape, dtype, Fortran order) of an array of `size` bytes with its header; `head` is then behind it."""
     version = np.lib.format.read_magic(head)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
+    if version not in _READERS:
         raise ValueError(f"{name!r} is in version {version} of NumPy's format")
-    shape, fortran_order, dtype = readers[version](head)
+    start, content = head.tell(), head.getvalue()
+    behind = start + (2 if version == (1, 0) else 4)
+    header = content[: behind + int.from_bytes(content[start:behind], "little")]
+    shape, fortran_order, dtype = _described(header)
+    head.seek(len(header))
     sizes = all(type(side) is int and side >= 0 for side in shape)
     if dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype or not sizes or len(shape) > 32:
         raise ValueError(f"{name!r} holds {dtype} of shape {shape}, which is no array of numbers")
     if math.prod(shape) * dtype.itemsize != size - head.tell():
         raise ValueError(f"{name!r} says that its shape is {shape}, and has other bytes than that")
     return shape, dtype, fortran_order
+
+
+@lru_cache(maxsize=1024)
+def _described(header: bytes) -> tuple:
+    """(shape, Fortran order, dtype) of a header: the arrays of a network have few, and NumPy parses each slowly."""
+    head = io.BytesIO(header)
+    return _READERS[np.lib.format.read_magic(head)](head)
 
 
 @contextlib.contextmanager

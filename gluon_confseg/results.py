@@ -50,12 +50,22 @@ def source(recipe) -> str:
 
 
 def record(
-    recipe, data, *, cells, left_out: dict, counts: dict, used: list, matrix: np.ndarray, log: list
+    recipe,
+    data,
+    *,
+    cells,
+    left_out: dict,
+    made_with: dict,
+    counts: dict,
+    used: list,
+    matrix: np.ndarray,
+    log: list,
 ) -> dict:
     """Everything that the report shows, but for the matrices.
 
     cells      those that were scored
     left_out   phase -> why it was not trained
+    made_with  phase that was trained -> {"threads": ..., "compiled": ...}, as `RunFolder.made_with` gives it
     counts     cell's key -> rule -> (K, K) counts of its network, for every fusion rule that was evaluated
     used       the groups that got subnets
     matrix     (K, K) training matrix
@@ -77,7 +87,7 @@ def record(
         "classes": list(val.classes),
         "colors": np.asarray(val.labels.colors).tolist(),
         "network": network_record(recipe),
-        "training": training_record(recipe),
+        "training": training_record(recipe, made_with),
         "evaluation": {"images": recipe.evaluation.describe()},
         "seed": recipe.seed,
         "groups": {
@@ -118,22 +128,29 @@ def network_record(recipe) -> dict:
     }
 
 
-def training_record(recipe) -> dict:
+def training_record(recipe, made_with: dict | None = None) -> dict:
     """The settings of training: once, where all phases in which a setting has an effect agree, and else by phase.
 
-    The settings of the networks are in `network_record`. config.json holds all settings.
+    The settings of the networks are in `network_record`. config.json holds all settings. The number of threads and the
+    compiled operators are no settings, but the last bits of a result depend on them.
     """
-    shared, phases = {"profile": recipe.profile}, []
+    shared, phases, made_with = {"profile": recipe.profile}, [], made_with or {}
     for phase in recipe.phases:
         phases.append({"name": phase.name, "start": phase.start, "trains": phase.trains})
+
+    def note(name: str, used: list) -> None:
+        if len({repr(value) for _, value in used}) == 1:
+            shared[name] = used[0][1]
+        else:
+            for said, value in used:
+                said[name] = value
+
     for name, setting in SETTINGS.items():
         if setting.of == "phase" and "." not in name and name not in NETWORK_SETTINGS:
-            used = [(said, getattr(p, name)) for said, p in zip(phases, recipe.phases) if not setting.idle(p)]
-            if len({repr(value) for _, value in used}) == 1:
-                shared[name] = used[0][1]
-            else:
-                for said, value in used:
-                    said[name] = value
+            pairs = zip(phases, recipe.phases)
+            note(name, [(said, getattr(phase, name)) for said, phase in pairs if not setting.idle(phase)])
+    for key, name in (("threads", "threads"), ("compiled", "compiled_operators")):
+        note(name, [(said, made_with[said["name"]][key]) for said in phases if said["name"] in made_with])
     return {**shared, "phases": phases}
 
 

@@ -29,6 +29,7 @@ _UNFINISHED = re.compile(
     r"\..+\.(npz|json|jsonl|png|html|md|csv)\.\d+\.part"
 )  # the names that `files.write_bytes` gives
 WAY = ("phases", "threads", "at_once", "seconds_of_a_step")  # of an entry of threads.json
+MADE_WITH = ("threads", "compiled")  # of the description of a state or a result
 DIVERGED = 4.0  # times the loss that a phase began at
 
 
@@ -198,6 +199,14 @@ class RunFolder:
                 states.append((meta.get("epoch", 0), meta.get("batch", 0), meta.get("threads")))
         return max(states, key=lambda state: state[:2])[2] if states else None
 
+    def made_with(self, phase: str) -> dict:
+        """With how many threads a finished phase ended, and whether with the compiled operators.
+
+        A value is None where an earlier version did not note it.
+        """
+        meta = checkpoint.peek(self.checkpoint(phase))[1]
+        return {name: meta.get(name) for name in MADE_WITH}
+
     def resume(self, phase: str, network, trainer) -> Position:
         """Set network and momentum to the newest undamaged state of an unfinished phase, and return its position."""
         states = []
@@ -216,9 +225,8 @@ class RunFolder:
         _, _, file, arrays, meta = max(states, key=lambda state: state[:2])
         checkpoint.restore_network(network, arrays, file)
         checkpoint.restore_trainer(trainer, trainer.names, arrays)
-        was, now = meta.get("compiled", False), compiled.library() is not None
-        on_cpu = next(iter(network.collect_params().values())).list_ctx()[0].device_type == "cpu"
-        if was != now and on_cpu:
+        was, now = meta.get("compiled", False), _made_with(network)["compiled"]
+        if was != now and _on_cpu(network):
             say(
                 f"{phase} began {'with' if was else 'without'} the compiled operators and goes on "
                 f"{'with' if now else 'without'} them: its result differs from that of an uninterrupted run by rounding"
@@ -230,8 +238,7 @@ class RunFolder:
         arrays = checkpoint.network_arrays(network)
         arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
         older = min(self._progress(phase), key=lambda file: file.stat().st_mtime_ns if file.exists() else -1)
-        way = {"threads": runtime.threads(), "compiled": compiled.library() is not None}
-        meta = {"phase": phase, **dataclasses.asdict(at), **way}
+        meta = {"phase": phase, **dataclasses.asdict(at), **_made_with(network)}
         checkpoint.save(older, arrays, meta)
         self._saved = time.monotonic()
 
@@ -255,7 +262,7 @@ class RunFolder:
 
     def finish(self, phase: str, network, about: dict) -> None:
         """Save a phase's result and drop its intermediate states."""
-        meta = {**about, "phase": phase, "network": network.settings, "threads": runtime.threads()}
+        meta = {**about, "phase": phase, "network": network.settings, **_made_with(network)}
         checkpoint.save(self.checkpoint(phase), checkpoint.network_arrays(network), meta)
         self._drop_progress(phase)
 
@@ -492,6 +499,15 @@ def _locked(folder: Path):
             ) from error
         return None  # a file system without locks
     return file
+
+
+def _made_with(network) -> dict:
+    """What the last bits of a result depend on, beside data and settings."""
+    return {"threads": runtime.threads(), "compiled": _on_cpu(network) and compiled.library() is not None}
+
+
+def _on_cpu(network) -> bool:
+    return next(iter(network.collect_params().values())).list_ctx()[0].device_type == "cpu"
 
 
 # ---- configurations

@@ -230,6 +230,8 @@ def measure_training_set(job: Job, phase, folder) -> None:
 
 def score(recipe, cells, data: Data, folder, device) -> None:
     """Evaluate the networks of these cells, once for each way of testing, by the fusion rules still missing."""
+    # With this process's threads, also where the phase had others: scores then differ in their last bits, and a pixel
+    # only where two classes tie within them. What cells of tta "single" need was counted when their phase ended.
     for name, tta in dict.fromkeys((cell.phase, cell.tta) for cell in cells):
         phase, known = recipe.phase(name), folder.evaluation(name, tta, data.val.split)
         missing = [rule for rule in recipe.rules_at(phase, cells, tta) if rule not in known]
@@ -252,7 +254,9 @@ def conclude(recipe, cells, left_out: dict, data: Data, folder, device) -> None:
     folder.write("groups.json", results.groups_record(recipe, used, matrix, data.labels))
     write_panels(recipe, cells, per_image, used, data.val, folder, device)
     counts = {key: {rule: c.sum(0) for rule, c in found.items()} for key, found in evaluations.items()}
+    trained = [p.name for p in recipe.needed(cells) if p.epochs and p.name not in left_out]
     about = {"cells": cells, "left_out": left_out, "counts": counts, "used": used, "matrix": matrix}
+    about["made_with"] = {name: folder.made_with(name) for name in trained}
     folder.write("results.json", results.record(recipe, data, log=folder.logged(), **about))
 
 

@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import checkpoint, cli, datasets, doctor, fusion, groups, metrics, network, runtime
+from gluon_confseg import checkpoint, cli, datasets, doctor, engine, fusion, groups, metrics, network, runtime
 from gluon_confseg.cli import data, folders, options
-from gluon_confseg.datasets import pictures
+from gluon_confseg.cli.evaluation import measure
+from gluon_confseg.datasets import batches, pictures
 from gluon_confseg.errors import DatasetError
+from gluon_confseg.inference import PLAIN
 from gluon_confseg.labels import CAMVID
 
 PLANTED = ((0, 3), (8, 9, 10))  # groups of the network, and confusions of the matrix
@@ -199,6 +201,17 @@ def test_evaluate_counts_what_predict_segments_of_turned_and_16_bit_images(
     assert shown.count("Note: ") == 3
     words = "confusion", "--predictions", tmp_path / "out/ids", "--root", root, "--data", "camvid"
     assert ask(*words)["confusion"] == json.loads(out)["confusion"]
+
+
+def test_few_images_are_evaluated_without_processes_that_read_ahead(place, ask, monkeypatch):
+    def refused(*_):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(batches, "Workers", refused)
+    assert ask("evaluate", place / "without.npz", "--root", place / "camvid")["data"]["images"] == 3
+    monkeypatch.setattr(engine, "FEW", 2)
+    with pytest.raises(AssertionError, match="a process was started"):
+        measure(network.load(place / "without.npz"), datasets.CamVid(place / "camvid", "val"), PLAIN)
 
 
 def test_overlap_is_that_of_the_windows(place, ask, refuse):

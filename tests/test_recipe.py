@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from gluon_confseg import metrics, recipe_files, report, train
+from gluon_confseg import compiled, metrics, recipe_files, report, runtime, train
 from gluon_confseg.cli.train import open_data
 from gluon_confseg.errors import RunError
 from gluon_confseg.recipe import branching_phases, declare, four_cells, phase
@@ -123,6 +123,14 @@ def test_the_report_is_written_from_the_run_folder(finished):
     page = report.write(run.path).read_text()
     for cell in results(run)["cells"]:
         assert f"{100 * cell['mean_iou']:.2f}" in page
+    assert ">compiled operators<" in page and ">threads<" in page
+
+
+def test_the_results_say_with_what_a_run_was_trained(finished):
+    run, _ = finished
+    training = results(run)["training"]
+    assert training["threads"] == runtime.threads()
+    assert training["compiled_operators"] is (compiled.library() is not None)
 
 
 def test_a_recipe_refuses_a_phase_that_starts_from_none():

@@ -434,6 +434,16 @@ def test_the_record_says_each_setting_once_or_by_phase():
     assert found["momentum"] == 0.9 and found["batch_size"] == 2
 
 
+def test_the_record_says_threads_and_compiled_operators_once_or_by_phase():
+    from gluon_confseg import results
+
+    made_with = {"base": {"threads": 2, "compiled": True}, "more": {"threads": 1, "compiled": True}}
+    found = results.training_record(RECIPE, made_with)
+    said = {p["name"]: p.get("threads") for p in found["phases"]}
+    assert said == {**dict.fromkeys(said), "base": 2, "more": 1}
+    assert found["compiled_operators"] is True and "threads" not in found
+
+
 def test_what_is_printed_after_a_training_looks_at_images_as_it_did():
     from gluon_confseg.cli import views
     from gluon_confseg.inference import Inference

@@ -18,12 +18,12 @@ import small
 
 from experiments import drawn, table3
 from experiments.tools import kill_test
-from gluon_confseg import checkpoint, cli, side_by_side, train
+from gluon_confseg import checkpoint, cli, compiled, engine, side_by_side, train
 from gluon_confseg.errors import RunError
 from gluon_confseg.progress import WholeRun
 from gluon_confseg.recipe import Cell, phase
 from gluon_confseg.run_folder import Position, RunFolder
-from gluon_confseg.side_by_side import Way
+from gluon_confseg.side_by_side import Way, choice, free_memory
 
 TESTS = Path(__file__).resolve().parent
 ALONE = Cell("alone", "0", "CE", "ce")
@@ -88,7 +88,7 @@ def measured(monkeypatch, team, alone: float, beside: list) -> list:
         asked.append(([phase.name for phase in phases], threads))
         return beside
 
-    monkeypatch.setattr(side_by_side, "time_steps", time_steps)
+    monkeypatch.setattr(choice, "time_steps", time_steps)
     team.times = times
     return asked
 
@@ -147,7 +147,7 @@ def test_jobs_one_thread_and_a_gpu_settle_it_without_measuring(team, monkeypatch
 
 def test_two_networks_that_do_not_fit_in_memory_are_trained_one_after_the_other(team, monkeypatch, capsys):
     measured(monkeypatch, team, 1.0, [0.1, 0.1])
-    monkeypatch.setattr(side_by_side, "_available", lambda: [10**15, 10**7])
+    monkeypatch.setattr(free_memory, "_available", lambda: [10**15, 10**7])
     assert chosen(team) == Way(2, 1)
     assert "2 at once may need" in capsys.readouterr().err
 
@@ -188,12 +188,21 @@ def test_measuring_writes_nothing_and_shows_nothing(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_measuring_does_not_validate_where_an_epoch_has_few_steps(tmp_path, monkeypatch):
+    recipe = small.recipe([phase("base", epochs=5)], [Cell("alone", "0", "CE", "base")], validate_every=1)
+    folder, job = RunFolder(tmp_path, recipe.config()), train.Job(recipe, small.data(), recipe.cells)
+    validated = []
+    monkeypatch.setattr(train, "validate", lambda *_, **__: validated.append(1) or ({}, {}))
+    assert side_by_side.time_steps(train.complete, job, recipe.phase("base"), folder) > 0
+    assert not validated
+
+
 # ---- what the run folder holds of it
 
 
 def test_the_threads_of_a_phase_are_those_of_its_newest_state_or_result(tmp_path, monkeypatch):
     run, built = RunFolder(tmp_path, {}), small.build(groups=())
-    trainer = side_by_side.build.engine.sgd(built._collect_params_with_prefix())
+    trainer = engine.sgd(built._collect_params_with_prefix())
     assert run.threads("ce") is None and not run.begun("ce")
     for batch, threads in ((1, "3"), (2, "2")):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
@@ -205,6 +214,21 @@ def test_the_threads_of_a_phase_are_those_of_its_newest_state_or_result(tmp_path
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     run.finish("ce", built, {})
     assert run.threads("ce") == 4
+
+
+@pytest.mark.parametrize("library", [object(), None])
+def test_a_result_holds_its_threads_and_whether_compiled_operators_were_used(tmp_path, monkeypatch, library):
+    monkeypatch.setattr(compiled, "library", lambda: library)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    run = RunFolder(tmp_path, {})
+    run.finish("ce", small.build(groups=()), {})
+    assert run.made_with("ce") == {"threads": 3, "compiled": library is not None}
+
+
+def test_a_result_of_a_version_that_did_not_note_it_says_so(tmp_path):
+    run = RunFolder(tmp_path, {})
+    checkpoint.save(run.checkpoint("ce"), {}, {"phase": "ce", "threads": 2})
+    assert run.made_with("ce") == {"threads": 2, "compiled": None}
 
 
 def test_the_log_has_the_order_of_the_phases_whichever_ends_first(tmp_path):

@@ -16,7 +16,6 @@ import small
 from PIL import Image
 
 from gluon_confseg import checkpoint, cli, engine, network, runtime, submission
-from gluon_confseg.cli import evaluation
 from gluon_confseg.datasets import VOC, Cityscapes, png
 from gluon_confseg.errors import DatasetError, RunError
 from gluon_confseg.labels import CAMVID, LABEL_SPACES
@@ -332,10 +331,8 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
+def call(capsys):
     """Run `confseg submit` -> (exit status, stdout or the error)."""
-    whole_images = evaluation.whole_images
-    monkeypatch.setattr(evaluation, "whole_images", lambda *a, **k: whole_images(*a, workers=0, **k))
 
     def run(*words) -> tuple:
         status = cli.main(["submit", *map(str, words)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +77,9 @@ def import_mxnet() -> Work:
 
 def _output(command: list) -> str:
     """What a command prints; its progress and warnings are shown only if it fails."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    # our modules would be compiled anew in every round, and MXNet's, which pip compiled, would not
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"{done.stderr}{command}: ended with status {done.returncode}")
     return done.stdout

@@ -478,7 +478,8 @@ def _start() -> Row:
         "Importing MXNet takes most of the time. The rest is reading the checkpoint and building the "
         "network; the work on the image is not counted.",
         "GluonCV's ResNets are imported alone, without the rest of the package; MXNet without SciPy's statistics; "
-        "Matplotlib with the first picture; and no initial values are drawn for a network that a checkpoint fills.",
+        "Matplotlib with the first picture; no initial values are drawn for a network that a checkpoint fills; a few "
+        "images are read without further processes; and headers of arrays are parsed once for all arrays of a shape.",
     )
 
 

@@ -17,7 +17,8 @@ def measure(loaded, dataset, inference: Inference, instances: InstanceIoU | None
     """The matrix over all images of a data set; `instances` counts the same pixels."""
     total, context = ConfusionMatrix(dataset.labels.num_classes), runtime.default_context()
     with Progress("evaluation", len(dataset), "image") as bar:
-        samples = whole_images(dataset, **loaded.network.normalisation)
+        workers = engine.readers(len(dataset), context)
+        samples = whole_images(dataset, workers=workers, **loaded.network.normalisation)
         evaluated = engine.evaluate(
             loaded.network, samples, [loaded.rule], total.num_classes, total.ignore_label, context, inference
         )
@@ -40,7 +41,8 @@ def predict(loaded, dataset, inference: Inference, missing: list) -> Iterator[tu
     """(name, (H, W) train ids) of the images of these indices, one after the other."""
     kept, context = len(dataset) - len(missing), runtime.default_context()
     with Progress("prediction", len(dataset), "image", initial=kept) as bar:
-        samples = whole_images(dataset, indices=missing, **loaded.network.normalisation)
+        workers = engine.readers(len(missing), context)
+        samples = whole_images(dataset, workers=workers, indices=missing, **loaded.network.normalisation)
         evaluated = engine.evaluate(
             loaded.network, samples, [loaded.rule], len(dataset.classes), 255, context, inference
         )
