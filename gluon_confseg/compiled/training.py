@@ -13,6 +13,7 @@ from ..encoders import norms
 from . import library
 
 OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated")
+LEAST_DILATION = 4  # oneDNN's fast convolution takes a padding of 3 at most
 
 
 def training_form(block, inputs: int = 1):
@@ -40,14 +41,14 @@ def _blocks(block) -> list:
 
 def _is_dilated(block) -> bool:
     settings = getattr(block, "_kwargs", {})
-    return max(settings.get("dilate", (1,))) > 1
+    return max(settings.get("dilate", (1,))) >= LEAST_DILATION
 
 
 def _with_dilated(symbol):
     """The symbol with `confseg_dilated` for each convolution that it can compute.
 
-    oneDNN has no fast gradient of a dilated convolution's weights. It writes every pixel nine times, and keeps the
-    memory for that as long as the process lives, for each size of a convolution: 1.2 GB of a step of ResNet-50.
+    oneDNN writes every pixel nine times for these, once for each thread, and keeps the memory as long as the process
+    lives, for each size of a convolution: docs/memory.md.
     """
     if not library().confseg_has_dilated():
         return symbol
@@ -76,7 +77,7 @@ def _fits(settings: dict) -> bool:
     return (
         settings["kernel"] == (3, 3)
         and len(set(dilation)) == 1
-        and dilation[0] > 1
+        and dilation[0] >= LEAST_DILATION
         and settings.get("pad", (0, 0)) == dilation
         and settings.get("stride", (1, 1)) == (1, 1)
         and settings.get("num_group", 1) == 1
