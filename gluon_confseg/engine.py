@@ -38,6 +38,7 @@ class Subnet0Step:
     def __init__(self, network, criteria):
         self.network, (self.criterion,) = network, criteria
         self._encoder = training_form(network.encoder)
+        self._subnet0 = training_form(network.subnet0, len(network.encoder.channels))
 
     def parameters(self) -> dict:
         """What this step trains, by structural name."""
@@ -47,7 +48,7 @@ class Subnet0Step:
         """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"subnet0": (N,) losses}, gradients in place."""
         network = self.network
         with autograd.record():
-            logits = network.subnet0(*self._encoder(images))
+            logits = self._subnet0(*self._encoder(images))
             large = enlarge_in_training(logits, network.encoder.output_stride, images)
             loss = self.criterion(large, labels)
         loss.backward()
@@ -66,6 +67,8 @@ class SubnetStep:
         self.network, self.criteria = network, list(criteria)
         self._channels = [group_channels(group, num_classes=network.num_classes) for group in network.groups]
         self._frozen = Frozen(self._fixed, network)
+        stages = len(network.encoder.channels)
+        self._subnets = [training_form(subnet, stages + subnet.reads_subnet0) for subnet in network.subnets]
 
     def parameters(self) -> dict:
         """What this step trains, by structural name."""
@@ -85,7 +88,8 @@ class SubnetStep:
         subnet0_logits, features = self.features(images)
         stride, losses = self.network.encoder.output_stride, {}
         with autograd.record():
-            for m, logits in enumerate(self.network.subnet_logits(subnet0_logits, features)):
+            found = self.network.subnet_logits(subnet0_logits, features, self._subnets)
+            for m, logits in enumerate(found):
                 logits = enlarge_in_training(logits, stride, images)
                 losses[f"subnet{m + 1}"] = self.criteria[m](logits, self._channels[m][labels])
         autograd.backward(list(losses.values()))

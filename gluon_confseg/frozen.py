@@ -100,7 +100,7 @@ class Graph:
 
     def __call__(self, images) -> list:
         """The outputs; call it in inference mode."""
-        return self._run(images, list(self._values))
+        return self._run([images], list(self._values))
 
 
 def usable(block) -> bool:

@@ -59,9 +59,10 @@ class SubnetNetwork(gluon.HybridBlock):
         subnet0_logits = self.subnet0(*features)
         return (subnet0_logits,) + self.subnet_logits(subnet0_logits, features)
 
-    def subnet_logits(self, subnet0_logits, features) -> tuple:
-        """Logits of subnets 1 ... M - 1, from subnet 0's logits and the encoder's features."""
-        return tuple(s(subnet0_logits, *features) if s.reads_subnet0 else s(*features) for s in self.subnets)
+    def subnet_logits(self, subnet0_logits, features, subnets=None) -> tuple:
+        """Logits of subnets 1 ... M - 1, or of `subnets`, from subnet 0's logits and the encoder's features."""
+        subnets = self.subnets if subnets is None else subnets
+        return tuple(s(subnet0_logits, *features) if s.reads_subnet0 else s(*features) for s in subnets)
 
 
 class FusedNetwork(gluon.HybridBlock):

@@ -136,7 +136,10 @@ def change_wheel(to: str) -> str:
 
 
 def prepare() -> str | None:
-    """Set the OpenMP threads and load the CUDA libraries, before MXNet is imported. Returns `problem()`."""
+    """Set OpenMP's threads and MXNet's temporary memory, and load the CUDA libraries, before MXNet is imported.
+
+    Returns `problem()`.
+    """
     if os.environ.get(WORKER):
         return None
     if "mxnet" in sys.modules:
@@ -154,6 +157,9 @@ def prepare() -> str | None:
     # without this variable MXNet takes half of the processors, and with anything but one number it ends the process;
     # OMP_PLACES stays untouched (apache/mxnet#14087)
     os.environ["OMP_NUM_THREADS"] = str(threads() or hardware.physical_cores())
+    # temporary memory of operators: MXNet has four pieces, each as large as any operator needs, and uses them in turn,
+    # but runs one operator after the other on a CPU
+    os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")
     # hide warnings that are harmless and that a user can't change, first MXNet's and GluonCV's use of old functions
     for module in (r"mxnet(\.|$)", r"gluoncv(\.|$)"):
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)

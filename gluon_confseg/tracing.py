@@ -15,28 +15,32 @@ def is_for(purpose: str) -> bool:
     return _purpose == purpose
 
 
-def trace(function, purpose: str):
-    """The Symbol of a function of images that returns several arrays; its input is called "data"."""
+def trace(function, purpose: str, inputs: tuple = ("data",)):
+    """The Symbol of a function of arrays, called by these names, that returns an array or several."""
     global _purpose
     before, _purpose = _purpose, purpose
     try:
-        return mx.sym.Group(list(function(mx.sym.var("data"))))
+        found = function(*map(mx.sym.var, inputs))
+        return found if isinstance(found, mx.sym.Symbol) else mx.sym.Group(list(found))
     finally:
         _purpose = before
 
 
 class Cached:
-    """Runs a symbol with one input "data"; `names` are all its inputs, in order."""
+    """Runs a symbol; `names` are all its inputs, in order, among them those of `inputs` that it reads."""
 
-    def __init__(self, symbol):
+    def __init__(self, symbol, inputs: tuple = ("data",)):
         self.names = symbol.list_inputs()
-        self._data = self.names.index("data")
-        constant = [number for number in range(len(self.names)) if number != self._data]
-        flags = {"data_indices": [self._data], "param_indices": constant, "static_alloc": True}
+        self._at = [self.names.index(name) if name in self.names else None for name in inputs]
+        read = [number for number in self._at if number is not None]
+        constant = [number for number in range(len(self.names)) if number not in read]
+        flags = {"data_indices": read, "param_indices": constant, "static_alloc": True}
         self._run = mx.nd.CachedOp(symbol, list(flags.items()))
 
-    def __call__(self, images, values: list) -> list:
-        """The outputs. values: an NDArray for each of `names`, anything for "data"."""
-        values[self._data] = images
+    def __call__(self, arrays, values: list) -> list:
+        """The outputs. arrays: those of `inputs`; values: an NDArray for each of `names`, anything for the inputs."""
+        for number, array in zip(self._at, arrays):
+            if number is not None:
+                values[number] = array
         found = self._run(*values)
         return [found] if isinstance(found, mx.nd.NDArray) else list(found)

@@ -103,6 +103,39 @@ def test_depthwise_convolution_is_mxnet_s(kernel, stride, shape):
         close(found[name], wanted[name])
 
 
+@built
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    "shape, filters, dilation",
+    [
+        ((2, 5, 9, 11), 7, 4),
+        ((1, 3, 5, 7), 8, 12),  # only the middle of the kernel ever meets a pixel
+        ((2, 4, 3, 13), 2, 3),
+        ((1, 300, 6, 5), 19, 2),  # more channels than are taken at once
+        ((3, 2, 1, 1), 4, 2),
+    ],
+)
+def test_dilated_convolution_is_mxnet_s(shape, filters, dilation, bias):
+    draws = np.random.RandomState(2)
+    arrays = {"x": draws.randn(*shape), "weight": draws.randn(filters, shape[1], 3, 3)}
+    if bias:
+        arrays["bias"] = draws.randn(filters)
+    usual = {"kernel": (3, 3), "dilate": (dilation,) * 2, "pad": (dilation,) * 2, "num_filter": filters}
+
+    def ours(x, weight, bias=None):
+        given = [x, weight] if bias is None else [x, weight, bias]
+        return mx.nd.confseg_dilated(*given, dilation=dilation, filters=filters, bias=int(bias is not None))
+
+    def theirs(x, weight, bias=None):
+        return mx.nd.Convolution(x, weight, bias, no_bias=bias is None, **usual)
+
+    upstream = draws.randn(shape[0], filters, *shape[2:])
+    (value, found), (wanted_value, wanted) = (gradients(f, arrays, upstream) for f in (ours, theirs))
+    close(value, wanted_value)
+    for name in wanted:
+        close(found[name], wanted[name])
+
+
 # ---- the encoder in training
 
 
@@ -118,6 +151,47 @@ def lite0(norm="batch", output_stride=8):
             parameter.set_data(mx.nd.array(draws.rand(*parameter.shape) + 0.5))
     engine.hybridize_parts(built_network)
     return built_network
+
+
+@built
+@pytest.mark.parametrize("subnets", ["plain", "residual"])
+def test_dilated_networks_have_the_gradients_of_mxnet_s_operators(subnets):
+    draws, found = np.random.RandomState(6), []
+    images = mx.nd.array(draws.randn(2, 3, 64, 96))
+    labels = draws.randint(0, 4, (2, 64, 96)).astype(np.uint8)
+    for way in ("compiled", "mxnet"):
+        mx.random.seed(7)
+        head = HeadSettings(channels=16, dilation=4)
+        model = network.build("resnet18", 4, [(0, 1), (2, 3)], subnets=subnets, head=head, subnet_heads=head)
+        engine.hybridize_parts(model)
+        criteria = [ConfusionCELoss(np.eye(channels)) for channels in (4, 3, 3)]
+        steps = engine.Subnet0Step(model, criteria[:1]), engine.SubnetStep(model, criteria[1:])
+        forms = [steps[0]._encoder, steps[0]._subnet0, *steps[1]._subnets]
+        assert all(isinstance(form, training._TrainingGraph) for form in forms)
+        if way == "mxnet":
+            steps[0]._encoder, steps[0]._subnet0 = model.encoder, model.subnet0
+            steps[1]._subnets = list(model.subnets)
+        arrays = {}
+        for step in steps:
+            arrays.update({name: loss.asnumpy() for name, loss in step(images, labels).items()})
+            mx.nd.waitall()
+            arrays.update(
+                {n: p.grad().asnumpy() for n, p in step.parameters().items() if p.grad_req != "null"}
+            )
+        found.append(arrays)
+    most = max(np.linalg.norm(array) for array in found[1].values())
+    for name, wanted in found[1].items():
+        away = np.linalg.norm(found[0][name] - wanted)
+        assert away < 0.01 * max(np.linalg.norm(wanted), 1e-3 * most), name
+
+
+@built
+def test_in_place_activated_encoders_are_not_made_a_graph():
+    encoder = encoders.build("resnet18", 8)
+    encoders.norms.apply(encoder, "inplace")
+    encoder.initialize()
+    encoder(mx.nd.zeros((1, 3, 32, 32)))
+    assert training.training_form(encoder) is encoder
 
 
 @built

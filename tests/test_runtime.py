@@ -40,6 +40,12 @@ def test_an_empty_thread_count_is_no_wish_of_the_user():
     assert seen == str(hardware.physical_cores())
 
 
+def test_mxnet_has_one_piece_of_temporary_memory_unless_the_user_wants_more():
+    code = "import os, gluon_confseg; print(os.environ['MXNET_CPU_TEMP_COPY'])"
+    assert child(code, MXNET_CPU_TEMP_COPY=None) == "1"
+    assert child(code, MXNET_CPU_TEMP_COPY="800") == "800"
+
+
 def test_the_user_s_thread_count_stays():
     code = "import os, gluon_confseg; print(os.environ['OMP_NUM_THREADS'], gluon_confseg.runtime.threads())"
     assert child(code, OMP_NUM_THREADS="7") == "7 7"

@@ -5,7 +5,8 @@ None of them is necessary.
 groups.cc     the search for confusing groups, which groups.py does by NumPy otherwise
 loss.cc       value and gradient of the paper's loss, which losses/blockwise.py computes by NumPy otherwise
 operators.cc  batch norm with ReLU6 and depthwise convolution, which take most of the time of a training step of
-              EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training
+              EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training. And convolutions of dilation
+              4 or more, for which oneDNN takes much memory; `training` puts them into any network's graph
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
 environment under a name that depends on the sources and the compiler's options, so a library of other sources is

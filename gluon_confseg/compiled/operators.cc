@@ -1,5 +1,7 @@
 // Operators of a training step for arrays in MXNet's ordinary layout (N, C, H, W), through MXNet's extension interface:
-// batch norm with a clip, and depthwise convolution. See __init__.py for what they are for.
+// batch norm with a clip, depthwise convolution, and dilated convolution. See __init__.py for what they are for.
+
+#include <dlfcn.h>
 
 #include <algorithm>
 #include <cmath>
@@ -343,7 +345,180 @@ mxnet::ext::MXReturnValue depthwise_gradients(const Attributes& attributes, std:
   return SUCCESS;
 }
 
+// ---- dilated convolution with a kernel of 3 x 3, stride 1, and as much padding as dilation
+
+// A sum of nine matrix products, one for each tap, of the tap's weights with the pixels that it meets. Taps of one row
+// of the kernel differ by whole rows of pixels, which are a shift of the pointer; only columns are shifted by a copy.
+
+using Sgemm = void (*)(int, int, int, int, int, int, float, const float*, int, const float*, int, float, float*, int);
+constexpr int ROW_MAJOR = 101, AS_IS = 111, TRANSPOSED = 112;  // of CBLAS
+constexpr int64_t CHANNELS_AT_ONCE = 256;
+constexpr int TAPS_OF_3 = 9;
+
+Sgemm find_sgemm() {  // of the OpenBLAS that MXNet has loaded
+  void* blas = dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_NOLOAD);
+  return blas ? reinterpret_cast<Sgemm>(dlsym(blas, "cblas_sgemm")) : nullptr;
+}
+
+Sgemm sgemm() {
+  static const Sgemm found = find_sgemm();
+  return found;
+}
+
+struct Grid {
+  int64_t height, width, dilation;
+  int64_t pixels() const { return height * width; }
+};
+
+// to[c][y][x] = from[c][y][x + by], 0 outside
+void shift_columns(const Grid& grid, const float* from, int64_t channels, int64_t by, float* to) {
+  const int64_t first = std::max<int64_t>(0, -by), last = std::min(grid.width, grid.width - by);
+#pragma omp parallel for schedule(static)
+  for (int64_t row = 0; row < channels * grid.height; row++) {
+    const float* source = from + row * grid.width;
+    float* target = to + row * grid.width;
+    std::fill(target, target + first, 0.0f);
+    std::copy(source + first + by, source + last + by, target + first);
+    std::fill(target + last, target + grid.width, 0.0f);
+  }
+}
+
+// Calls product(tap, row of the result, row of the shifted plane, rows) for each tap, with a plane whose columns have
+// been shifted for it; `sign` -1 turns the kernel around.
+template <typename Product>
+void for_each_tap(const Grid& grid, const float* planes, int64_t channels, int sign, std::vector<float>* shifted,
+                  const Product& product) {
+  for (int j = 0; j < 3; j++) {
+    const int64_t across = sign * (j - 1) * grid.dilation;
+    if (std::abs(across) >= grid.width) continue;
+    if (across) shift_columns(grid, planes, channels, across, shifted->data());
+    for (int i = 0; i < 3; i++) {
+      const int64_t down = sign * (i - 1) * grid.dilation;
+      const int64_t first = std::max<int64_t>(0, -down), last = std::min(grid.height, grid.height - down);
+      if (first < last) product(i * 3 + j, first, first + down, last - first, across ? shifted->data() : planes);
+    }
+  }
+}
+
+// out (samples, outputs, ...) += the convolution of in (samples, inputs, ...); the weight of an output and an input
+// begins at output * of_output + input * of_input.
+void add_dilated(const Grid& grid, int64_t samples, const float* in, int64_t inputs, float* out, int64_t outputs,
+                 const float* weights, int64_t of_output, int64_t of_input, int sign) {
+  const int64_t pixels = grid.pixels(), most = std::min(inputs, CHANNELS_AT_ONCE);
+  std::vector<float> taps(TAPS_OF_3 * outputs * most), shifted(most * pixels);
+  for (int64_t start = 0; start < inputs; start += most) {
+    const int64_t some = std::min(most, inputs - start);
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < outputs; o++)
+      for (int64_t c = 0; c < some; c++)
+        for (int tap = 0; tap < TAPS_OF_3; tap++)
+          taps[(tap * outputs + o) * some + c] = weights[o * of_output + (start + c) * of_input + tap];
+    for (int64_t n = 0; n < samples; n++) {
+      float* result = out + n * outputs * pixels;
+      for_each_tap(grid, in + (n * inputs + start) * pixels, some, sign, &shifted,
+                   [&](int tap, int64_t to_row, int64_t from_row, int64_t rows, const float* planes) {
+                     sgemm()(ROW_MAJOR, AS_IS, AS_IS, outputs, rows * grid.width, some, 1.0f,
+                             taps.data() + tap * outputs * some, some, planes + from_row * grid.width, pixels, 1.0f,
+                             result + to_row * grid.width, pixels);
+                   });
+    }
+  }
+}
+
+void dilated_of_weights(const Grid& grid, int64_t samples, const float* in, int64_t inputs, const float* upstream,
+                        int64_t outputs, float* of_weights) {
+  const int64_t pixels = grid.pixels(), most = std::min(inputs, CHANNELS_AT_ONCE);
+  std::vector<float> taps(TAPS_OF_3 * outputs * most), shifted(most * pixels);
+  for (int64_t start = 0; start < inputs; start += most) {
+    const int64_t some = std::min(most, inputs - start);
+    std::fill(taps.begin(), taps.end(), 0.0f);
+    for (int64_t n = 0; n < samples; n++) {
+      const float* gradient = upstream + n * outputs * pixels;
+      for_each_tap(grid, in + (n * inputs + start) * pixels, some, 1, &shifted,
+                   [&](int tap, int64_t to_row, int64_t from_row, int64_t rows, const float* planes) {
+                     sgemm()(ROW_MAJOR, AS_IS, TRANSPOSED, outputs, some, rows * grid.width, 1.0f,
+                             gradient + to_row * grid.width, pixels, planes + from_row * grid.width, pixels, 1.0f,
+                             taps.data() + tap * outputs * some, some);
+                   });
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < outputs; o++)
+      for (int64_t c = 0; c < some; c++)
+        for (int tap = 0; tap < TAPS_OF_3; tap++)
+          of_weights[(o * inputs + start + c) * TAPS_OF_3 + tap] = taps[(tap * outputs + o) * some + c];
+  }
+}
+
+// inputs: x, weight, and with "bias" 1 the bias
+mxnet::ext::MXReturnValue dilated_arity(const Attributes& attributes, int* inputs, int* outputs) {
+  *inputs = number(attributes, "bias") ? 3 : 2;
+  *outputs = 1;
+  return SUCCESS;
+}
+
+mxnet::ext::MXReturnValue dilated_shapes(const Attributes& attributes, Shapes* inputs, Shapes* outputs) {
+  std::vector<unsigned int> shape = inputs->at(0);
+  const unsigned int filters = number(attributes, "filters");
+  inputs->at(1) = {filters, shape.at(1), 3, 3};
+  if (inputs->size() > 2) inputs->at(2) = {filters};
+  shape.at(1) = filters;
+  outputs->at(0) = shape;
+  return SUCCESS;
+}
+
+Grid grid_of(const Attributes& attributes, const MXTensor& x) {
+  return {x.shape[2], x.shape[3], static_cast<int64_t>(number(attributes, "dilation"))};
+}
+
+mxnet::ext::MXReturnValue dilated_value(const Attributes& attributes, std::vector<MXTensor>* inputs,
+                                        std::vector<MXTensor>* outputs, const OpResource&) {
+  if (sgemm() == nullptr) return mxnet::ext::MX_FAIL;
+  const Grid grid = grid_of(attributes, inputs->at(0));
+  const int64_t samples = inputs->at(0).shape[0], channels = inputs->at(0).shape[1], pixels = grid.pixels();
+  const int64_t filters = outputs->at(0).shape[1];
+  float* y = outputs->at(0).data<float>();
+  const float* bias = inputs->size() > 2 ? inputs->at(2).data<float>() : nullptr;
+#pragma omp parallel for schedule(static)
+  for (int64_t plane = 0; plane < samples * filters; plane++)
+    std::fill_n(y + plane * pixels, pixels, bias ? bias[plane % filters] : 0.0f);
+  add_dilated(grid, samples, inputs->at(0).data<float>(), channels, y, filters, inputs->at(1).data<float>(),
+              channels * TAPS_OF_3, TAPS_OF_3, 1);
+  return SUCCESS;
+}
+
+// inputs: the gradient of the output, the inputs, the output; outputs: the gradients of the inputs
+mxnet::ext::MXReturnValue dilated_gradients(const Attributes& attributes, std::vector<MXTensor>* inputs,
+                                            std::vector<MXTensor>* outputs, const OpResource&) {
+  if (sgemm() == nullptr) return mxnet::ext::MX_FAIL;
+  const MXTensor& x = inputs->at(1);
+  const Grid grid = grid_of(attributes, x);
+  const int64_t samples = x.shape[0], channels = x.shape[1], pixels = grid.pixels();
+  const int64_t filters = inputs->at(0).shape[1];
+  const float *upstream = inputs->at(0).data<float>(), *values = inputs->at(1).data<float>();
+  float* of_x = outputs->at(0).data<float>();
+  std::memset(of_x, 0, samples * channels * pixels * sizeof(float));
+  add_dilated(grid, samples, upstream, filters, of_x, channels, inputs->at(2).data<float>(), TAPS_OF_3,
+              channels * TAPS_OF_3, -1);
+  dilated_of_weights(grid, samples, values, channels, upstream, filters, outputs->at(1).data<float>());
+  if (outputs->size() > 2) {
+    float* of_bias = outputs->at(2).data<float>();
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < filters; o++) {
+      double sum = 0;
+      for (int64_t n = 0; n < samples; n++) {
+        const float* plane = upstream + (n * filters + o) * pixels;
+        for (int64_t i = 0; i < pixels; i++) sum += plane[i];
+      }
+      of_bias[o] = static_cast<float>(sum);
+    }
+  }
+  return SUCCESS;
+}
+
 }  // namespace
+
+// Whether confseg_dilated can be called.
+extern "C" int confseg_has_dilated() { return sgemm() != nullptr; }
 
 using namespace mxnet::ext;  // REGISTER_OP needs it
 
@@ -361,5 +536,12 @@ REGISTER_OP(confseg_depthwise)
     .setInferShape(depthwise_shapes)
     .setForward(depthwise_value, "cpu")
     .setBackward(depthwise_gradients, "cpu");
+
+REGISTER_OP(confseg_dilated)
+    .setParseAttrs(dilated_arity)
+    .setInferType(float32)
+    .setInferShape(dilated_shapes)
+    .setForward(dilated_value, "cpu")
+    .setBackward(dilated_gradients, "cpu");
 
 MXReturnValue initialize(int) { return MX_SUCCESS; }

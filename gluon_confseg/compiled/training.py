@@ -2,41 +2,102 @@
 
 from __future__ import annotations
 
+import ast
+import json
+
 import mxnet as mx
 import numpy as np
 
 from .. import tracing
+from ..encoders import norms
 from . import library
 
-OPERATORS = ("confseg_norm_clip", "confseg_depthwise")
+OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated")
+LEAST_DILATION = 4  # oneDNN's fast convolution takes a padding of 3 at most
 
 
-def training_form(block):
+def training_form(block, inputs: int = 1):
     """A function like `block`, on the same parameters, to be called in training only; the block itself where it has no
-    compiled operators, or they can't be used: on GPUs, on several devices, in float16, or where none are built.
+    compiled operators, or they can't be used: on GPUs, on several devices, in float16, or where none are built; and
+    where it has in-place activated batch norms, which a graph can't hold.
+
+    inputs   how many arrays the block is called with
     """
     parameters = block.collect_params().values()
     on_one_cpu = all(p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 for p in parameters)
-    if not on_one_cpu or library() is None:
+    if not on_one_cpu or norms.keeps_outputs_only(block) or library() is None:
         return block
-    if not any(hasattr(each, "has_compiled_form") for each in _blocks(block)):
+    if not any(hasattr(each, "has_compiled_form") or _is_dilated(each) for each in _blocks(block)):
         return block
-    symbol = tracing.trace(block, tracing.COMPILED)
-    return _TrainingGraph(symbol, block) if any(name in symbol.tojson() for name in OPERATORS) else block
+    names = tuple(f"data{number}" for number in range(inputs))
+    symbol = _with_dilated(tracing.trace(block, tracing.COMPILED, names))
+    used = any(name in symbol.tojson() for name in OPERATORS)
+    return _TrainingGraph(symbol, block, names) if used else block
 
 
 def _blocks(block) -> list:
     return [block, *(each for child in block._children.values() for each in _blocks(child))]
 
 
+def _is_dilated(block) -> bool:
+    settings = getattr(block, "_kwargs", {})
+    return max(settings.get("dilate", (1,))) >= LEAST_DILATION
+
+
+def _with_dilated(symbol):
+    """The symbol with `confseg_dilated` for each convolution that it can compute.
+
+    oneDNN writes every pixel nine times for these, once for each thread, and keeps the memory as long as the process
+    lives, for each size of a convolution: docs/memory.md.
+    """
+    if not library().confseg_has_dilated():
+        return symbol
+    graph = json.loads(symbol.tojson())
+    for node in graph["nodes"]:
+        settings = {key: _parsed(value) for key, value in node.get("attrs", {}).items()}
+        if node["op"] == "Convolution" and _fits(settings):
+            node["op"] = "confseg_dilated"
+            node["attrs"] = {
+                "dilation": str(settings["dilate"][0]),
+                "filters": str(settings["num_filter"]),
+                "bias": str(int(not settings.get("no_bias", False))),
+            }
+    return mx.sym.load_json(json.dumps(graph))
+
+
+def _parsed(value: str):
+    try:
+        return ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
+
+
+def _fits(settings: dict) -> bool:
+    dilation = settings.get("dilate", (1, 1))
+    return (
+        settings["kernel"] == (3, 3)
+        and len(set(dilation)) == 1
+        and dilation[0] >= LEAST_DILATION
+        and settings.get("pad", (0, 0)) == dilation
+        and settings.get("stride", (1, 1)) == (1, 1)
+        and settings.get("num_group", 1) == 1
+        and settings.get("layout", "NCHW") in ("NCHW", None)
+    )
+
+
 class _TrainingGraph:
     """Calls the graph with what the parameters hold now."""
 
-    def __init__(self, symbol, block):
+    def __init__(self, symbol, block, inputs: tuple):
         parameters = {p.name: p for p in block.collect_params().values()}
-        self._run = tracing.Cached(symbol)
+        self._run, self._check = tracing.Cached(symbol, inputs), getattr(block, "check_inputs", None)
         self._parameters = [parameters.get(name) for name in self._run.names]
+        self._single = len(symbol.list_outputs()) == 1
+        self.reads_subnet0 = getattr(block, "reads_subnet0", None)
 
-    def __call__(self, images) -> tuple:
-        """(N, 3, H, W) -> the block's outputs."""
-        return tuple(self._run(images, [p and p.data() for p in self._parameters]))
+    def __call__(self, *arrays):
+        """What the block returns: an array or a tuple of them."""
+        if self._check is not None:
+            self._check(*arrays)
+        found = self._run(arrays, [p and p.data() for p in self._parameters])
+        return found[0] if self._single else tuple(found)

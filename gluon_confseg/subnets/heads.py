@@ -23,12 +23,16 @@ class Head(gluon.HybridBlock):
     reads_subnet0 = False
 
     def forward(self, *inputs):
-        """As in HybridBlock, but RunError for training on one image where it can't (see `ImagePooling`)."""
+        """As in HybridBlock, after `check_inputs`."""
+        self.check_inputs(*inputs)
+        return super().forward(*inputs)
+
+    def check_inputs(self, *inputs) -> None:
+        """RunError for training on one image where that can't be done (see `ImagePooling`)."""
         # only a head that is called with arrays sees sizes; inside a traced network there are none
         alone = isinstance(inputs[0], mx.nd.NDArray) and inputs[0].shape[0] == 1
         if alone and autograd.is_training():
             self.apply(ImagePooling.refuse_one_image)
-        return super().forward(*inputs)
 
 
 class PlainHead(Head):
