@@ -27,7 +27,8 @@ from .. import files
 from ..errors import ConfSegError
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("operators.cc", "loss.cc")
+SOURCES = ("operators.cc", "loss.cc", "winograd.cc", "enlarge.cc")
+HEADERS = ("lanes.h",)
 OPTIONS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 WIDE = ("avx2", "fma", "bmi2")  # as /proc/cpuinfo names them; a CPU without them gets code for any CPU
 COMPILERS = ("g++", "c++", "clang++")
@@ -66,6 +67,11 @@ def state() -> str:
     if path().is_file():
         return "built, but can't be loaded; python -m gluon_confseg.compiled --anew builds it again"
     return "not built; python -m gluon_confseg.compiled does that, for faster training on CPUs"
+
+
+def is_wide() -> bool:
+    """Whether the library has code for this CPU's wide instructions, and not for any CPU."""
+    return len(_options()) > len(OPTIONS)
 
 
 def build(anew: bool = False) -> Path:
@@ -139,6 +145,6 @@ def _features() -> tuple:
 def _fingerprint() -> str:
     """Of all that the library depends on; the CPU is among it, by the options."""
     digest = hashlib.sha256(" ".join(_options()).encode())
-    for name in SOURCES:
+    for name in (*SOURCES, *HEADERS):
         digest.update((HERE / name).read_bytes())
     return digest.hexdigest()[:16]
