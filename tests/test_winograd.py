@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 
 from gluon_confseg import compiled, engine, frozen, fusion, network, tracing
 from gluon_confseg.compiled import winograd
-from gluon_confseg.frozen import Frozen, FrozenNetwork
+from gluon_confseg.frozen import FrozenNetwork
 from gluon_confseg.subnets import HeadSettings
 
 pytestmark = pytest.mark.skipif(
@@ -24,7 +24,12 @@ def convolved(x, weight, bias, dilation: int, added=None, limits=("-inf", "inf")
     """The operator's result for NumPy arrays."""
     arrays = [mx.nd.array(array) for array in (x, winograd.transformed(weight), bias)]
     arrays += [] if added is None else [mx.nd.array(added)]
-    settings = {"num_filter": len(weight), "dilation": dilation, "ones": int(ones), "adds": int(added is not None)}
+    settings = {
+        "num_filter": len(weight),
+        "dilation": dilation,
+        "ones": int(ones),
+        "adds": int(added is not None),
+    }
     return mx.nd.confseg_winograd(*arrays, **settings, low=limits[0], high=limits[1]).asnumpy()
 
 
@@ -42,7 +47,12 @@ def by_definition(x, weight, bias, dilation: int, added=None, limits=(-np.inf, n
 
 def draw(samples: int, inputs: int, outputs: int, height: int, width: int) -> tuple:
     draws = np.random.RandomState(height + width)
-    shapes = (samples, inputs, height, width), (outputs, inputs, 3, 3), (outputs,), (samples, outputs, height, width)
+    shapes = (
+        (samples, inputs, height, width),
+        (outputs, inputs, 3, 3),
+        (outputs,),
+        (samples, outputs, height, width),
+    )
     return tuple(draws.normal(size=shape).astype(np.float32) for shape in shapes)
 
 
@@ -62,13 +72,13 @@ def test_a_further_input_is_one_inside_of_the_image_alone(inputs):
     x, weight, bias, _ = draw(2, inputs + 1, 19, 13, 10)
     x[:, -1] = 1
     found = convolved(x[:, :-1], weight, bias, 2, ones=True)
-    np.testing.assert_allclose(found, by_definition(x, weight, bias, 2), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found, by_definition(x, weight, bias, 2), rtol=0, atol=2e-5 * 3 * inputs**0.5)
 
 
 def test_large_images_are_computed_in_several_parts_and_each_image_alone():
     x, weight, bias, _ = draw(2, 512, 512, 64, 80)
     found = convolved(x, weight, bias, 1)
-    np.testing.assert_allclose(found, by_definition(x, weight, bias, 1), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(found, by_definition(x, weight, bias, 1), rtol=0, atol=2e-3)
     np.testing.assert_array_equal(convolved(x[1:], weight, bias, 1), found[1:])
 
 
@@ -104,7 +114,8 @@ def made(block, shape):
     """(a frozen graph's outputs, the block's own, the graph's operators)."""
     block.initialize(mx.init.Xavier())
     for parameter in block.collect_params().values():
-        parameter.set_data(mx.nd.random.normal(shape=parameter.shape))
+        values = mx.nd.random.normal(shape=parameter.shape)
+        parameter.set_data(1 + values.abs() if parameter.name.endswith("running_var") else values)
     images = mx.nd.random.normal(shape=shape)
     symbol, arrays = frozen.fold(tracing.trace(block, tracing.FROZEN), frozen.values_of(block))
     symbol, arrays = winograd.replaced(symbol, arrays)
@@ -185,7 +196,9 @@ class Heads(nn.HybridBlock):
 @pytest.mark.parametrize("count", [1, 3])
 def test_convolutions_after_batch_norms_of_one_input_are_one(count):
     found, live, operators = made(Heads(count), (2, 32, 9, 11))
-    assert sorted(operators) == sorted(["relu", winograd.OPERATOR, *(["slice_axis"] * count if count > 1 else [])])
+    assert sorted(operators) == sorted(
+        ["relu", winograd.OPERATOR, *(["slice_axis"] * count if count > 1 else [])]
+    )
     assert len(found) == len(live) == count
     for one, other in zip(found, live):
         np.testing.assert_allclose(one.asnumpy(), other.asnumpy(), atol=1e-3)
@@ -218,7 +231,7 @@ def test_classes_are_the_live_network_s_with_and_without_the_operator(rule, kind
 
 def test_a_frozen_resnet_has_the_operator_for_each_convolution_that_fits():
     built = small.shaken()
-    graph = Frozen(built.encoder, built.encoder)
-    graph(small.images())
-    operators = [node["op"] for node in json.loads(graph._graph.symbol.tojson())["nodes"]]
+    symbol = tracing.trace(built.encoder, tracing.FROZEN)
+    symbol, _ = winograd.replaced(*frozen.fold(symbol, frozen.values_of(built.encoder)))
+    operators = [node["op"] for node in json.loads(symbol.tojson())["nodes"]]
     assert operators.count(winograd.OPERATOR) == 10

@@ -79,7 +79,9 @@ class _Replacing:
         graph = json.loads(symbol.tojson())
         self._old, self._heads, self._attrs = graph["nodes"], graph["heads"], graph["attrs"]
         self._arrays, self._new, self._entry = dict(arrays), [], {}
-        self._readers = defaultdict(list)  # (node, output) -> the nodes that read it; None is an output of the graph
+        self._readers = defaultdict(
+            list
+        )  # (node, output) -> the nodes that read it; None is an output of the graph
         for number, node in enumerate(self._old):
             for entry in node["inputs"]:
                 self._readers[tuple(entry[:2])].append(number)
@@ -156,7 +158,9 @@ class _Replacing:
         node = self._old[entry[0]]
         if node["op"] != "BatchNorm" or any(self._array(i) is None for i in node["inputs"][1:]):
             return None
-        gamma, beta, mean, variance = (self._array(i).asnumpy().astype(np.float64) for i in node["inputs"][1:])
+        gamma, beta, mean, variance = (
+            self._array(i).asnumpy().astype(np.float64) for i in node["inputs"][1:]
+        )
         if _value(node, "fix_gamma") in (None, True, 1):
             gamma = np.ones_like(gamma)
         scale = gamma / np.sqrt(variance + (_value(node, "eps") or 1e-3))

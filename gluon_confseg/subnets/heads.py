@@ -101,7 +101,9 @@ class ResidualHead(Head):
         """A Symbol of the corrections, "others" copied to every class outside: (N, K, h, w), by one convolution."""
         channels = SubnetSpace(self._group, self._num_classes).channel_of_class()
         weight = mx.sym.swapaxes(gather(mx.sym.swapaxes(self.output.weight.var(), 0, 1), channels), 0, 1)
-        bias = mx.sym.reshape(gather(mx.sym.reshape(self.output.bias.var(), shape=(1, -1)), channels), shape=-1)
+        bias = mx.sym.reshape(
+            gather(mx.sym.reshape(self.output.bias.var(), shape=(1, -1)), channels), shape=-1
+        )
         return mx.sym.Convolution(hidden, weight, bias, kernel=(1, 1), num_filter=self._num_classes)
 
 
