@@ -1,8 +1,10 @@
-"""Operators that are compiled on this machine, where it has a C++ compiler, for training on CPUs. None is necessary.
+"""Operators that are compiled on this machine, where it has a C++ compiler, for CPUs. None is necessary.
 
 loss.cc       value and gradient of the paper's loss, which losses/blockwise.py computes by NumPy otherwise
 operators.cc  batch norm with ReLU6 and depthwise convolution, which take most of the time of a training step of
               EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training
+winograd.cc   3x3 convolution in frozen graphs: inference, and the frozen parts of training steps
+enlarge.cc    the class of the largest enlarged score, which `engine.largest_enlarged` finds by NumPy otherwise
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
 environment under a name that depends on the sources and the compiler's options, so a library of other sources is
@@ -66,7 +68,7 @@ def state() -> str:
         return "in use"
     if path().is_file():
         return "built, but can't be loaded; python -m gluon_confseg.compiled --anew builds it again"
-    return "not built; python -m gluon_confseg.compiled does that, for faster training on CPUs"
+    return "not built; python -m gluon_confseg.compiled does that, for faster training and inference on CPUs"
 
 
 def is_wide() -> bool:

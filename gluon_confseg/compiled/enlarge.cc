@@ -14,7 +14,6 @@
 
 #include "lanes.h"
 
-
 namespace {
 
 struct Side {  // of the result: for each pixel two numbers of the grid and their weights

@@ -151,7 +151,6 @@ mxnet::ext::MXReturnValue norm_backward(const Attributes& attributes, std::vecto
 
 // ---- depthwise convolution with a kernel of 3 or 5, stride 1 or 2, and half a kernel of padding
 
-
 struct Geometry {
   int64_t samples, channels, height, width, out_height, out_width;
   int kernel, stride, padding;
