@@ -193,13 +193,16 @@ def _inference(quick: bool) -> list:
             "resnet18",
             "ResNet-18",
             "paper",
-            "The matrix products of the 3x3 convolutions, and the transformation of their tiles before and after.",
+            "The 3x3 convolutions by Winograd's algorithm: 818 of 888 ms, by MXNet's profiler. "
+            "oneDNN's take 55, pooling 5.",
         ),
         (
             "efficientnet_lite0",
             "EfficientNet-Lite0",
             "small",
-            "1x1 and depthwise convolutions of oneDNN; the only 3x3 ones of many channels are in the head.",
+            "1x1 and depthwise convolutions of oneDNN: 147 of 183 ms, by MXNet's profiler. The compiled "
+            "operator is for none of them. The head's 3x3 convolutions take 20, copies that flip images 2, the "
+            "softmax 2.",
         ),
     )
     return [
@@ -251,8 +254,8 @@ def _fused(quick: bool) -> list:
             "residual_product",
             1.05,
             1.33,
-            "The three further heads' convolutions from 176 to 64 channels, in products of Winograd's algorithm a "
-            "quarter of their multiply-adds, their pooling, and the copies between memory layouts before and after.",
+            "Beside subnet 0's operators, by MXNet's profiler in a run of 198 ms: the heads' first convolutions 18, "
+            "the pooling of stage 1's features down to the grid 11, their flipping and their concatenation 6.",
             "The heads' first convolutions are computed as one, with the norm before each as a further input that is 1 "
             "in every pixel. The residual product of residual heads needs no softmax of each head, and the maps from "
             "their classes to all are part of the last convolutions' weights. That took four heads from 358 ms, "
