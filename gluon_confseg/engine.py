@@ -7,13 +7,15 @@ classes) are put together. A step computes the losses of a batch, by name, and t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from . import hardware
+from . import hardware, runtime
+from .compiled import enlarge as compiled_enlarge
 from .compiled.training import training_form
 from .datasets import whole_images
 from .encoders import norms
@@ -267,6 +269,9 @@ def largest_enlarged(scores, stride: int, like) -> np.ndarray:
     if scores.context.device_type == "gpu":
         return largest_class(enlarge(mx.nd, scores, stride, like))
     (height, width), grid = like.shape[2:], scores.asnumpy()
+    if compiled_enlarge.is_available():
+        sides = (_between(size, wanted, stride) for size, wanted in zip(grid.shape[2:], (height, width)))
+        return compiled_enlarge.largest(grid, *sides, runtime.threads() or os.cpu_count() or 1)
     above, below, of_above, of_below = _between(grid.shape[2], height, stride)
     starts = [0, *(np.flatnonzero(np.diff(above) + np.diff(below)) + 1), height]
     found = np.empty((len(grid), height, width), np.uint8)

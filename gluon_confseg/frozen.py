@@ -15,6 +15,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from . import tracing
+from .compiled import winograd
 
 BACKEND = "MKLDNN"  # oneDNN's name in MXNet
 TOLERANCE = 1e-3
@@ -77,11 +78,19 @@ class FrozenNetwork:
 
     def _all_scores(self, images) -> tuple:
         network, features = self.network, self.network.encoder(images)
-        logits = (network.subnet0(*features),)
-        if set(self.fusions) - {"subnet0"}:
+        logits, rules, found = (network.subnet0(*features),), set(self.fusions), {}
+        if tracing.is_for(tracing.FROZEN) and network.groups and network.kind == "residual":
+            hidden = [subnet.hidden(features) for subnet in network.subnets]
+            if "residual_product" in rules:
+                changes = [subnet.class_corrections(h) for subnet, h in zip(network.subnets, hidden)]
+                fuse = self.fusions["residual_product"]
+                found["residual_product"] = fuse.of_class_corrections(logits[0], changes)
+            logits += tuple(s.corrected(logits[0], h) for s, h in zip(network.subnets, hidden))
+        elif rules - {"subnet0"}:
             logits += tuple(network.subnet_logits(logits[0], features))
         return tuple(
-            fuse(*(logits[:1] if rule == "subnet0" else logits)) for rule, fuse in self.fusions.items()
+            found[rule] if rule in found else fuse(*(logits[:1] if rule == "subnet0" else logits))
+            for rule, fuse in self.fusions.items()
         )
 
 
@@ -89,7 +98,7 @@ class Graph:
     """The fused graph itself; see `Frozen`."""
 
     def __init__(self, function, block):
-        symbol, values = fold(tracing.trace(function, tracing.FROZEN), values_of(block))
+        symbol, values = winograd.replaced(*fold(tracing.trace(function, tracing.FROZEN), values_of(block)))
         args, aux = (
             {name: values[name] for name in names if name in values}
             for names in (symbol.list_arguments(), symbol.list_auxiliary_states())
@@ -149,6 +158,7 @@ class _Folding:
         self._constants = {}  # old number -> array
         self._convolutions = {}  # old numbers of those that the batch norm after them will write
         self._new, self._number, self._found = [], {}, {}
+        self._copied = {}  # (operator, settings, inputs) -> new number
 
     def result(self) -> tuple:
         normed = {node["inputs"][0][0] for node in self._old if node["op"] == "BatchNorm"}
@@ -177,7 +187,13 @@ class _Folding:
         return mx.sym.load_json(json.dumps(graph)), arrays
 
     def _copy(self, number: int, node: dict) -> None:
-        self._write(number, {**node, "inputs": [self._input(i) for i in node["inputs"]]})
+        inputs = [self._input(i) for i in node["inputs"]]
+        key = node["op"], str(node.get("attrs")), str(inputs)
+        if key in self._copied:  # several heads gather the same features
+            self._number[number] = self._copied[key]
+            return
+        self._write(number, {**node, "inputs": inputs})
+        self._copied[key] = self._number[number]
 
     def _write(self, number: int, node: dict) -> None:
         self._new.append(node)

@@ -11,8 +11,8 @@ import pytest
 from mxnet import autograd
 
 from gluon_confseg import compiled, encoders, engine, network
+from gluon_confseg.compiled import enlarge, training
 from gluon_confseg.compiled import loss as compiled_loss
-from gluon_confseg.compiled import training
 from gluon_confseg.losses import ConfusionCELoss, blockwise
 from gluon_confseg.subnets import HeadSettings
 
@@ -279,6 +279,27 @@ def test_the_compiled_loss_does_not_depend_on_the_threads():
         compiled_loss.value_and_gradient(*arguments, threads) for threads in (1, 3)
     )
     assert np.array_equal(loss, other_loss) and np.array_equal(gradient, other)
+
+
+# ---- the largest enlarged class
+
+
+@built
+@pytest.mark.parametrize("classes", [1, 2, 19, 256])
+@pytest.mark.parametrize("stride, size", [(2, (5, 7)), (8, (37, 61)), (16, (16, 129)), (32, (1, 33))])
+def test_the_compiled_largest_class_is_numpy_s(monkeypatch, stride, size, classes):
+    draws, grid = np.random.RandomState(classes), [-(-length // stride) for length in size]
+    like = mx.nd.zeros((2, 3, *size))
+    for scores in (draws.randn(2, classes, *grid), draws.randint(-2, 2, (2, classes, *grid)) * 0.1):
+        scores = mx.nd.array(scores)
+        found = engine.largest_enlarged(scores, stride, like)
+        with monkeypatch.context() as patch:
+            patch.setattr(enlarge, "is_available", lambda: False)
+            wanted = engine.largest_enlarged(scores, stride, like)
+            patch.setattr(engine.runtime, "threads", lambda: 3)
+            patch.setattr(enlarge, "is_available", lambda: True)
+            np.testing.assert_array_equal(engine.largest_enlarged(scores, stride, like), wanted)
+        np.testing.assert_array_equal(found, wanted)
 
 
 # ---- the library

@@ -142,7 +142,7 @@ def _section(row, found: list) -> str:
 
 def _bound(row, entry: dict, run: dict) -> str:
     """The least time that the machine's speed allows, and the share of it that is reached."""
-    for kind, amount in entry.get("work", {}).items():
+    for kind, amount in (entry.get("work", {}) if row.work else {}).items():
         rate = run["machine"]["rates"].get(kind)
         if rate and entry["ours"]:
             work = "forward pass, and twice as many backward," if row.work[1] == 3 else "network"

@@ -1,4 +1,4 @@
-"""Compiled on this machine, where it has a C++ compiler: operators for training on CPUs, and the search for groups.
+"""Compiled on this machine, where it has a C++ compiler: operators for CPUs, and the search for groups.
 
 None of them is necessary.
 
@@ -7,6 +7,8 @@ loss.cc       value and gradient of the paper's loss, which losses/blockwise.py 
 operators.cc  batch norm with ReLU6 and depthwise convolution, which take most of the time of a training step of
               EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training. And convolutions of dilation
               4 or more, for which oneDNN takes much memory; `training` puts them into any network's graph
+winograd.cc   3x3 convolution in frozen graphs: inference, and the frozen parts of training steps
+enlarge.cc    the class of the largest enlarged score, which `engine.largest_enlarged` finds by NumPy otherwise
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
 environment under a name that depends on the sources and the compiler's options, so a library of other sources is
@@ -31,7 +33,8 @@ from .. import files
 from ..errors import ConfSegError
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("operators.cc", "loss.cc", "groups.cc")
+SOURCES = ("operators.cc", "loss.cc", "winograd.cc", "enlarge.cc", "groups.cc")
+HEADERS = ("lanes.h",)
 OPTIONS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 WIDE = ("avx2", "fma", "bmi2")  # as /proc/cpuinfo names them; a CPU without them gets code for any CPU
 COMPILERS = ("g++", "c++", "clang++")
@@ -84,7 +87,12 @@ def state() -> str:
         return "in use"
     if path().is_file():
         return "built, but can't be loaded; python -m gluon_confseg.compiled --anew builds it again"
-    return "not built; python -m gluon_confseg.compiled does that, for faster training on CPUs"
+    return "not built; python -m gluon_confseg.compiled does that, for faster training and inference on CPUs"
+
+
+def is_wide() -> bool:
+    """Whether the library has code for this CPU's wide instructions, and not for any CPU."""
+    return len(_options()) > len(OPTIONS)
 
 
 def build(anew: bool = False) -> Path:
@@ -158,6 +166,6 @@ def _features() -> tuple:
 def _fingerprint() -> str:
     """Of all that the library depends on; the CPU is among it, by the options."""
     digest = hashlib.sha256(" ".join(_options()).encode())
-    for name in SOURCES:
+    for name in (*SOURCES, *HEADERS):
         digest.update((HERE / name).read_bytes())
     return digest.hexdigest()[:16]

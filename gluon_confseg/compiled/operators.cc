@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "lanes.h"
 #include "mxnet/lib_api.h"
 
 namespace {
@@ -151,13 +152,6 @@ mxnet::ext::MXReturnValue norm_backward(const Attributes& attributes, std::vecto
 }
 
 // ---- depthwise convolution with a kernel of 3 or 5, stride 1 or 2, and half a kernel of padding
-
-using Lanes = float __attribute__((vector_size(32)));
-using Unaligned = float __attribute__((vector_size(32), aligned(4), may_alias));
-
-inline Lanes load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
-inline void store(float* to, Lanes value) { *reinterpret_cast<Unaligned*>(to) = value; }
-inline int64_t whole_lanes(int64_t width) { return (width + 7) / 8 * 8; }
 
 struct Geometry {
   int64_t samples, channels, height, width, out_height, out_width;

@@ -10,7 +10,7 @@ from mxnet import gluon
 from ..groups import SubnetSpace
 from . import rules
 from .learned import LearnedFusion
-from .mapping import spread, view
+from .mapping import operators, spread, view
 
 __all__ = ["LEARNED", "RULES", "Fusion", "LearnedFusion", "spread", "view"]
 
@@ -65,3 +65,13 @@ class Fusion(gluon.HybridBlock):
         if self.learned is not None:
             return self.learned(subnet0_logits, *subnet_logits)
         return _CLASSICAL[self.rule](F, subnet0_logits, subnet_logits, self._spaces)
+
+    def of_class_corrections(self, subnet0_logits, corrections):
+        """The residual product of residual subnets, from what each adds to subnet 0's logits for every class.
+
+        What normalises a subnet's scores is the same for all classes, so the last softmax takes it out.
+        (N, K, h, w) each -> (N, K, h, w)
+        """
+        F = operators(subnet0_logits)
+        # not a chain of sums: MXNet (1.9.1) mixes up the arguments of a graph when it makes those part of convolutions
+        return F.log_softmax(F.add_n(subnet0_logits, *corrections), axis=1)

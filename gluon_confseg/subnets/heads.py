@@ -6,7 +6,7 @@ import mxnet as mx
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from ..fusion import view
+from ..fusion.mapping import gather, view
 from ..groups import SubnetSpace
 from .aspp import AsppV2, AsppV3, ImagePooling, published_rates
 from .gcn import GCN, BoundaryRefinement
@@ -91,8 +91,24 @@ class ResidualHead(Head):
 
     def hybrid_forward(self, F, subnet0_logits, *features):
         """Logits on the last stage's grid."""
-        delta = self.output(self.body(self.context(self.standardise(self.gather(*features)))))
-        return view(subnet0_logits, self._group, self._num_classes) + delta
+        return self.corrected(subnet0_logits, self.hidden(features))
+
+    def hidden(self, features):
+        """All stages' features -> what the last convolution reads."""
+        return self.body(self.context(self.standardise(self.gather(*features))))
+
+    def corrected(self, subnet0_logits, hidden):
+        """Logits, from `hidden`."""
+        return view(subnet0_logits, self._group, self._num_classes) + self.output(hidden)
+
+    def class_corrections(self, hidden):
+        """A Symbol of the corrections, "others" copied to every class outside: (N, K, h, w), by one convolution."""
+        channels = SubnetSpace(self._group, self._num_classes).channel_of_class()
+        weight = mx.sym.swapaxes(gather(mx.sym.swapaxes(self.output.weight.var(), 0, 1), channels), 0, 1)
+        bias = mx.sym.reshape(
+            gather(mx.sym.reshape(self.output.bias.var(), shape=(1, -1)), channels), shape=-1
+        )
+        return mx.sym.Convolution(hidden, weight, bias, kernel=(1, 1), num_filter=self._num_classes)
 
 
 def build_context(settings: HeadSettings, width: int, output_stride: int) -> tuple:
