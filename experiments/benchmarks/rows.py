@@ -351,10 +351,10 @@ def _memory(quick: bool) -> Row:
         ),
         "The outputs of convolutions and of batch norms with their ReLU are kept for the backward pass: 1.9 of 3.4 "
         "GiB. MXNet keeps them all until the backward pass is over, and its buffers for gradients stay between steps.",
-        "A step took 4.8 GiB, 1.2 of which oneDNN needed for its convolutions of dilation 4 and 12: every pixel written "
-        "nine times for each thread, in memory that is kept for each size. The compiled operators have a convolution "
-        "that is a sum of nine matrix products instead, which is as fast. MXNet's temporary memory, of which it has four "
-        "pieces, is one piece now. `docs/memory.md` has the table, and what else was measured.",
+        "A step took 4.8 GiB, 1.2 of which oneDNN needed for its convolutions of dilation 4 and 12: every pixel "
+        "written nine times for each thread, in memory that is kept for each size. The compiled operators have a "
+        "convolution that is a sum of nine matrix products instead, which is as fast. MXNet's temporary memory, of "
+        "which it has four pieces, is one piece now. `docs/memory.md` has the table, and what else was measured.",
         unit="MiB",
         rounds=1,
     )
