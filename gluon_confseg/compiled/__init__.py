@@ -12,8 +12,8 @@ enlarge.cc    the class of the largest enlarged score, which `engine.largest_enl
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
 environment under a name that depends on the sources and the compiler's options, so a library of other sources is
-never loaded; those of earlier sources stay beside it. Results of training differ from those without it by rounding
-alone, and groups not at all; CONFSEG_COMPILED=0 goes without it.
+never loaded; those of earlier sources stay beside it. Results of training and inference differ from those without it
+by rounding alone, and groups not at all; CONFSEG_COMPILED=0 goes without it.
 """
 
 from __future__ import annotations

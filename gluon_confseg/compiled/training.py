@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
 
 import mxnet as mx
 import numpy as np
@@ -14,23 +15,30 @@ from . import library
 
 OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated")
 LEAST_DILATION = 4  # oneDNN's fast convolution takes a padding of 3 at most
+# MXNet adds up more gradients of one array in place, of which the operator of an extension is not told: it would
+# overwrite what is there
+MOST_READERS = 7
 
 
-def training_form(block, inputs: int = 1):
+def training_form(block, inputs: int = 1, *, fixed: bool = False):
     """A function like `block`, on the same parameters, to be called in training only; the block itself where it has no
     compiled operators, or they can't be used: on GPUs, on several devices, in float16, or where none are built; and
-    where it has in-place activated batch norms, which a graph can't hold.
+    where it has in-place activated batch norms, which a graph can't hold, or parameters whose gradients are added up.
 
     inputs   how many arrays the block is called with
+    fixed    no gradient is asked for these, as where they come from a frozen encoder
     """
     parameters = block.collect_params().values()
-    on_one_cpu = all(p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 for p in parameters)
-    if not on_one_cpu or norms.keeps_outputs_only(block) or library() is None:
+    fits = all(
+        p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 and p.grad_req != "add"
+        for p in parameters
+    )
+    if not fits or norms.keeps_outputs_only(block) or library() is None:
         return block
     if not any(hasattr(each, "has_compiled_form") or _is_dilated(each) for each in _blocks(block)):
         return block
     names = tuple(f"data{number}" for number in range(inputs))
-    symbol = _with_dilated(tracing.trace(block, tracing.COMPILED, names))
+    symbol = _with_dilated(tracing.trace(block, tracing.COMPILED, names), names if fixed else ())
     used = any(name in symbol.tojson() for name in OPERATORS)
     return _TrainingGraph(symbol, block, names) if used else block
 
@@ -44,8 +52,8 @@ def _is_dilated(block) -> bool:
     return max(settings.get("dilate", (1,))) >= LEAST_DILATION
 
 
-def _with_dilated(symbol):
-    """The symbol with `confseg_dilated` for each convolution that it can compute.
+def _with_dilated(symbol, fixed: tuple = ()):
+    """The symbol with `confseg_dilated` for each convolution that it can compute; inputs in `fixed` need no gradient.
 
     oneDNN writes every pixel nine times for these, once for each thread, and keeps the memory as long as the process
     lives, for each size of a convolution: docs/memory.md.
@@ -53,14 +61,17 @@ def _with_dilated(symbol):
     if not library().confseg_has_dilated():
         return symbol
     graph = json.loads(symbol.tojson())
+    readers = Counter(tuple(entry[:2]) for node in graph["nodes"] for entry in node["inputs"])
     for node in graph["nodes"]:
         settings = {key: _parsed(value) for key, value in node.get("attrs", {}).items()}
-        if node["op"] == "Convolution" and _fits(settings):
+        data = node["inputs"][0][:2] if node["inputs"] else None
+        if node["op"] == "Convolution" and _fits(settings) and readers[tuple(data)] <= MOST_READERS:
             node["op"] = "confseg_dilated"
             node["attrs"] = {
                 "dilation": str(settings["dilate"][0]),
                 "filters": str(settings["num_filter"]),
                 "bias": str(int(not settings.get("no_bias", False))),
+                "of_x": str(int(graph["nodes"][data[0]]["name"] not in fixed)),
             }
     return mx.sym.load_json(json.dumps(graph))
 
@@ -90,7 +101,11 @@ class _TrainingGraph:
 
     def __init__(self, symbol, block, inputs: tuple):
         parameters = {p.name: p for p in block.collect_params().values()}
-        self._run, self._check = tracing.Cached(symbol, inputs), getattr(block, "check_inputs", None)
+        self.symbol, self._run, self._check = (
+            symbol,
+            tracing.Cached(symbol, inputs),
+            getattr(block, "check_inputs", None),
+        )
         self._parameters = [parameters.get(name) for name in self._run.names]
         self._single = len(symbol.list_outputs()) == 1
         self.reads_subnet0 = getattr(block, "reads_subnet0", None)
