@@ -19,6 +19,7 @@ __all__ = ["MEAN", "MEAN_ONLY", "STD", "Augment", "Jitter", "Place", "normalize"
 
 SAMPLES, ORDER = 0, 1  # purposes: no stream is drawn from twice
 CHOICES = 10  # places of a crop that are tried for one with enough classes
+MEETING = 0.01  # share of a crop that each of two classes of a group must have for these to meet in it
 
 
 def rng(seed: int, epoch: int, index: int, purpose: int = SAMPLES) -> np.random.Generator:
@@ -60,13 +61,17 @@ class Augment:
     mean, std   as in `normalize`; `std=MEAN_ONLY` subtracts the mean and leaves values on their scale of 0..255
     max_share   1, or the largest share that one class may have of a crop's labelled pixels: up to CHOICES places are
                 tried, and the one with the smallest such share is taken where none is below it
+    groups      tuples of classes, such as confusing groups, of which two should meet in a crop: each of the two has
+                MEETING of its pixels or more. The group is drawn for each sample, among those of which the image has
+                two classes. Of up to CHOICES places the first is taken where they meet (and which has `max_share`), or
+                else that where the group's second largest class has most pixels
     jitter      None, or how far brightness, contrast, saturation and hue are varied
 
     A crop of h x w at factor f is a window of round(h / f) x round(w / f) pixels, resized to h x w. So only the
     window is ever read, and a crop is the same whether it comes from a decoded file or from a pack.
     What lies right of or below an image that is smaller than its window is the mean colour (0 after normalisation) and
     255 in the mask. Every sample draws eight numbers - scale, top, left, flip, four colours - whatever is switched on,
-    so that switching one off leaves the others; further places come after these.
+    so that switching one off leaves the others; the draw of the group and further places come after these.
     """
 
     crop: tuple[int, int] | None
@@ -75,6 +80,7 @@ class Augment:
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
     max_share: float = 1.0
+    groups: tuple = ()
     jitter: Jitter | None = None
 
     def __post_init__(self):
@@ -120,17 +126,31 @@ class Augment:
         return Place(rows, columns, size, mirrored, tuple(colours))
 
     def _window(self, mask, wanted, first: tuple[float, float], draws) -> tuple[slice, slice]:
-        """The first drawn window in which no class has more than `max_share`, or else the best of CHOICES."""
-        best, least = None, 2.0
+        """The first drawn window in which no class has more than `max_share`, or else the best of CHOICES.
+
+        With `groups`, two classes of the sample's group must meet in it too.
+        """
+        group = self._group(mask, draws)
+        best, least = None, (2.0, 2.0)
         for choice in range(CHOICES):
             place = draws.random(2) if choice else first
             rows, columns = (_span(draw, *sides) for draw, *sides in zip(place, mask.shape, wanted))
-            share = largest_share(mask[rows, columns]) if self.max_share < 1 else 0.0
-            if share < least:
-                best, least = (rows, columns), share
-            if least <= self.max_share:
-                break
+            window = mask[rows, columns]
+            lacking = max(0.0, MEETING - second_share(window, group)) if group else 0.0
+            share = largest_share(window) if self.max_share < 1 else 0.0
+            if (lacking, share) < least:
+                best, least = (rows, columns), (lacking, share)
+            if not lacking and share <= self.max_share:
+                return rows, columns
         return best
+
+    def _group(self, mask, draws) -> tuple:
+        """The classes of a group of which the image has two or more, drawn among such groups; () without one."""
+        if not self.groups:
+            return ()
+        draw, present = float(draws.random()), counted(mask) > 0
+        found = [group for group in self.groups if present[list(group)].sum() > 1]
+        return found[int(draw * len(found))] if found else ()
 
     def size(self, place: Place) -> tuple[int, int]:
         """(height, width) of the result."""
@@ -163,9 +183,19 @@ def resize(image: np.ndarray, mask: np.ndarray, factor: float) -> tuple[np.ndarr
 
 def largest_share(mask: np.ndarray) -> float:
     """The largest share that one class has of a mask's labelled pixels; 1 where none is labelled."""
-    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()[:IGNORE]
+    counts = counted(mask)
     labelled = counts.sum()
     return float(counts.max() / labelled) if labelled else 1.0
+
+
+def second_share(mask: np.ndarray, classes: tuple) -> float:
+    """The share of a mask's pixels that the second largest of these classes has."""
+    return float(np.sort(counted(mask)[list(classes)])[-2] / mask.size)
+
+
+def counted(mask: np.ndarray) -> np.ndarray:
+    """(255,) numbers of pixels with the labels 0 to 254."""
+    return cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()[:IGNORE]
 
 
 def _scaled(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
