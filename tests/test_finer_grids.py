@@ -10,7 +10,7 @@ import small
 from grids import Encoder, features
 from mxnet import autograd
 
-from gluon_confseg import checkpoint, engine, export, frozen, fusion, losses, network
+from gluon_confseg import checkpoint, complexity, engine, export, frozen, fusion, losses, network
 from gluon_confseg.errors import RunError
 from gluon_confseg.frozen import FrozenNetwork
 from gluon_confseg.inference import Inference, probabilities
@@ -176,6 +176,16 @@ def test_a_checkpoint_builds_its_grids_again_and_an_older_one_has_none(tmp_path)
 def test_subnet_0_keeps_the_networks_stride():
     with pytest.raises(ValueError, match="subnet 0 works at the network's output stride 16, not at 8"):
         small.build(head=HeadSettings(channels=8, stages=(3,), output_stride=8))
+
+
+def test_the_cost_of_a_finer_grid_is_counted():
+    coarse = HeadSettings(channels=8, dilation=2, stages=(1, 2, 3))
+    costs = [
+        complexity.multiply_adds(small.build(subnet_heads=[head, small.SUBNET_HEAD]), (1, 3, 64, 96))
+        for head in (FINE, coarse)
+    ]
+    per_position = (64 + 128 + 256) * 8 * 9 + 8 * 3
+    assert costs[0] - costs[1] == per_position * (16 * 24 - 4 * 6)
 
 
 # ---- training

@@ -78,6 +78,12 @@ def test_a_first_place_where_they_meet_is_kept():
     assert kept > 5
 
 
+@pytest.mark.parametrize("groups", [((1,),), ((1, 1),), ((0, 255),), ((-1, 2),)])
+def test_classes_that_can_not_meet_are_an_error(groups):
+    with pytest.raises(RunError, match="can't meet in a crop; give two or more, from 0 to 254"):
+        Augment((20, 20), groups=groups)
+
+
 def test_groups_that_an_image_lacks_are_not_looked_for():
     image, mask = corner()
     mask[mask == 4] = 5

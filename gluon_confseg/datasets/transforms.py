@@ -100,6 +100,11 @@ class Augment:
             raise RunError(
                 f"One class can't have at most {self.max_share} of a crop; choose a share above 0, up to 1."
             )
+        for group in self.groups:
+            if len(set(group)) < 2 or not 0 <= min(group) <= max(group) < IGNORE:
+                raise RunError(
+                    f"The classes {tuple(group)} can't meet in a crop; give two or more, from 0 to {IGNORE - 1}."
+                )
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, draws: np.random.Generator
