@@ -61,7 +61,8 @@ def build(
         if list_weights:
             say(loaded.listing())
         check_whole(phase, step.parameters(), loaded.left)
-    return network, step, batches(phase, data.train, network, seed, device)
+    met = met_groups(phase, data.labels, matrix)
+    return network, step, batches(phase, data.train, network, seed, device, met)
 
 
 def construct(phase: Phase, labels, matrix=None, *, seed: int, device=None):
@@ -121,12 +122,16 @@ def check_whole(phase: Phase, trained: dict, left: list) -> None:
         )
 
 
-def batches(phase: Phase, dataset, network, seed: int, device=None) -> Batches:
-    """The phase's training batches; phases that are compared draw the same order of images and the same crops."""
+def batches(phase: Phase, dataset, network, seed: int, device=None, met=()) -> Batches:
+    """The phase's training batches; phases that are compared draw the same order of images and the same crops.
+
+    met    groups of classes that should meet in a crop: see `met_groups`
+    """
     augment = Augment(
         phase.crop,
         phase.scale,
         max_share=phase.max_share,
+        groups=met,
         jitter=Jitter() if phase.jitter else None,
         **network.normalisation,
     )
@@ -155,7 +160,35 @@ def criterion(phase: Phase, group, num_classes: int, matrix=None, statistics=Non
         settings.update(weights=confusion_weights(shares, phase.scheme), penalty=phase.penalty)
     elif phase.loss in losses.OTHER_LOSSES:
         settings["statistics"] = statistics
+    if phase.weighs_others and phase.loss in ("ce", "confusion_ce"):
+        settings["class_weights"] = class_weights(phase, group, num_classes, matrix)
     return losses.build(phase.loss, SubnetSpace(group, num_classes).channels, **settings)
+
+
+def class_weights(phase: Phase, group, num_classes: int, matrix) -> np.ndarray:
+    """What a pixel counts in the loss of a group's subnet, by its channel: (|g| + 1,), from `phase.others_weight`.
+
+    A pixel of "others" has `others_weight` times the weight of one of the group's classes; for "balanced" both kinds
+    weigh as much together. All weights are multiplied so that the mean pixel of the training images weighs 1: `matrix`
+    holds how many pixels the classes have. So the learning rate keeps its meaning.
+    The head of a group of all classes has no "others". Beside subnets of the discovered groups it is their control, so
+    each class has the mean of the weights that it has in these: (K,).
+    """
+    pixels, space = np.asarray(matrix, np.float64).sum(1), SubnetSpace(group, num_classes)
+    if space.has_others:
+        inside = pixels[list(space.group)].sum()
+        outside = pixels.sum() - inside
+        if not inside or not outside:
+            return np.ones(space.channels)
+        ratio = inside / outside if phase.others_weight == "balanced" else phase.others_weight
+        weight = pixels.sum() / (inside + ratio * outside)
+        return np.array([ratio * weight] + [weight] * len(space.group))
+    found = discovered(phase, matrix) if phase.discovers else []
+    each = [
+        class_weights(phase, g, num_classes, matrix)[SubnetSpace(g, num_classes).channel_of_class()]
+        for g in found
+    ]
+    return np.mean(each, axis=0)[list(space.group)] if each else np.ones(num_classes)
 
 
 def confusion_weights(shares: np.ndarray, scheme: str) -> np.ndarray:
@@ -208,6 +241,19 @@ def groups_of(phase: Phase, labels, matrix=None) -> list:
         return drawn_anew(found, labels.num_classes, int(seed or 0))
     every = tuple(range(labels.num_classes))
     return {"discover": found, "whole": [every] * len(found), "one": [every] * min(len(found), 1)}[kind]
+
+
+def met_groups(phase: Phase, labels, matrix=None) -> tuple:
+    """The groups of which two classes should meet in a phase's crops; none where its crops lie anywhere.
+
+    The heads for all classes of groups "one" and "whole", which are controls, get the crops of the discovered groups.
+    """
+    if phase.crops == "random" or not phase.part.trains_subnets:
+        return ()
+    found = (
+        discovered(phase, matrix) if phase.groups in ("one", "whole") else groups_of(phase, labels, matrix)
+    )
+    return tuple(found)
 
 
 def discovered(phase: Phase, matrix) -> list:

@@ -21,10 +21,11 @@ from .datasets import whole_images
 from .encoders import norms
 from .frozen import Frozen, FrozenNetwork
 from .fusion import LEARNED, Fusion
+from .grids import enlarge
 from .groups import SubnetSpace
 from .inference import PLAIN, Inference, log_probabilities, probabilities
 from .metrics import ConfusionMatrix
-from .network import enlarge, enlarge_in_training
+from .network import enlarge_in_training
 
 MOMENTUM = 0.9  # Section 4
 WEIGHT_DECAY = 0.0005
@@ -68,6 +69,7 @@ class SubnetStep:
     def __init__(self, network, criteria):
         self.network, self.criteria = network, list(criteria)
         self._channels = [group_channels(group, num_classes=network.num_classes) for group in network.groups]
+        self._strides = [network.encoder.output_stride // finer for finer in network.finer]
         self._frozen = Frozen(self._fixed, network)
         stages = len(network.encoder.channels)
         self._subnets = [
@@ -90,11 +92,11 @@ class SubnetStep:
     def __call__(self, images, labels: np.ndarray) -> dict:
         """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"subnet1": (N,) losses, ...}, gradients in place."""
         subnet0_logits, features = self.features(images)
-        stride, losses = self.network.encoder.output_stride, {}
+        losses = {}
         with autograd.record():
             found = self.network.subnet_logits(subnet0_logits, features, self._subnets)
             for m, logits in enumerate(found):
-                logits = enlarge_in_training(logits, stride, images)
+                logits = enlarge_in_training(logits, self._strides[m], images)
                 losses[f"subnet{m + 1}"] = self.criteria[m](logits, self._channels[m][labels])
         autograd.backward(list(losses.values()))
         return losses
@@ -110,6 +112,7 @@ class FusionStep:
     def __init__(self, network, criteria):
         self.network, (self.criterion,) = network, criteria
         self._fuse = Fusion.of(network, LEARNED)
+        self._stride = network.encoder.output_stride // self._fuse.finer
         self._frozen = Frozen(network, network)
 
     def parameters(self) -> dict:
@@ -120,7 +123,7 @@ class FusionStep:
         """images (N, 3, H, W) NDArray, labels (N, H, W) -> {"fusion": (N,) losses}, gradients in place."""
         logits = self._frozen(images)
         with autograd.record():
-            large = enlarge_in_training(self._fuse(*logits), self.network.encoder.output_stride, images)
+            large = enlarge_in_training(self._fuse(*logits), self._stride, images)
             loss = self.criterion(large, labels)
         loss.backward()
         return {"fusion": loss}
@@ -235,7 +238,7 @@ def predict(network, fusions: dict, images, inference: Inference = PLAIN) -> dic
         averaged = probabilities(network, fusions, images, inference)
         return {rule: largest_class(averaged.pop(rule)) for rule in fusions}
     stride, scores = network.encoder.output_stride, log_probabilities(network, fusions, images)
-    return {rule: largest_enlarged(s, stride, images) for rule, s in scores.items()}
+    return {rule: largest_enlarged(s, stride // fusions[rule].finer, images) for rule, s in scores.items()}
 
 
 def on_device(images: np.ndarray, device):

@@ -79,7 +79,8 @@ class FrozenNetwork:
     def _all_scores(self, images) -> tuple:
         network, features = self.network, self.network.encoder(images)
         logits, rules, found = (network.subnet0(*features),), set(self.fusions), {}
-        if tracing.is_for(tracing.FROZEN) and network.groups and network.kind == "residual":
+        one_grid = max(network.finer, default=1) == 1
+        if tracing.is_for(tracing.FROZEN) and network.groups and network.kind == "residual" and one_grid:
             hidden = [subnet.hidden(features) for subnet in network.subnets]
             if "residual_product" in rules:
                 changes = [subnet.class_corrections(h) for subnet, h in zip(network.subnets, hidden)]

@@ -20,7 +20,7 @@ from .crf import DenseCRF
 from .datasets.colour import denormalize
 from .errors import RunError
 from .frozen import FrozenNetwork
-from .network import enlarge
+from .grids import enlarge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,9 @@ TTA = {
 
 
 def log_probabilities(network, fusions: dict, images) -> dict:
-    """images (N, 3, H, W) -> {rule: (N, K, h, w) on the features' grid}. Subnets run only if a rule needs them.
+    """images (N, 3, H, W) -> {rule: (N, K, h, w) on the finest grid of the subnets that it fuses}.
+
+    Subnets run only if a rule needs them.
 
     network    a `SubnetNetwork`, which is frozen for this call, or a `FrozenNetwork` with these fusions
     """
@@ -193,8 +195,9 @@ def _intervals(length: int, window: int, overlap: float) -> list:
 
 def _one_view(network, fusions: dict, images, bicubic: bool) -> Iterator[tuple]:
     """(rule, (N, K, H, W) float32 probabilities that the caller may write to) of each rule."""
-    stride, (height, width) = network.encoder.output_stride, images.shape[2:]
+    height, width = images.shape[2:]
     for rule, scores in log_probabilities(network, fusions, images).items():
+        stride = network.encoder.output_stride // fusions[rule].finer
         if not bicubic:
             yield rule, mx.nd.softmax(enlarge(mx.nd, scores, stride, images), axis=1).asnumpy()
             continue

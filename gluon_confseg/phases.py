@@ -42,6 +42,8 @@ class Phase:
     matrix         the phase whose network gives the training matrix for its weights C and its groups
     scheme         how C comes from that matrix: a name of `losses.SCHEMES`, or "shuffled" (a control)
     average        "image": mean over an image's labelled pixels, then over the batch; "batch": over all of the batch's
+    others_weight  what a pixel of "others" counts in a subnet's loss beside one of the group's classes, or "balanced":
+                   as much together as those on the training images (`build.class_weights`)
     schedule       how the learning rate falls to 0: "linear", as in the paper, or "poly": (1 - t)^power
     warm_up        steps in which the learning rate rises to its full value
     biases         "same", or "twice": twice the rate and no decay for biases and beta, as ResNet-38's authors do
@@ -54,6 +56,7 @@ class Phase:
     rule           the fusion rule, which combines the outputs of all subnets
     crop, scale    (height, width) in pixels, and the range of the random scale
     max_share      largest share that one class should have of a crop, if such a crop is found: see `Augment`
+    crops          "random", or "meeting": places where two classes of a group meet, if such a place is found
     draws          gives order and crops, with seed and epoch; phases that are compared have the same number
     depth          number of phases before it, along the declared starts
     path           the phases from the initial values to this one
@@ -66,6 +69,7 @@ class Phase:
     scheme: str
     penalty: float
     average: str
+    others_weight: float | str
     matrix: str
     epochs: int
     learning_rate: float
@@ -91,6 +95,7 @@ class Phase:
     crop: tuple
     scale: tuple
     max_share: float
+    crops: str
     jitter: bool
     batch_size: int
     draws: int
@@ -106,6 +111,11 @@ class Phase:
     def discovers(self) -> bool:
         """Whether its groups, or their number and sizes, come from a training matrix."""
         return self.part.has_groups and self.groups.split()[0] in FROM_MATRIX
+
+    @property
+    def weighs_others(self) -> bool:
+        """Whether pixels of "others" count differently from those of the groups' classes in its subnets' losses."""
+        return self.part.trains_subnets and self.others_weight != 1
 
     @property
     def reads_matrix(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from .encoders.dilation import strides
 from .engine import MOMENTUM, WEIGHT_DECAY
 from .errors import RunError, did_you_mean
 from .fusion import LEARNED, RULES
@@ -132,6 +133,7 @@ DEFAULTS = {
     "scheme": "confusion",
     "penalty": 5.0,
     "average": "image",
+    "others_weight": 1.0,
     "matrix": None,
     "learning_rate": 0.002,
     "warm_up": 0,
@@ -156,6 +158,7 @@ DEFAULTS = {
     "crop": (500, 500),
     "scale": (0.7, 1.3),
     "max_share": 1.0,
+    "crops": "random",
     "jitter": False,
     "batch_size": 16,
 }
@@ -358,7 +361,7 @@ def _with_fields(head: HeadSettings, changes: list, base: str, group: int | None
     if not fields:
         return head
     if {"kind", "context"} & set(fields):
-        kept = {name: getattr(head, name) for name in ("kind", "context", "stages")}
+        kept = {name: getattr(head, name) for name in ("kind", "context", "stages", "output_stride")}
         if "kind" in fields and "context" not in fields:
             kept["context"] = None
     else:
@@ -387,6 +390,7 @@ def _check_names(declared: Declared, phases: dict) -> None:
     for number, (name, found) in enumerate(phases.items()):
         if found.reads_matrix and found.matrix not in order[:number]:
             raise RunError(f"phase {name} reads the matrix of {found.matrix}, which is no earlier phase")
+        _check_strides(found)
         if found.start and any(key in declared.phases[number]["own"] for key in NETWORK):
             raise RunError(f"phase {name} goes on with the network of {found.start}: it can't have another")
     named = [(f"cell {cell.key}", cell.phase) for cell in declared.cells]
@@ -401,6 +405,21 @@ def _check_names(declared: Declared, phases: dict) -> None:
             raise RunError(f"cell {cell.key}: no way of testing {cell.tta!r}: choose one of {', '.join(TTA)}")
         if cell.rule not in (None, *RULES, LEARNED):
             raise RunError(f"cell {cell.key}: no fusion rule {cell.rule!r}{did_you_mean(cell.rule, RULES)}")
+
+
+def _check_strides(found: Phase) -> None:
+    """Check that heads work at strides that a stage of the encoder has, and subnet 0 at the network's."""
+    if found.head.output_stride is not None:
+        raise RunError(
+            f"phase {found.name}: subnet 0 works at the network's output stride: set output_stride"
+        )
+    known = strides(found.output_stride, found.last_stage)
+    for head in (found.subnet_head, *dict(found.subnet_heads).values()) if found.part.has_groups else ():
+        if head.output_stride not in (None, *known):
+            raise RunError(
+                f"phase {found.name}: a subnet's output stride is that of a stage of its encoder, "
+                f"{' or '.join(map(str, dict.fromkeys(known)))}, not {head.output_stride}"
+            )
 
 
 def _check_effects(recipe: Recipe) -> None:

@@ -25,6 +25,8 @@ from .progress import Progress, say
 
 # lists of a configuration whose entries have names: key of the list -> key of an entry's name
 NAMED = {"phases": "name", "cells": "key"}
+# settings of these entries that configurations of earlier versions lack, with the values that these versions had
+LATER = {"phases": {"crops": "random", "others_weight": 1.0}}
 _UNFINISHED = re.compile(
     r"\..+\.(npz|json|jsonl|png|html|md|csv)\.\d+\.part"
 )  # the names that `files.write_bytes` gives
@@ -514,12 +516,25 @@ def _on_cpu(network) -> bool:
 
 
 def _by_name(config: dict) -> dict:
-    """A configuration as one flat dict, with keys such as "phases.ce.epochs" for phases and cells."""
-    flat = {k: v for k, v in config.items() if k not in NAMED}
+    """A configuration as one flat dict, with keys such as "phases.ce.epochs" for phases and cells.
+
+    Settings that it lacks, since an earlier version wrote it, have the values that this version had.
+    """
+    flat = {k: _given(v) for k, v in config.items() if k not in NAMED}
     for key, name in NAMED.items():
         for entry in config.get(key, ()):
-            flat.update({f"{key}.{entry[name]}.{k}": v for k, v in entry.items()})
+            entry = {**LATER.get(key, {}), **entry}
+            flat.update({f"{key}.{entry[name]}.{k}": _given(v) for k, v in entry.items()})
     return flat
+
+
+def _given(value):
+    """A value without the settings of heads and the like that are None, which is what earlier versions left out."""
+    if isinstance(value, list):
+        return [_given(each) for each in value]
+    if isinstance(value, dict):
+        return {k: _given(v) for k, v in value.items() if v is not None}
+    return value
 
 
 def _with_lost(config: dict, before: dict) -> dict:

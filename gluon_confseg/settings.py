@@ -17,14 +17,16 @@ from .encoders.norms import NAMES as NORMS
 from .errors import RunError, did_you_mean
 from .fusion import RULES
 from .network import SUBNETS
-from .subnets import CONTEXTS, KINDS
+from .subnets import CONTEXTS, KINDS, STRIDES
 
 FROM_MATRIX = ("discover", "random", "whole", "one")  # groups that come from a training matrix
 GROUPS = ("paper", *FROM_MATRIX)
 SCHEDULES = ("linear", "poly")
 BIASES = ("same", "twice")
 AVERAGES = ("image", "batch")
+CROPS = ("random", "meeting")
 HEAD_FIELDS = ("channels", "depth", "dilation", "stages", "kind", "context", "rates", "kernel")
+SUBNET_HEAD_FIELDS = (*HEAD_FIELDS, "output_stride")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +145,11 @@ def scheme(value) -> str:
     raise ValueError
 
 
+def others_weight(value):
+    """Reads a number from 0, or the word balanced."""
+    return value if value == "balanced" else number(0)(value)
+
+
 # ---- where a setting would have no effect
 
 
@@ -167,7 +174,7 @@ def _max_groups(phase) -> str:
 
 
 def _matrix(phase) -> str:
-    if phase.loss == "confusion_ce" or phase.discovers:
+    if phase.loss == "confusion_ce" or phase.discovers or phase.weighs_others:
         return ""
     return "neither its loss nor its groups come from a training matrix"
 
@@ -184,6 +191,14 @@ def _average(phase) -> str:
     return _not_trained(phase) or (
         "" if phase.loss in ("ce", "confusion_ce") else f"its loss is {phase.loss}, which has its own"
     )
+
+
+def _crops(phase) -> str:
+    return _not_trained(phase) or _no_subnets(phase)
+
+
+def _others_weight(phase) -> str:
+    return _crops(phase) or _average(phase)
 
 
 def _not_drawn(recipe) -> str:
@@ -217,6 +232,9 @@ def _phase_settings() -> list:
                 "how the weights C come from the training matrix", **confusion),
         Setting("penalty", "a number from 0", number(0), "lambda of Section 3.2", **confusion),
         Setting("average", "image or batch", one_of(*AVERAGES), "which pixels the loss is the mean of", idle=_average),
+        Setting("others_weight", "a number from 0, or balanced", others_weight,
+                "what a pixel of others counts beside one of the group's classes; balanced: together as much as those",
+                idle=_others_weight),
         Setting("matrix", "the name of an earlier phase", text,
                 "the phase whose training matrix gives weights and groups", idle=_matrix),
         Setting("epochs", "a whole number from 0", whole(0), "passes over the training images"),
@@ -232,6 +250,8 @@ def _phase_settings() -> list:
         Setting("scale", "two numbers above 0, the smaller first", scale_range, "random scale", **trained),
         Setting("max_share", "a number above 0 to 1", number(0, 1, above=True),
                 "largest share that one class may have of a crop, where that can be had", **trained),
+        Setting("crops", f"one of {', '.join(CROPS)}", one_of(*CROPS),
+                "where a crop lies: anywhere, or where two classes of a group meet, if that can be had", idle=_crops),
         Setting("jitter", "yes or no", flag, "vary the colours", **trained),
         Setting("batch_size", "a whole number from 1", whole(1), "images of a step", **trained),
     ]  # fmt: skip
@@ -247,14 +267,23 @@ def _head_settings() -> list:
         "context": (f"none, or one of {', '.join(CONTEXTS)}", optional(one_of(*CONTEXTS))),
         "rates": ("dilations, such as 6,12,18", several(whole(1))),
         "kernel": ("an odd whole number from 1", whole(1)),
+        "output_stride": (
+            f"one of {', '.join(map(str, STRIDES))}, or none (the network's)",
+            optional(one_of(*STRIDES)),
+        ),
     }
     return [
         Setting(f"{head}.{field}", *readers[field], f"of {what}", idle=idle)
-        for head, what, idle in (
-            ("head", "subnet 0", _fixed_by_start),
-            ("subnet_head", "every further subnet; subnet_head.2 is the second group's", _no_subnets),
+        for head, what, idle, fields in (
+            ("head", "subnet 0", _fixed_by_start, HEAD_FIELDS),
+            (
+                "subnet_head",
+                "every further subnet; subnet_head.2 is the second group's",
+                _no_subnets,
+                SUBNET_HEAD_FIELDS,
+            ),
         )
-        for field in HEAD_FIELDS
+        for field in fields
     ]
 
 

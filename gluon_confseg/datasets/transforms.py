@@ -19,6 +19,10 @@ __all__ = ["MEAN", "MEAN_ONLY", "STD", "Augment", "Jitter", "Place", "normalize"
 
 SAMPLES, ORDER = 0, 1  # purposes: no stream is drawn from twice
 CHOICES = 10  # places of a crop that are tried for one with enough classes
+MEETING = 0.01  # share of a crop that each of two classes of a group must have for these to meet in it
+LOOKED_AT = (
+    64  # a mask is searched for classes that meet at every n-th pixel, so many or more in each direction
+)
 
 
 def rng(seed: int, epoch: int, index: int, purpose: int = SAMPLES) -> np.random.Generator:
@@ -60,13 +64,18 @@ class Augment:
     mean, std   as in `normalize`; `std=MEAN_ONLY` subtracts the mean and leaves values on their scale of 0..255
     max_share   1, or the largest share that one class may have of a crop's labelled pixels: up to CHOICES places are
                 tried, and the one with the smallest such share is taken where none is below it
+    groups      tuples of classes, such as confusing groups, of which two should meet in a crop: each of the two has
+                MEETING of its pixels or more, as far as every n-th pixel of the image shows (`thinned`). The group is
+                drawn for each sample, among those of which the image has two classes. Of up to CHOICES places the first
+                is taken where they meet (and which has `max_share`), or else that where the group's second largest
+                class has most pixels
     jitter      None, or how far brightness, contrast, saturation and hue are varied
 
     A crop of h x w at factor f is a window of round(h / f) x round(w / f) pixels, resized to h x w. So only the
     window is ever read, and a crop is the same whether it comes from a decoded file or from a pack.
     What lies right of or below an image that is smaller than its window is the mean colour (0 after normalisation) and
     255 in the mask. Every sample draws eight numbers - scale, top, left, flip, four colours - whatever is switched on,
-    so that switching one off leaves the others; further places come after these.
+    so that switching one off leaves the others; the draw of the group and further places come after these.
     """
 
     crop: tuple[int, int] | None
@@ -75,6 +84,7 @@ class Augment:
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
     max_share: float = 1.0
+    groups: tuple = ()
     jitter: Jitter | None = None
 
     def __post_init__(self):
@@ -90,6 +100,11 @@ class Augment:
             raise RunError(
                 f"One class can't have at most {self.max_share} of a crop; choose a share above 0, up to 1."
             )
+        for group in self.groups:
+            if len(set(group)) < 2 or not 0 <= min(group) <= max(group) < IGNORE:
+                raise RunError(
+                    f"The classes {tuple(group)} can't meet in a crop; give two or more, from 0 to {IGNORE - 1}."
+                )
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, draws: np.random.Generator
@@ -120,17 +135,35 @@ class Augment:
         return Place(rows, columns, size, mirrored, tuple(colours))
 
     def _window(self, mask, wanted, first: tuple[float, float], draws) -> tuple[slice, slice]:
-        """The first drawn window in which no class has more than `max_share`, or else the best of CHOICES."""
-        best, least = None, 2.0
+        """The first drawn window in which no class has more than `max_share`, or else the best of CHOICES.
+
+        With `groups`, two classes of the sample's group must meet in it too.
+        """
+        looked_at, steps = thinned(mask) if self.groups else (mask, (1, 1))
+        group = self._group(looked_at, draws)
+        everything = wanted[0] >= mask.shape[0] and wanted[1] >= mask.shape[1]
+        best, least = None, (2.0, 2.0)
         for choice in range(CHOICES):
             place = draws.random(2) if choice else first
             rows, columns = (_span(draw, *sides) for draw, *sides in zip(place, mask.shape, wanted))
+            lacking = 0.0
+            if group:
+                seen = looked_at[_thinned(rows, steps[0]), _thinned(columns, steps[1])]
+                lacking = max(0.0, MEETING - second_share(seen, group))
             share = largest_share(mask[rows, columns]) if self.max_share < 1 else 0.0
-            if share < least:
-                best, least = (rows, columns), share
-            if least <= self.max_share:
-                break
+            if (lacking, share) < least:
+                best, least = (rows, columns), (lacking, share)
+            if everything or (not lacking and share <= self.max_share):
+                return rows, columns
         return best
+
+    def _group(self, mask, draws) -> tuple:
+        """The classes of a group of which the image has two or more, drawn among such groups; () without one."""
+        if not self.groups:
+            return ()
+        draw, content = float(draws.random()), mask.tobytes()
+        found = [group for group in self.groups if sum(k in content for k in group) > 1]
+        return found[int(draw * len(found))] if found else ()
 
     def size(self, place: Place) -> tuple[int, int]:
         """(height, width) of the result."""
@@ -166,6 +199,25 @@ def largest_share(mask: np.ndarray) -> float:
     counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()[:IGNORE]
     labelled = counts.sum()
     return float(counts.max() / labelled) if labelled else 1.0
+
+
+def second_share(mask: np.ndarray, classes: tuple) -> float:
+    """The share of a mask's pixels that the second largest of these classes has."""
+    # several times faster than a histogram for the few pixels of a thinned mask
+    content = np.ascontiguousarray(mask).tobytes()
+    return sorted(content.count(k) for k in classes)[-2] / mask.size
+
+
+def thinned(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """(every n-th row and m-th column of a mask, (n, m)), so that LOOKED_AT or more are left in each direction."""
+    steps = tuple(max(1, side // LOOKED_AT) for side in mask.shape)
+    return np.ascontiguousarray(mask[:: steps[0], :: steps[1]]), steps
+
+
+def _thinned(span: slice, step: int) -> slice:
+    """The thinned rows or columns of a window; one or more."""
+    start = span.start // step
+    return slice(start, max(start + 1, span.stop // step))
 
 
 def _scaled(shape: tuple[int, ...], factor: float) -> tuple[int, int]:

@@ -16,7 +16,7 @@ GIB = 2**30
 # settings of a phase that don't change how long its steps take
 APART = set(
     "name start path depth draws matrix weights pretrained epochs learning_rate warm_up schedule power momentum "
-    "weight_decay biases penalty scheme".split()
+    "weight_decay biases penalty scheme others_weight crops".split()
 )
 
 

@@ -78,6 +78,7 @@ def build(
     penalty: float = 5.0,
     statistics: LabelStatistics | None = None,
     average: str = "image",
+    class_weights=None,
     ignore_label: int = 255,
 ) -> gluon.loss.Loss:
     """A loss of `NAMES`: (N, K, H, W) logits, (N, H, W) labels -> (N,).
@@ -89,6 +90,8 @@ def build(
     statistics  label statistics of the training split, for the other losses that need them
     average     "image" or "batch", the labelled pixels over which the mean is taken: see `ConfusionCELoss`. For the
                 losses of `OTHER_LOSSES` it is the published one, "image"
+    class_weights  (K,), by which the whole loss of a class's pixels is multiplied, for "ce" and "confusion_ce"; the
+                mean stays over all labelled pixels. None: 1 for all
     Raises ValueError for an unknown name or average, and for weights or statistics that are missing or have another
     number of classes.
     """
@@ -96,6 +99,10 @@ def build(
         nearest = difflib.get_close_matches(name, NAMES, 1)
         meant = f"did you mean {nearest[0]!r}? " if nearest else ""
         raise ValueError(f"no loss {name!r}: {meant}choose one of {', '.join(NAMES)}")
+    if class_weights is not None and name in OTHER_LOSSES:
+        raise ValueError(f'{name} has its own weights: class_weights are for "ce" and "confusion_ce"')
+    if class_weights is not None and np.shape(class_weights) != (num_classes,):
+        raise ValueError(f"{np.shape(class_weights)} class weights, the loss is of {num_classes} classes")
     if name in OTHER_LOSSES:
         if average != "image":
             raise ValueError(
@@ -103,11 +110,15 @@ def build(
             )
         return other_loss(name, num_classes, statistics, ignore_label)
     if name == "ce":
+        if class_weights is not None:
+            return ConfusionCELoss(np.diag(class_weights), 0.0, ignore_label, average=average)
         return CrossEntropyLoss(num_classes, ignore_label, average=average)
     if weights is None:
         raise ValueError("confusion_ce needs the weights C: pass losses.confusion_weights(normalized)")
     if np.shape(weights) != (num_classes, num_classes):
         raise ValueError(f"these weights are {np.shape(weights)}, the loss is of {num_classes} classes")
+    if class_weights is not None:
+        weights = np.asarray(weights) * np.asarray(class_weights)[:, None]
     return ConfusionCELoss(weights, penalty, ignore_label, average=average)
 
 

@@ -6,7 +6,7 @@ from .aspp import AsppV2, AsppV3
 from .gcn import GCN, BoundaryRefinement, GlobalConvolution
 from .heads import DeepLabV2Head, DeepLabV3Head, GCNHead, PlainHead, ResidualHead
 from .layers import Gather
-from .settings import CONTEXTS, KINDS, PLAIN, RESIDUAL, HeadSettings
+from .settings import CONTEXTS, KINDS, PLAIN, RESIDUAL, STRIDES, HeadSettings
 
 __all__ = [
     "CONTEXTS",
@@ -14,6 +14,7 @@ __all__ = [
     "KINDS",
     "PLAIN",
     "RESIDUAL",
+    "STRIDES",
     "AsppV2",
     "AsppV3",
     "BoundaryRefinement",

@@ -7,6 +7,7 @@ from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
 from ..fusion.mapping import gather, view
+from ..grids import enlarge
 from ..groups import SubnetSpace
 from .aspp import AsppV2, AsppV3, ImagePooling, published_rates
 from .gcn import GCN, BoundaryRefinement
@@ -15,12 +16,17 @@ from .settings import PLAIN, RESIDUAL, HeadSettings
 
 
 class Head(gluon.HybridBlock):
-    """A subnet's head: all stages' features -> (N, outputs, h, w) logits, h = ceil(H / output stride).
+    """A subnet's head: all stages' features -> (N, outputs, h, w) logits, h = ceil(H / `output_stride`).
 
+    output_stride   pixels per feature of its grid: the encoder's, unless its settings say another
     reads_subnet0   whether its first argument is subnet 0's logits, before the features
     """
 
     reads_subnet0 = False
+
+    def __init__(self, encoder, settings: HeadSettings, **kwargs):
+        super().__init__(**kwargs)
+        self.output_stride = settings.output_stride or encoder.output_stride
 
     def forward(self, *inputs):
         """As in HybridBlock, after `check_inputs`."""
@@ -42,10 +48,10 @@ class PlainHead(Head):
     """
 
     def __init__(self, encoder, outputs: int, settings: HeadSettings = PLAIN, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(encoder, settings, **kwargs)
         with self.name_scope():
-            self.gather = Gather(encoder, settings.stages)
-            self.context, width = build_context(settings, self.gather.channels, encoder.output_stride)
+            self.gather = Gather(encoder, settings.stages, settings.output_stride)
+            self.context, width = build_context(settings, self.gather.channels, self.output_stride)
             self.body = nn.HybridSequential()
             for _ in range(settings.depth - 1):
                 self.body.add(
@@ -55,7 +61,7 @@ class PlainHead(Head):
             self.output = output_conv(width, outputs, dilation=settings.dilation)
 
     def hybrid_forward(self, F, *features):
-        """Logits on the last stage's grid."""
+        """Logits on the head's grid."""
         return self.output(self.body(self.context(self.gather(*features))))
 
 
@@ -64,24 +70,25 @@ class ResidualHead(Head):
 
     The correction is zero at the start, so that training starts from subnet 0 (docs/decisions.md).
     (N, K, h, w) logits of subnet 0, all stages' features -> (N, |g| + 1, h, w) logits, channel 0 is "others";
-    (N, K, h, w) for a group of all classes.
+    (N, K, h, w) for a group of all classes. On a finer grid than the encoder's, subnet 0's logits are enlarged to it.
     """
 
     reads_subnet0 = True
 
     def __init__(self, encoder, group, num_classes: int, settings: HeadSettings = RESIDUAL, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(encoder, settings, **kwargs)
         if settings.kind != "plain":
             raise ValueError(
                 f"residual subnets have plain heads, got {settings.kind!r}: choose a context instead, "
                 "or plain subnets"
             )
         self._group, self._num_classes = tuple(group), num_classes
+        self._finer = encoder.output_stride // self.output_stride
         with self.name_scope():
-            self.gather = Gather(encoder, settings.stages)
+            self.gather = Gather(encoder, settings.stages, settings.output_stride)
             # it needs beta: MXNet does not update the running statistics of a batch norm without a gradient
             self.standardise = nn.BatchNorm(scale=False, in_channels=self.gather.channels)
-            self.context, width = build_context(settings, self.gather.channels, encoder.output_stride)
+            self.context, width = build_context(settings, self.gather.channels, self.output_stride)
             self.body = nn.HybridSequential()
             for _ in range(settings.depth - 1):
                 self.body.add(*conv_norm_relu(width, settings.channels, dilation=settings.dilation))
@@ -90,8 +97,11 @@ class ResidualHead(Head):
             self.output = conv(width, outputs, kernel=1, weight_initializer="zeros")
 
     def hybrid_forward(self, F, subnet0_logits, *features):
-        """Logits on the last stage's grid."""
-        return self.corrected(subnet0_logits, self.hidden(features))
+        """Logits on the head's grid."""
+        hidden = self.hidden(features)
+        if self._finer > 1:
+            subnet0_logits = enlarge(F, subnet0_logits, self._finer, hidden)
+        return self.corrected(subnet0_logits, hidden)
 
     def hidden(self, features):
         """All stages' features -> what the last convolution reads."""
@@ -128,14 +138,14 @@ class DeepLabV2Head(Head):
     """ASPP of DeepLabV2 (ResNet-101): all stages' features -> (N, outputs, h, w) logits."""
 
     def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
-        super().__init__(**kwargs)
-        rates = settings.rates or published_rates("aspp_v2", encoder.output_stride)
+        super().__init__(encoder, settings, **kwargs)
+        rates = settings.rates or published_rates("aspp_v2", self.output_stride)
         with self.name_scope():
-            self.gather = Gather(encoder, settings.stages)
+            self.gather = Gather(encoder, settings.stages, settings.output_stride)
             self.aspp = AsppV2(self.gather.channels, outputs, rates)
 
     def hybrid_forward(self, F, *features):
-        """Logits on the last stage's grid."""
+        """Logits on the head's grid."""
         return self.aspp(self.gather(*features))
 
 
@@ -143,15 +153,15 @@ class DeepLabV3Head(Head):
     """ASPP of DeepLabV3, then a 1x1 convolution to the outputs: all stages' features -> (N, outputs, h, w) logits."""
 
     def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
-        super().__init__(**kwargs)
-        rates = settings.rates or published_rates("aspp_v3", encoder.output_stride)
+        super().__init__(encoder, settings, **kwargs)
+        rates = settings.rates or published_rates("aspp_v3", self.output_stride)
         with self.name_scope():
-            self.gather = Gather(encoder, settings.stages)
+            self.gather = Gather(encoder, settings.stages, settings.output_stride)
             self.aspp = AsppV3(self.gather.channels, settings.channels, rates)
             self.output = output_conv(settings.channels, outputs, kernel=1)
 
     def hybrid_forward(self, F, *features):
-        """Logits on the last stage's grid."""
+        """Logits on the head's grid."""
         return self.output(self.aspp(self.gather(*features)))
 
 
@@ -165,20 +175,20 @@ class GCNHead(Head):
     """
 
     def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(encoder, settings, **kwargs)
         check_stages(encoder, settings.stages)
         with self.name_scope():
             self.gathers, self.scores = nn.HybridSequential(), nn.HybridSequential()
             self.refinements = nn.HybridSequential()
             for stage in reversed(settings.stages):
-                gather = Gather(encoder, (stage,))
+                gather = Gather(encoder, (stage,), settings.output_stride)
                 self.gathers.add(gather)
                 self.scores.add(GCN(gather.channels, outputs, settings.kernel))
             for _ in settings.stages[1:]:
                 self.refinements.add(BoundaryRefinement(outputs))
 
     def hybrid_forward(self, F, *features):
-        """Logits on the last stage's grid."""
+        """Logits on the head's grid."""
         summed, *finer = [score(gather(*features)) for gather, score in zip(self.gathers, self.scores)]
         for scores, refine in zip(finer, self.refinements):
             summed = refine(summed + scores)

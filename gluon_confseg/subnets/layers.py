@@ -5,20 +5,34 @@ from __future__ import annotations
 from mxnet import gluon, init
 from mxnet.gluon import nn
 
+from ..grids import enlarge
+
 
 class Gather(gluon.HybridBlock):
-    """Features of several stages on the grid of the last one, concatenated; finer ones are pooled down."""
+    """Features of several stages on one grid, concatenated; finer ones are pooled down, coarser ones enlarged.
 
-    def __init__(self, encoder, stages, **kwargs):
+    output_stride   the grid's pixels per feature, that of one of the encoder's stages; None: of the last one
+    Raises ValueError for stages that the encoder lacks, and for a stride that none of its stages has.
+    """
+
+    def __init__(self, encoder, stages, output_stride: int | None = None, **kwargs):
         super().__init__(**kwargs)
         check_stages(encoder, stages)
+        wanted = output_stride or encoder.strides[-1]
+        if wanted not in encoder.strides:
+            known = ", ".join(map(str, sorted(set(encoder.strides))))
+            raise ValueError(
+                f"a head's output stride is one of this encoder's strides, {known}, got {wanted}"
+            )
         self._stages = tuple(stages)
+        self._like = encoder.strides.index(wanted)
+        self._factors = [encoder.strides[stage - 1] // wanted for stage in stages]
         self.channels = sum(encoder.channels[stage - 1] for stage in stages)
         with self.name_scope():
             self.pools = nn.HybridSequential()
             for stage in stages:
                 # by 1, 2, 4 or 8; a size h becomes ceil(h / factor), as in a strided convolution
-                pool, factor = nn.HybridSequential(), encoder.strides[-1] // encoder.strides[stage - 1]
+                pool, factor = nn.HybridSequential(), wanted // encoder.strides[stage - 1]
                 while factor > 1:
                     pool.add(nn.MaxPool2D(pool_size=3, strides=2, padding=1))
                     factor //= 2
@@ -27,6 +41,8 @@ class Gather(gluon.HybridBlock):
     def hybrid_forward(self, F, *features):
         """All stages' features -> (N, channels, h, w)."""
         chosen = [pool(features[stage - 1]) for stage, pool in zip(self._stages, self.pools)]
+        like = features[self._like]
+        chosen = [enlarge(F, x, n, like) if n > 1 else x for x, n in zip(chosen, self._factors)]
         return chosen[0] if len(chosen) == 1 else F.concat(*chosen, dim=1)
 
 

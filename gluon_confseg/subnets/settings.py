@@ -11,6 +11,7 @@ KINDS = {
     "aspp_v3": {"channels": 256, "rates": None},
     "gcn": {"kernel": 15},
 }
+STRIDES = (4, 8, 16, 32)  # that a stage of an encoder can have
 CONTEXTS = {"aspp": {"rates": None}, "gcn": {"kernel": 15}}
 
 
@@ -26,6 +27,8 @@ class HeadSettings:
     context     None, or "aspp" or "gcn": a module between the features and a plain head
     rates       dilations of ASPP's 3x3 convolutions; None: those published (`aspp.published_rates`)
     kernel      size of GCN's large kernel, odd (15)
+    output_stride  pixels per feature of the grid that it works on, 4 to 32; None: the network's output stride. Only
+                further subnets may have a smaller one, that of an earlier stage: coarser features are enlarged to it
 
     Raises ValueError for an unknown kind or context, a setting that the kind does not have, and a number below 1 or
     beyond what any network has (`_MOST`).
@@ -39,6 +42,7 @@ class HeadSettings:
     context: str | None = None
     rates: tuple | None = None
     kernel: int | None = None
+    output_stride: int | None = None
 
     def __post_init__(self):
         for name in ("stages", "rates"):  # JSON turns tuples into lists
@@ -62,6 +66,10 @@ class HeadSettings:
                 )
             else:
                 _check(name, getattr(self, name))
+        if self.output_stride not in (None, *STRIDES):
+            raise ValueError(
+                f"a head's output stride is one of {', '.join(map(str, STRIDES))}, got {self.output_stride!r}"
+            )
 
 
 _MOST = {"channels": 65_536, "depth": 100, "dilation": 1024, "rates": 1024, "kernel": 1023}
