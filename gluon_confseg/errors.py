@@ -28,6 +28,10 @@ class RunError(ConfSegError):
     """A run folder or a setting that can't be used."""
 
 
+class DivergedError(RunError):
+    """A training whose loss is not finite any more."""
+
+
 class Stopped(KeyboardInterrupt):
     """A signal (SIGINT, SIGTERM, SIGHUP) ended long work; the exit status is 128 + `signal`."""
 

@@ -21,6 +21,7 @@ from gluon_confseg.terminal import printable
 # A new verb's name is added here: in the order of --help
 VERBS = (
     "train",
+    "study",
     "doctor",
     "check",
     "evaluate",
