@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 from gluon_confseg.cli import data, options
 from gluon_confseg.cli.output import Output
+from gluon_confseg.errors import RunError
 
 SUMMARY = "What loss, subnets and groups gain on your data, beside controls and over several seeds."
 PROFILES = ("full", "quick", "smoke")
@@ -44,18 +49,22 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--save-every", type=float, default=60.0, metavar="SECONDS", help="between checkpoints"
     )
+    parser.add_argument("--dry-run", action="store_true", help="how long the whole will take; trains nothing")
     parser.add_argument("--worker", type=int, metavar="SEED", help=options.HIDDEN)
 
 
 def goes_on(arguments) -> bool:
     """Whether the same command goes on where it was stopped."""
-    return True
+    return not arguments.dry_run
 
 
 def run(arguments) -> Output:
     """Train what is not finished yet, and say what came out."""
-    from gluon_confseg import files, hardware
-    from gluon_confseg.study import arms, plan, results, run
+    from gluon_confseg import files, hardware, progress
+
+    if arguments.dry_run:
+        os.environ["OMP_NUM_THREADS"] = "1"  # as each training has, before MXNet is loaded
+    from gluon_confseg.study import arms, estimate, plan, results, run
 
     chosen = arms.chosen(arguments.arms, arguments.families)
     if arguments.split == "train":
@@ -69,7 +78,7 @@ def run(arguments) -> Output:
         ["study", name, *([arguments.profile] if arguments.profile != "full" else [])]
     )
     first = arguments.worker is None and not any(out.glob("seed*/checkpoints/*.npz"))
-    splits = run.open_splits(arguments.data, root, look=first)
+    splits = run.open_splits(arguments.data, root, look=first and not arguments.dry_run)
     study = run.Study(
         data=arguments.data,
         root=root,
@@ -86,6 +95,11 @@ def run(arguments) -> Output:
         run.train_seed(study, arguments.worker)
         return Output("", {})
     processes = arguments.processes or hardware.physical_cores()
+    if arguments.dry_run:
+        found = estimate.measure(study, processes)
+        return Output(estimate.text(found), found)
+    if first and arguments.profile == "full":
+        progress.say(f"{estimate.sentence(measured(study, arguments, processes))}.")
     run.train_all(study, command(study, arguments), processes)
     record = results.collect(study, name, arguments.block, typed(study, arguments))
     file = out / ("study.json" if study.split == run.VAL else f"study-{study.split}.json")
@@ -111,6 +125,15 @@ def typed(study, arguments) -> str:
 def name_of(dataset: str, root: Path) -> str:
     """What the data are called: their folder's name where they are somebody's own."""
     return re.sub(r"[^\w.-]+", "-", root.resolve().name) if dataset == "custom" else dataset
+
+
+def measured(study, arguments, processes: int) -> dict:
+    """What `--dry-run` says of a study, by a process of its own, since MXNet can't change its threads."""
+    dry = [*command(study, arguments), "--seeds", *map(str, study.seeds), "--processes", str(processes)]
+    said = subprocess.run([sys.executable, *dry, "--dry-run", "--json"], stdout=subprocess.PIPE)
+    if said.returncode:
+        raise RunError("the dry run of this study failed, see its last line above; nothing was trained")
+    return json.loads(said.stdout)
 
 
 def command(study, arguments) -> list:
