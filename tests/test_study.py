@@ -15,7 +15,7 @@ from gluon_confseg.cli import study as verb
 from gluon_confseg.errors import RunError, Stopped
 from gluon_confseg.labels import LabelSpace
 from gluon_confseg.recipe import Cell, declare, phase
-from gluon_confseg.study import arms, plan, results, run, seeds, tuning
+from gluon_confseg.study import arms, plan, results, seeds, tuning
 
 CONFUSED = np.array(
     [

@@ -112,6 +112,7 @@ def typed(study, arguments) -> str:
     """The command line for a reader elsewhere: the data's folder by its name, and no folders of this machine."""
     found = ["confseg", "study", "--root", study.root.resolve().name]
     found += ["--data", study.data] if study.data != "custom" else []
+    found += ["--name", arguments.name] if arguments.name else []
     found += ["--profile", arguments.profile] if arguments.profile != "full" else []
     found += ["--seeds", *map(str, study.seeds), "--tries", str(study.tries)]
     for option in ("arms", "families"):
