@@ -96,7 +96,7 @@ class RunFolder:
 
     def go_on(self, config: dict) -> None:
         """Go on with a recipe that has gained or lost phases and cells. Raises RunError as opening the folder does."""
-        config, self.config = json.loads(json.dumps(config)), config
+        given, config = config, json.loads(json.dumps(config))
         before = self._checked(config)
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -109,6 +109,7 @@ class RunFolder:
                 f"{error.filename or self.path}: can't be made or written to ({error.strerror}); choose another "
                 "folder with --out"
             ) from error
+        self.config = given
 
     def _checked(self, config: dict) -> dict | None:
         """The configuration in the folder, or None; RunError if it is that of another run."""

@@ -58,7 +58,7 @@ def goes_on(arguments) -> bool:
     return not arguments.dry_run
 
 
-def run(arguments) -> Output:
+def run(arguments) -> Output | int:
     """Train what is not finished yet, and say what came out."""
     from gluon_confseg import files, hardware, progress
 
@@ -93,7 +93,7 @@ def run(arguments) -> Output:
     )
     if arguments.worker is not None:
         run.train_seed(study, arguments.worker)
-        return Output("", {})
+        return 0
     processes = arguments.processes or hardware.physical_cores()
     if arguments.dry_run:
         found = estimate.measure(study, processes)

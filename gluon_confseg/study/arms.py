@@ -196,6 +196,12 @@ def waves(arms) -> list:
     ]
 
 
+def has_rates(arm: Arm, rates: dict) -> bool:
+    """Whether an arm, and all that it goes on from, have a chosen rate."""
+    own = not arm.trained or arm.key in rates
+    return own and all(has_rates(ARMS[key], rates) for key in arm.needs)
+
+
 # ---- the recipe
 
 

@@ -69,7 +69,7 @@ class Study:
 
     def final(self, rates: dict, seed: int):
         """The recipe of a seed at the chosen rates, of the arms that have one."""
-        known = tuple(arm for arm in self.arms if has_rates(arm, rates))
+        known = tuple(arm for arm in self.arms if arms.has_rates(arm, rates))
         return self.recipe(known, {key: [rate] for key, rate in rates.items()}, rates, seed)
 
 
@@ -149,12 +149,6 @@ def chosen(study: Study) -> dict:
             f"{study.out / tuning.NAME}: there is no such file, so no learning rate was chosen yet"
         )
     return {key: arm["chosen"] for key, arm in found["arms"].items() if arm["chosen"] is not None}
-
-
-def has_rates(arm, rates: dict) -> bool:
-    """Whether an arm and all that it goes on from have a chosen rate."""
-    own = not arm.trained or arm.key in rates
-    return own and all(has_rates(arms.ARMS[key], rates) for key in arm.needs)
 
 
 def _score(study: Study, recipe, folder) -> None:
