@@ -280,7 +280,8 @@ def test_a_run_folder_goes_on_with_a_recipe_that_gained_phases(root, tmp_path):
     assert json.loads((tmp_path / "run" / "config.json").read_text()) == json.loads(json.dumps(whole))
     with pytest.raises(RunError, match="holds a run with other settings"):
         folder.go_on({**whole, "seed": 1})
-    words = "import json, sys; from gluon_confseg import run_folder; run_folder.RunFolder(sys.argv[1], json.load(sys.stdin))"
+    words = "import json, sys; from gluon_confseg.run_folder import RunFolder as Folder; "
+    words += "Folder(sys.argv[1], json.load(sys.stdin))"
     words, given = [sys.executable, "-c", words, str(tmp_path / "run")], json.dumps(whole)
     held = subprocess.run(words, input=given, cwd=PROJECT, capture_output=True, text=True)
     assert "another process is working in this run folder" in held.stderr

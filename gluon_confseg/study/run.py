@@ -1,7 +1,8 @@
 """The course of a study: one seed tries the learning rates, wave by wave; then the other seeds, side by side.
 
 All of it is in one folder, OUT: a run folder for each seed, and tuning.json. A study that was killed goes on from
-there, since all that it chooses depends on finished phases alone; so does one that gets more arms, tries or seeds.
+there, since all that it chooses depends on finished phases alone; so does one that gets more arms or seeds. (With more
+tries another rate may be chosen. What goes on from it is then another training, which the run folder refuses.)
 """
 
 from __future__ import annotations
