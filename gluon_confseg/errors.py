@@ -28,8 +28,8 @@ class RunError(ConfSegError):
     """A run folder or a setting that can't be used."""
 
 
-class DivergedError(RunError):
-    """A training whose loss is not finite any more."""
+class DivergedError(RunError, CheckpointError):
+    """A training whose loss, or whose network, is not finite any more."""
 
 
 class Stopped(KeyboardInterrupt):

@@ -290,7 +290,7 @@ def test_a_run_folder_goes_on_with_a_recipe_that_gained_phases(root, tmp_path):
 # ---- trainings
 
 
-SMALLEST = ["--profile", "smoke", "--arms", "subnets_confusion_ce", "ce", "--tries", "3", "--processes", "1"]
+SMALLEST = ["--profile", "smoke", "--arms", "subnets_ce", "--tries", "3", "--processes", "1"]
 
 
 def command(root: Path, out: Path) -> list:
@@ -328,13 +328,14 @@ def test_a_killed_study_goes_on_to_the_same_record(root, tmp_path):
                 tmp_path / "killed" / file.relative_to(tmp_path / "whole")
             ).read_bytes() == file.read_bytes()
     found = record_of(tmp_path / "whole")
-    assert [arm["key"] for arm in found["arms"]] == ["base", "ce", "confusion_ce", "subnets_confusion_ce"]
+    assert [arm["key"] for arm in found["arms"]] == ["base", "ce", "subnets_ce"]
     assert found["groups"]["0"]
 
 
 @pytest.mark.slow
 def test_a_try_that_diverges_in_training_is_left_out(root, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(tuning.FACTORS, 3, (1.0, 1e30, 1e36))
+    monkeypatch.setitem(plan.PROFILES, "smoke", plan.PROFILES["smoke"]._replace(epochs=(1, 2, 1)))
     given = ["study", "--root", str(root), "--profile", "smoke", "--arms", "ce_continued", "--tries", "3"]
     assert cli.main([*given, "--processes", "1", "--out", str(tmp_path)]) == 0
     found = tuning.read(tmp_path)["arms"]["ce"]

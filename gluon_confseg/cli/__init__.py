@@ -21,9 +21,9 @@ from gluon_confseg.terminal import printable
 # A new verb's name is added here: in the order of --help
 VERBS = (
     "train",
-    "study",
     "doctor",
     "check",
+    "study",
     "evaluate",
     "confusion",
     "groups",

@@ -212,7 +212,7 @@ def phase_of(arm: Arm, rates: dict) -> str:
 
 def phase_name(key: str, rate: float) -> str:
     """The name of an arm's phase at a learning rate: ce, 0.01 -> ce_rate_0_01."""
-    return f"{key}_rate_{rate:g}".replace(".", "_")
+    return f"{key}_rate_{rate:g}".replace(".", "_").replace("+", "")
 
 
 def cell_of(arm: Arm, rates: dict) -> str:
