@@ -19,7 +19,7 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-crf setup-notebook setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study-camvid study-drawn dry-run \
+.PHONY: help setup setup-test setup-crf setup-notebook setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
 	test test-slow test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
@@ -63,11 +63,14 @@ reproduce-voc: setup  ## Table 5 on PASCAL VOC (VOC_ROOT)
 reproduce-own: setup  ## the four columns on your own data (OWN_ROOT), groups discovered
 	$(TRAIN) own --root "$(OWN_ROOT)" $(options)
 
-study-camvid: setup  ## what each part gains on CamVid (CAMVID_ROOT), beside controls; PROFILE=quick or full
-	$(RUN) -m experiments.study --root "$(CAMVID_ROOT)" $(options)
+study: setup  ## what loss, subnets and groups gain on your own data (OWN_ROOT), beside controls; ARGS=--dry-run says how long
+	$(VENV)/bin/confseg study --root "$(OWN_ROOT)" $(options)
+
+study-camvid: setup  ## the same on CamVid (CAMVID_ROOT); PROFILE=quick or full
+	$(VENV)/bin/confseg study --data camvid --root "$(CAMVID_ROOT)" $(options)
 
 study-drawn: setup  ## the same on drawn street scenes: 19 classes with look-alikes
-	$(RUN) -m experiments.study --profile drawn $(if $(OUT),--out "$(OUT)") $(ARGS)
+	$(RUN) -m experiments.study.drawn $(options)
 
 # two processes, a core for each
 pytest = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2

@@ -16,7 +16,7 @@ import zipfile
 import numpy as np
 
 from . import files, npz
-from .errors import CheckpointError, plain
+from .errors import CheckpointError, DivergedError, plain
 
 _META = "meta.json"
 _MARK = b"gluon-confseg sha256:"
@@ -133,7 +133,7 @@ def check_finite(arrays: dict, where) -> None:
                 "wanted; use another copy of it"
             )
         if not np.isfinite(values).all():
-            raise CheckpointError(
+            raise DivergedError(
                 f"{where}: {name.partition(':')[2] or name} holds values that are not finite: training diverged; "
                 "take a checkpoint from before that, or lower the learning rate and start a new run"
             )

@@ -28,6 +28,10 @@ class RunError(ConfSegError):
     """A run folder or a setting that can't be used."""
 
 
+class DivergedError(RunError, CheckpointError):
+    """A training whose loss, or whose network, is not finite any more."""
+
+
 class Stopped(KeyboardInterrupt):
     """A signal (SIGINT, SIGTERM, SIGHUP) ended long work; the exit status is 128 + `signal`."""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from . import checkpoint, compiled, files, limits, npz, runtime
-from .errors import CheckpointError, RunError
+from .errors import CheckpointError, DivergedError, RunError
 from .progress import Progress, say
 
 # lists of a configuration whose entries have names: key of the list -> key of an entry's name
@@ -59,7 +59,7 @@ class Position:
             batch_sums[name] = float(values.sum())
             total += float(values.mean())
         if not np.isfinite(total):
-            raise RunError(
+            raise DivergedError(
                 f"the loss is not finite on {', '.join(names)}: the last checkpoint is as it was; "
                 "look at these images, or lower the learning rate and start a new run"
             )
@@ -92,22 +92,27 @@ class RunFolder:
 
     def __init__(self, path, config: dict, save_every: float = 30.0):
         self.path, self.save_every, self._saved = Path(path), save_every, time.monotonic()
-        self.config = config
         self._known = {}  # training matrices that were read
-        config = json.loads(json.dumps(config))
+        self._lock = None
+        self.go_on(config)
+        self._remove_unfinished()
+
+    def go_on(self, config: dict) -> None:
+        """Go on with a recipe that has gained or lost phases and cells. Raises RunError as opening the folder does."""
+        given, config = config, json.loads(json.dumps(config))
         before = self._checked(config)
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.path)
+            self._lock = self._lock or _locked(self.path)
             before = before or self._checked(config)  # another process may have been first
             if before != config:
                 files.write_json(self.path / "config.json", _with_lost(config, before or {}))
         except OSError as error:
             raise RunError(
-                f"{error.filename or path}: can't be made or written to ({error.strerror}); choose another folder "
-                "with --out"
+                f"{error.filename or self.path}: can't be made or written to ({error.strerror}); choose another "
+                "folder with --out"
             ) from error
-        self._remove_unfinished()
+        self.config = given
 
     def _checked(self, config: dict) -> dict | None:
         """The configuration in the folder, or None; RunError if it is that of another run."""
@@ -182,6 +187,19 @@ class RunFolder:
         checkpoint.verify(file)
         self._drop_progress(phase)  # a kill right after the result was written can leave some
         return True
+
+    def give_up(self, phase: str, why: str) -> None:
+        """Note that a phase can't be trained to its end, with the reason, and drop its intermediate states."""
+        files.write_json(self._given_up(phase), {"why": why})
+        self._drop_progress(phase)
+
+    def given_up(self, phase: str) -> str:
+        """Why a phase can't be trained to its end; "" where that is not known of it."""
+        file = self._given_up(phase)
+        return read_json(file).get("why", "") if file.exists() else ""
+
+    def _given_up(self, phase: str) -> Path:
+        return self.path / "checkpoints" / f"{phase}.given-up.json"
 
     def begun(self, phase: str) -> bool:
         """Whether anything of a phase is saved: its result, or a state to go on from."""

@@ -12,7 +12,7 @@ import numpy as np
 from . import engine, losses, metrics, results, runtime, side_by_side
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
 from .datasets import normalize
-from .errors import DatasetError, RunError, Stopped
+from .errors import DatasetError, DivergedError, RunError, Stopped
 from .frozen import FrozenNetwork
 from .fusion import Fusion
 from .inference import PLAIN, TTA
@@ -35,6 +35,7 @@ class Job:
     cells: tuple
     device: mx.Context | None = None
     list_weights: bool = False
+    leave_out_diverged: bool = False
 
     @property
     def phases(self) -> tuple:
@@ -59,6 +60,8 @@ def run(
     device=None,
     jobs: int | None = None,
     list_weights: bool = False,
+    leave_out_diverged: bool = False,
+    later: dict | None = None,
 ) -> None:
     """Train and score a recipe, or what is left of it.
 
@@ -66,11 +69,13 @@ def run(
     cells    keys of the cells to score, for which the phases that they need are trained; None: all
     jobs     at most so many phases are trained at once, where they don't need each other's results; None: as many as a
              few measured steps show to be fastest: see `side_by_side`
+    leave_out_diverged   a phase whose loss is not finite is left out, like one without groups; else it ends the run
+    later    work that comes after this run, as `work` gives it: it counts for the time left that is shown
     On a CPU the result is bit-identical however often the run was interrupted. Its last bits depend on the number of
     threads that each phase is trained with, which the folder holds.
     """
     began, device, cells = time.monotonic(), device or runtime.default_context(), recipe.choose(cells)
-    job = Job(recipe, data, cells, device, list_weights)
+    job = Job(recipe, data, cells, device, list_weights, leave_out_diverged)
     for views in (recipe.evaluation, *(TTA[cell.tta] for cell in cells if cell.tta != "single")):
         views.check()  # a missing library is reported before days of training
     for phase in job.phases:  # groups that are given are looked at before anything is trained
@@ -78,7 +83,10 @@ def run(
             groups_of(phase, data.labels)
     if all(folder.finished(phase.name) for phase in job.phases):
         say("All phases are finished in this run folder: nothing is trained again.")
-    whole = WholeRun(_work(recipe, job.phases, data, folder), WEIGHTS)
+    todo = work(recipe, [p for p in job.phases if not folder.checkpoint(p.name).exists()], data)
+    for kind, units in (later or {}).items():
+        todo[kind] = todo.get(kind, 0) + units
+    whole = WholeRun(todo, WEIGHTS)
     left_out = side_by_side.train_phases(complete, job, folder, whole, jobs)
     chosen, cells = cells, [cell for cell in cells if cell.phase not in left_out]
     if not cells:
@@ -96,8 +104,16 @@ def complete(job: Job, phase, folder, whole: WholeRun) -> None:
     any process can do it, also one that goes on where another was killed.
     """
     if not folder.finished(phase.name):
-        train_phase(job, phase, folder, whole)
-        losses.memory.clear()
+        try:
+            train_phase(job, phase, folder, whole)
+        except DivergedError as error:
+            if not job.leave_out_diverged:
+                raise
+            folder.give_up(phase.name, f"at learning rate {phase.learning_rate:g}, {error}")
+            say(f"{phase.name} is left out: its training diverged at learning rate {phase.learning_rate:g}")
+            return
+        finally:
+            losses.memory.clear()
     if job.measures(phase):
         measure_training_set(job, phase, folder)
 
@@ -369,12 +385,11 @@ def _shown(phase, record: dict) -> dict:
     return {"val mIoU": f"{100 * val:.1f} %", "worst pair": pair}
 
 
-def _work(recipe, phases, data: Data, folder) -> dict:
-    """The work of a run: steps by the part that they train, and images to evaluate."""
-    work = {"image": 0}
+def work(recipe, phases, data: Data) -> dict:
+    """The work that phases are: steps by the part that they train, and images to evaluate."""
+    found = {"image": 0}
     for phase in phases:
-        if not folder.checkpoint(phase.name).exists():
-            steps = phase.epochs * steps_per_epoch(phase, len(data.train))
-            work[phase.trains] = work.get(phase.trains, 0) + steps
-            work["image"] += validations(recipe, phase) * len(data.val)
-    return work
+        steps = phase.epochs * steps_per_epoch(phase, len(data.train))
+        found[phase.trains] = found.get(phase.trains, 0) + steps
+        found["image"] += validations(recipe, phase) * len(data.val)
+    return found

@@ -1,4 +1,4 @@
-"""The study: its controls, its cells, and its statistics."""
+"""The study: its controls, its arms, how it tunes them, and its processes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from experiments.study import command, page, recipe, results, seeds
-from gluon_confseg import build, checkpoint, files, losses, metrics
-from gluon_confseg.errors import ConfSegError, RunError, Stopped
+from gluon_confseg import build, losses, metrics
+from gluon_confseg.cli import study as verb
+from gluon_confseg.errors import RunError, Stopped
 from gluon_confseg.labels import LabelSpace
 from gluon_confseg.recipe import Cell, declare, phase
-from gluon_confseg.subnets import HeadSettings
+from gluon_confseg.study import arms, plan, results, seeds, tuning
 
 CONFUSED = np.array(
     [
@@ -28,30 +28,28 @@ CONFUSED = np.array(
     ]
 )
 NORMALIZED = metrics.normalize(CONFUSED)
+LABELS = LabelSpace("custom", "six classes", tuple("abcdef"), np.zeros((6, 3), np.uint8))
+PLAN = plan.Plan("full", (160, 224), (0.5, 1.1), plan.Epochs(12, 4, 5), 4, None)
+EVERY = arms.chosen(families=arms.FAMILIES)
 
 
-def matrices(images: int, seed: int, hit: float) -> np.ndarray:
-    """(images, 4, 4) counts of random predictions that are right with probability `hit`."""
-    draws, found = np.random.default_rng(seed), []
-    for _ in range(images):
-        labels = draws.integers(0, 4, 300)
-        predicted = np.where(draws.random(300) < hit, labels, draws.integers(0, 4, 300))
-        matrix = metrics.ConfusionMatrix(4)
-        matrix.update(labels, predicted)
-        found.append(matrix.counts)
-    return np.stack(found)
+def recipe(known=EVERY, tries: int = 3, **rates):
+    """The recipe of some arms at their reference rates, or at others."""
+    tried = {arm.key: tuning.rates(arm, tries) for arm in known if arm.trained}
+    return arms.recipe(PLAN, "custom", known, tried, {**{arm.key: arm.rate for arm in known}, **rates}, 0)
+
+
+def phase_of(key: str):
+    """The phase of an arm at its reference rate."""
+    return recipe().phase(arms.phase_name(key, arms.ARMS[key].rate))
 
 
 # ---- controls
 
 
-LABELS = LabelSpace("custom", "six classes", tuple("abcdef"), np.zeros((6, 3), np.uint8))
-
-
 def groups(choice: str) -> list:
     """The groups of a phase with this choice of them."""
-    study = recipe.PROFILES["smoke"].override([f"phases.subnets_ce.groups={choice}"])
-    return build.groups_of(study.phase("subnets_ce"), LABELS, CONFUSED)
+    return build.groups_of(dataclasses.replace(phase_of("subnets_ce"), groups=choice), LABELS, CONFUSED)
 
 
 def test_random_groups_have_the_sizes_of_the_discovered_ones_and_are_others():
@@ -74,8 +72,7 @@ def test_whole_groups_are_as_many_as_the_discovered_ones():
 
 
 def test_one_group_is_as_wide_as_all_the_discovered_ones():
-    study = recipe.PROFILES["full"]
-    one, subnets = study.phase("one_ce"), study.phase("subnets_ce")
+    one, subnets = phase_of("one_ce"), phase_of("subnets_ce")
     network = build.construct(dataclasses.replace(one, pretrained=False), LABELS, CONFUSED, seed=0)
     assert network.groups == [tuple(range(6))]
     (head,) = network.settings["subnet_heads"]
@@ -84,7 +81,7 @@ def test_one_group_is_as_wide_as_all_the_discovered_ones():
 
 def test_unknown_groups_are_refused_by_name():
     with pytest.raises(RunError, match="paper, discover, random, whole"):
-        groups("largest")
+        recipe().override([f"phases.{arms.phase_name('subnets_ce', 0.3)}.groups=largest"])
 
 
 def test_shuffled_weights_keep_diagonal_and_rows_but_not_their_places():
@@ -117,230 +114,190 @@ def test_confusion_ce_of_every_scheme_reaches_the_gradient():
         assert np.abs(first - second).max() > 1e-4, (one, other)
 
 
-# ---- cells
+# ---- arms
 
 
-@pytest.mark.parametrize("profile", list(recipe.PROFILES))
-def test_every_cell_of_every_family_has_its_phases(profile):
-    study = recipe.PROFILES[profile]
-    for family in recipe.FAMILIES.values():
-        for cell in study.choose(family):
-            needed = [phase.name for phase in study.needed([cell])]
-            assert needed[0] == "base" and cell.phase in needed
+def test_arms_stand_behind_those_that_they_need():
+    seen = {arms.BASE}
+    for arm in EVERY:
+        assert {arm.start, *arm.needs} <= seen, arm.key
+        seen.add(arm.key)
 
 
-def test_every_profile_does_cells_that_are_there():
-    for profile, keys in recipe.CELLS.items():
-        assert [cell.key for cell in recipe.PROFILES[profile].choose(keys)] == list(keys)
+def test_arms_that_are_asked_for_bring_those_that_they_go_on_from():
+    keys = [arm.key for arm in arms.chosen(["subnets_confusion_ce_sum"])]
+    assert keys == ["confusion_ce", "subnets_confusion_ce", "subnets_confusion_ce_sum"]
+    every = {key for wave in arms.waves(arms.chosen()) for key in (arm.key for arm in wave)}
+    assert every == {arm.key for family in arms.DEFAULT for arm in arms.FAMILIES[family]}
 
 
-# what subnets, or the learned rule, add to a network is also shown beside that network as it was
+def test_each_wave_needs_the_waves_before_it_alone():
+    done = set()
+    for wave in arms.waves(EVERY):
+        assert all(set(arm.needs) <= done for arm in wave)
+        done |= {arm.key for arm in wave}
+    assert done == set(arms.ARMS)
+
+
+def test_an_unknown_arm_or_family_is_one_sentence_that_names_the_known_ones():
+    with pytest.raises(
+        RunError, match="no arm 'subnet_ce'; did you mean subnets_ce.; there are ce, confusion_ce"
+    ):
+        arms.chosen(["subnet_ce"])
+    with pytest.raises(RunError, match="no family of arms 'control'.*main, controls"):
+        arms.chosen(families=["control"])
+
+
+def test_the_command_line_knows_the_families_profiles_and_tries_that_there_are():
+    assert list(arms.FAMILIES) == list(verb.FAMILIES)
+    assert set(plan.PROFILES) == set(verb.PROFILES)
+    assert set(tuning.FACTORS) == set(verb.TRIES)
+
+
+# what heads, or the learned rule, add to a network is also shown beside that network as it was
 ADDED = {
-    ("ce", "subnets_ce"),
-    ("ce", "subnets_confusion_ce"),
-    ("ce", "plain_ce"),
-    ("confusion_ce", "subnets_confusion_ce"),
-    ("confusion_ce_continued", "subnets_confusion_ce_long"),
-    ("subnets_confusion_ce_sum", "subnets_confusion_ce_learned"),
-    ("subnets_confusion_ce", "subnets_confusion_ce_learned"),
+    ("subnets_ce", "ce"),
+    ("subnets_confusion_ce", "ce"),
+    ("plain_ce", "ce"),
+    ("subnets_confusion_ce", "confusion_ce"),
+    ("subnets_confusion_ce_long", "confusion_ce_continued"),
+    ("subnets_confusion_ce_learned", "subnets_confusion_ce_sum"),
+    ("subnets_confusion_ce_learned", "subnets_confusion_ce"),
 }
 
 
-def test_cells_that_are_compared_have_as_many_updates():
-    study = recipe.PROFILES["full"]
-    for pair in results.DIFFERENCES:
-        phases = [study.phase(study.choose([key])[0].phase) for key in pair]
-        ours, theirs = (sum(study.phase(name).epochs for name in phase.path) for phase in phases)
-        assert ours == theirs or pair[::-1] in ADDED, pair
+def test_arms_that_are_compared_have_as_many_updates():
+    found = recipe()
+    rates = {arm.key: arm.rate for arm in EVERY}
+    for pair in (*results.CLAIMS.values(), *results.OTHERS):
+        phases = [found.phase(arms.phase_of(arms.ARMS[key], rates)) for key in pair]
+        ours, theirs = (sum(found.phase(name).epochs for name in phase.path) for phase in phases)
+        assert ours == theirs or pair in ADDED, pair
+        assert pair not in results.CLAIMS.values() or pair not in ADDED
 
 
-def test_each_loss_is_set_beside_cross_entropy_and_nothing_else_is():
-    study = recipe.PROFILES["full"]
-    others = [cell for cell in study.cells if results.is_another_loss(study, cell)]
-    families = ("losses", "slow_losses", "search")
-    assert {cell.key for cell in others} == {key for name in families for key in recipe.FAMILIES[name]}
-    assert all(study.rule_of(cell) == "subnet0" for cell in others)
+def test_compared_arms_that_go_on_from_one_network_draw_the_same_crops():
+    found = recipe()
+    for pair in (
+        ("confusion_ce", "ce"),
+        ("confusion_ce_shuffled", "ce"),
+        ("one_confusion_ce", "subnets_confusion_ce"),
+    ):
+        ours, theirs = (found.phase(arms.phase_name(key, arms.ARMS[key].rate)) for key in pair)
+        assert (ours.draws, ours.crop, ours.scale) == (theirs.draws, theirs.crop, theirs.scale)
 
 
-def test_an_unknown_cell_is_one_sentence_that_names_the_cells():
-    with pytest.raises(ConfSegError, match="no cell 'new'.*subnets_confusion_ce"):
-        recipe.PROFILES["quick"].choose(["new"])
+def test_every_arm_tries_as_many_rates_and_has_its_phase_and_cell_at_each():
+    found = recipe()
+    for arm in EVERY:
+        if arm.trained:
+            names = [arms.phase_name(arm.key, rate) for rate in tuning.rates(arm, 3)]
+            assert len(set(names)) == 3 and [found.phase(name).name for name in names] == names
+            assert [found.choose([name])[0].phase for name in names] == names
+            assert found.phase(names[1]).learning_rate == arm.rate
+        else:
+            assert (
+                found.choose([arms.cell_of(arm, {arm.start: arms.ARMS[arm.start].rate})])[0].rule == arm.rule
+            )
 
 
-# ---- statistics
+def test_a_phase_is_the_same_in_every_recipe_that_has_it():
+    """So a run folder goes on when the recipe gains phases."""
+    whole, part = recipe(), recipe(arms.chosen(["one_ce"]), tries=1)
+    for each in part.phases:
+        assert whole.phase(each.name) == each
 
 
-def test_mean_iou_of_many_matrices_is_the_metric_of_each():
-    counts = matrices(5, 0, 0.6)
-    counts[0, 3] = counts[0, :, 3] = 0  # a class that does not occur
-    expected = [metrics.mean_of_defined(metrics.iou(c)) for c in counts]
-    np.testing.assert_allclose(results._mean_iou(counts), expected)
+def test_an_arm_goes_on_from_the_rate_that_was_chosen():
+    found = recipe(confusion_ce=0.03)
+    assert found.phase("subnets_confusion_ce_rate_0_3").start == "confusion_ce_rate_0_03"
+    assert found.phase("subnets_confusion_ce_iterated_rate_0_3").matrix == "confusion_ce_rate_0_03"
+    assert found.phase("subnets_ce_rate_0_3").start == "ce_rate_0_01"
 
 
-def test_a_cell_gains_nothing_over_itself():
-    counts = matrices(10, 0, 0.6)
-    found = results.difference("a", "b", {0: {"a": counts, "b": counts}})
-    assert found["mean"] == 0 and found["interval"] == [0, 0]
+def test_plain_subnets_have_the_shape_of_subnet_0s_head():
+    plain, residual = phase_of("plain_ce"), phase_of("subnets_ce")
+    assert plain.subnet_head == plain.head and plain.rule == "sum"
+    assert residual.subnet_head != residual.head
 
 
-def test_the_interval_of_a_clear_gain_is_above_zero_and_holds_the_mean():
-    counted = {s: {"a": matrices(40, s, 0.8), "b": matrices(40, 100 + s, 0.6)} for s in range(3)}
-    found = results.difference("a", "b", counted)
-    assert 0 < found["interval"][0] < found["mean"] < found["interval"][1]
-    assert found["spread"] == pytest.approx(np.std(list(found["seeds"].values()), ddof=1))
+def test_each_loss_is_set_beside_cross_entropy():
+    for family in ("losses", "search"):
+        assert {(arm.key, "ce") for arm in arms.FAMILIES[family]} <= set(results.OTHERS)
 
 
-def test_the_interval_of_two_equally_good_cells_holds_zero():
-    counted = {0: {"a": matrices(40, 5, 0.7), "b": matrices(40, 6, 0.7)}}
-    low, high = results.difference("a", "b", counted)["interval"]
-    assert low < 0 < high
+# ---- plan
 
 
-def test_a_difference_counts_only_seeds_that_have_both_cells():
-    counted = {0: {"a": matrices(5, 0, 0.7), "b": matrices(5, 1, 0.7)}, 1: {"a": matrices(5, 2, 0.7)}}
-    assert list(results.difference("a", "b", counted)["seeds"]) == ["0"]
-    assert results.difference("b", "c", counted) is None
-
-
-def test_results_and_page_are_computed_from_the_run_folders(tmp_path):
-    for seed in (0, 1):
-        folder = tmp_path / f"seed{seed}"
-        for n, name in enumerate(("ce", "confusion_ce")):
-            counted = {"subnet0": matrices(6, 10 * seed + n, 0.6 + 0.2 * n)}
-            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            checkpoint.save(folder / "checkpoints" / f"{name}.evaluation.npz", counted, {})
-        about = {
-            "classes": list("abcd"),
-            "groups": [[0, 1]],
-            "updates": {"ce": 3, "confusion_ce": 3},
-            "images": {},
-        }
-        files.write_json(folder / "about.json", about)
-    record = results.collect(recipe.PROFILES["quick"], tmp_path)
-    assert [cell["key"] for cell in record["cells"]] == ["ce", "confusion_ce"]
-    gain = record["differences"][0]
-    cells = {cell["key"]: cell["mean_iou"] for cell in record["cells"]}
-    assert gain["mean"] == pytest.approx(cells["confusion_ce"] - cells["ce"])
-    assert f"{100 * gain['mean']:+.2f}" in results.table(record)
-    assert page.picture(record["differences"]).startswith(b"\x89PNG")
-    assert "{a, b}" in page.groups(record)
-
-
-def test_the_page_takes_tables_and_picture_of_each_study(tmp_path, monkeypatch):
-    counted = {0: {"confusion_ce": matrices(6, 1, 0.8), "ce": matrices(6, 2, 0.6)}}
-    record = {
-        "data": "drawn scenes",
-        "classes": list("abcd"),
-        "groups": {"0": [[2, 3]]},
-        "cells": [],
-        "differences": [results.difference("confusion_ce", "ce", counted)],
-    }
-    monkeypatch.setattr(page, "PROJECT", tmp_path)
-    monkeypatch.setattr(page, "PAGE", tmp_path / "study.md")
-    marks = page.MARKS["drawn"]
-    (tmp_path / "study.md").write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
-    page.write("drawn", record)
-    text = (tmp_path / "study.md").read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    assert "{c, d}" in text and f"{100 * record['differences'][0]['mean']:+.2f}" in text
-    assert (tmp_path / "docs" / "images" / "study_drawn.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_scores_on_drawn_scenes_are_not_called_cityscapes(tmp_path):
-    folder = tmp_path / "seed0"
-    (folder / "checkpoints").mkdir(parents=True)
-    files.write_json(folder / "about.json", {"classes": [], "groups": [], "updates": {}, "images": {}})
-    record = results.collect(recipe.PROFILES["drawn"], tmp_path)
-    assert record["data"] == "drawn scenes (not Cityscapes), val"
-
-
-def test_the_committed_page_holds_the_tables_of_the_committed_results():
-    text = page.PAGE.read_text(encoding="utf-8")
-    for name in page.MARKS:
-        assert results.table(page.read_json(page.kept(name))) in text
-
-
-# ---- command
-
-
-def test_photographs_are_asked_for_where_none_are_drawn(tmp_path, monkeypatch):
-    monkeypatch.delenv("CAMVID_ROOT", raising=False)
-    full, drawn = recipe.PROFILES["full"], recipe.PROFILES["drawn"]
-    with pytest.raises(ConfSegError, match="no folder of camvid was given; name it with --root"):
-        command._root(full, None)
-    with pytest.raises(ConfSegError, match="profile drawn draws its own scenes"):
-        command._root(drawn, tmp_path)
-    assert command._root(full, tmp_path) == tmp_path
-    assert command._root(drawn, None).name == "512x256-train240-val60-seed0"
-
-
-def test_an_error_of_the_command_is_one_sentence(capsys):
-    assert command.main(["--profile", "drawn", "--cell", "new_ce"]) == 1
-    assert capsys.readouterr().err.startswith("confseg: study has no cell 'new_ce'")
+def sizes(height: int, width: int, count: int = 3) -> np.ndarray:
+    return np.array([(height, width)] * count)
 
 
 @pytest.mark.parametrize(
-    "given, first, count",
+    "size, crop, scale",
     [
-        (["--profile", "quick"], "ce", 6),
-        (["--profile", "quick", "--families", "fusion"], "subnets_confusion_ce_sum", 6),
-        (["--cell", "one_ce", "ohem"], "one_ce", 2),
-        ([], "ce", 38),
+        ((360, 480), (160, 224), (0.5, 1.1)),
+        ((213, 320), (160, 224), (0.8, 1.3)),
+        ((480, 320), (224, 160), (0.55, 1.15)),
+        ((1024, 2048), (160, 224), (0.5, 1.1)),
+        ((100, 70), (96, 64), (1.0, 1.3)),
+        ((20, 20), (32, 32), (1.0, 1.3)),
     ],
 )
-def test_cells_are_those_asked_for_or_the_profiles_own(given, first, count):
-    chosen = command._cells(command._parser().parse_args(given))
-    assert chosen[0] == first and len(chosen) == count
+def test_crop_and_scale_follow_from_the_images_sizes(size, crop, scale):
+    assert plan.crop_for(sizes(*size), (160, 224)) == crop
+    assert plan.scale_for(sizes(*size), crop) == scale
 
 
-TINY = recipe.PROFILES["drawn"].with_data(
-    encoder="resnet18",
-    pretrained=False,
-    output_stride=16,
-    head=HeadSettings(channels=8, depth=2, dilation=1, stages=(3,)),
-    subnet_head=HeadSettings(channels=8, depth=2, dilation=1, stages=(2, 3)),
-    crop=(32, 32),
-    draw={"train": 4, "val": 3, "size": (128, 64), "seed": 0},
-    matrix_images=2,
-)
+def test_sides_of_crops_are_whole_features_and_full_size_is_always_among_the_scales():
+    draws = np.random.default_rng(0)
+    for _ in range(200):
+        found = draws.integers(16, 3000, (5, 2))
+        crop = plan.crop_for(found, (160, 224))
+        low, high = plan.scale_for(found, crop)
+        assert all(side % 32 == 0 for side in crop) and low <= 1 <= high <= 1.3
 
 
-@pytest.mark.slow
-def test_the_command_trains_scores_and_tells_what_it_found(tmp_path, monkeypatch, capsys):
-    """Two seeds, one after the other and in this process; and the validation scores of what was trained."""
+@pytest.mark.parametrize("images, epochs", [(367, (12, 4, 5, 1)), (354, (13, 5, 6, 1)), (700, (8, 3, 4, 1))])
+def test_small_data_sets_get_as_many_updates_as_camvid_and_large_ones_enough_epochs(
+    images, epochs, monkeypatch
+):
+    header = dataclasses.make_dataclass("Header", ["height", "width"])(360, 480)
+    monkeypatch.setattr(plan.pictures, "peek", lambda path: header)
+    dataset = type("Images", (list,), {"image_paths": ["a"]})(range(images))
+    assert plan.make("full", dataset).epochs == epochs
 
-    def run_each(commands: dict, processes: int) -> None:
-        for name, arguments in commands.items():
-            assert arguments[1:3] == ["-m", "experiments.study"] and command.main(arguments[3:]) == 0, name
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(recipe.PROFILES, "drawn", TINY.override(["epochs=1", "learning_rate=0.02"]))
-    monkeypatch.setattr(seeds, "run_each", run_each)
-    cells = ["ce", "one_ce", "subnets_confusion_ce_sum", "subnets_confusion_ce_learned"]
-    given = [
-        "--profile",
-        "drawn",
-        "--seeds",
-        "0",
-        "1",
-        "--cell",
-        *cells,
-        "--out",
-        "out",
-        "--keep",
-        "kept.json",
-    ]
-    assert command.main(given) == 0
-    record = page.read_json("kept.json")
-    assert set(cells) <= {cell["key"] for cell in record["cells"]}  # and what else is known of their networks
-    assert record["groups"]["0"] and record["images"] == {"train": 4, "val": 3}
-    pairs = [(d["cell"], d["reference"]) for d in record["differences"]]
-    assert ("subnets_confusion_ce_learned", "subnets_confusion_ce_sum") in pairs
-    assert results.table(record) in capsys.readouterr().out
-    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.npz")}
-    assert command.main([*given, "--split", "train"]) == 0
-    assert page.read_json("out/study-train.json")["images"] == {"train": 4, "val": 3}
-    assert all(path.read_bytes() == content for path, content in before.items())
+# ---- tuning
+
+
+def tried(**scores) -> list:
+    return [{"rate": float(rate[1:].replace("_", ".")), "mean_iou": score} for rate, score in scores.items()]
+
+
+def test_the_rate_of_the_best_score_is_chosen_and_the_lowest_of_equals():
+    assert tuning.best(tried(r0_1=0.5, r0_3=0.7, r0_9=0.6)) == 0.3
+    assert tuning.best(tried(r0_9=0.7, r0_1=0.7, r0_3=0.6)) == 0.1
+
+
+def test_a_try_that_diverged_is_never_chosen():
+    assert tuning.best(tried(r0_1=0.02, r0_3=None)) == 0.1
+    assert tuning.best(tried(r0_1=None, r0_3=None)) is None
+
+
+def test_rates_lie_evenly_around_the_reference():
+    assert tuning.rates(arms.ARMS["ce"], 3) == [0.003, 0.01, 0.03]
+    assert tuning.rates(arms.ARMS["one_ce"], 3) == [0.09, 0.3, 0.9]
+    assert tuning.rates(arms.ARMS["plain_ce"], 1) == [0.02]
+
+
+def test_a_damaged_tuning_is_one_sentence(tmp_path):
+    (tmp_path / tuning.NAME).write_text('{"seed": 0}')
+    with pytest.raises(RunError, match="is no study's tuning; delete it"):
+        tuning.read(tmp_path)
+    (tmp_path / tuning.NAME).write_text("{")
+    with pytest.raises(RunError, match="is damaged .*delete it and give the `confseg study` command again"):
+        tuning.read(tmp_path)
 
 
 def test_a_learned_fusion_is_of_the_groups_that_its_subnets_have():

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import PROJECT
 from experiments.tools import export_symbols
 from gluon_confseg import build, cli, encoders, losses, metrics, recipe_files, train
 from gluon_confseg.cli.train import open_data
@@ -21,7 +20,7 @@ from gluon_confseg.run_folder import RunFolder
 from gluon_confseg.settings import GROUPS
 from gluon_confseg.subnets import HeadSettings
 
-FILES = [*recipe_files.names(), PROJECT / "experiments" / "study" / "recipe.py"]
+FILES = recipe_files.names()
 RECIPES = [recipe for file in FILES for recipe in recipe_files.find(file).profiles.values()]
 NAMES = [f"{recipe.name}-{recipe.profile}" for recipe in RECIPES]
 TABLE2 = recipe_files.find("table2")

@@ -1,1 +1,1 @@
-"""The study: what subnets and the improved cross-entropy gain, beside their controls. `python -m experiments.study`."""
+"""What is about our own data sets in the study, `confseg study`: drawn scenes, and the page docs/study.md."""

@@ -23,6 +23,7 @@ VERBS = (
     "train",
     "doctor",
     "check",
+    "study",
     "evaluate",
     "confusion",
     "groups",

@@ -15,6 +15,7 @@ from gluon_confseg.errors import did_you_mean
 RULES = ("subnet0", "sum", "product", "residual_product", "conditional", "learned")
 DATASETS = ("cityscapes", "voc", "camvid", "custom")
 KINDS_OF_IDS = ("raw", "train")
+HIDDEN = argparse.SUPPRESS  # the help of an option that is for the package itself
 
 
 class Parser(argparse.ArgumentParser):

@@ -33,6 +33,7 @@ class SegmentationDataset:
     raw             label files hold the label space's own ids, not train ids
     description     one sentence: which data this is
     drawn           True for street scenes that this package drew
+    block           how many neighbours are alike, such as frames of one film: statistics draw them together
     Raises DatasetError with file and remedy when an item is damaged or does not fit.
     """
 
@@ -41,6 +42,7 @@ class SegmentationDataset:
     NESTED: tuple[frozenset[str], ...] = ()  # splits that share images by definition
     ONE_SIZE = False  # whether all images are of one size as published
     drawn = False
+    block = 1
 
     def __init__(
         self,

@@ -22,6 +22,9 @@ def train_phases(complete: Callable, job, folder, whole: WholeRun, jobs: int | N
         left_out = {}
         for phases in rounds(job.phases):
             _train_round(team, phases, left_out, jobs)
+            for phase in phases:
+                if phase.name not in left_out and _given_up(job, folder, phase.name):
+                    left_out[phase.name] = folder.given_up(phase.name)
     return left_out
 
 
@@ -80,11 +83,18 @@ def _train_round(team: Team, phases: list, left_out: dict, jobs: int | None) -> 
 
 
 def _why_left_out(job, folder, phase, left_out: dict) -> str:
-    why = left_out.get(phase.start) or (phase.reads_matrix and left_out.get(phase.matrix))
+    needed = [phase.name, *_inputs(phase)]
+    why = next((left_out[name] for name in needed if name in left_out), "")
+    why = why or next(filter(None, (_given_up(job, folder, name) for name in needed)), "")
     if why:
         return why
     matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
     return build.why_left_out(phase, job.data.labels, matrix)
+
+
+def _given_up(job, folder, name: str) -> str:
+    """Why a phase's training could not be ended, where such phases are left out."""
+    return folder.given_up(name) if job.leave_out_diverged else ""
 
 
 def _is_left(job, folder, phase) -> bool:

@@ -1,0 +1,145 @@
+"""`confseg study`: what the loss, the subnets and their groups gain on a data set, each beside its control."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from gluon_confseg.cli import data, options
+from gluon_confseg.cli.output import Output
+from gluon_confseg.errors import RunError
+
+SUMMARY = "What loss, subnets and groups gain on your data, beside controls and over several seeds."
+PROFILES = ("full", "quick", "smoke")
+FAMILIES = ("main", "controls", "more_controls", "fusion", "plain", "losses", "search")
+TRIES = (1, 3, 5)
+
+
+def add_arguments(parser) -> None:
+    """The data, what is compared on them, and how long."""
+    parser.add_argument("--data", type=options.data_set, metavar="NAME", default="custom",
+                        help=f"one of {', '.join(options.DATASETS)} (default: custom, your own)")  # fmt: skip
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="the data set's folder")
+    parser.add_argument("--profile", choices=PROFILES, default="full",
+                        help="full (hours: what holds), quick (minutes: a look) or smoke (does it work)")  # fmt: skip
+    parser.add_argument("--seeds", type=options.count, nargs="+", metavar="N",
+                        help="default: 0 1 2, of quick and smoke only 0")  # fmt: skip
+    parser.add_argument("--tries", type=int, choices=TRIES,
+                        help="learning rates that each arm tries (default: 3, of quick and smoke 1)")  # fmt: skip
+    parser.add_argument(
+        "--arms", nargs="+", metavar="NAME", help="only these arms, with those that they go on from"
+    )
+    parser.add_argument("--families", nargs="+", metavar="NAME",
+                        help=f"of arms: {', '.join(FAMILIES)} (default: main controls)")  # fmt: skip
+    parser.add_argument("--split", default="val", help="what to evaluate on at last; rates are chosen on val")
+    parser.add_argument("--block", type=options.positive, metavar="N",
+                        help="images that belong together in the order of their names, such as frames of a film; "
+                        "default: as the data set is known to be, or 1")  # fmt: skip
+    parser.add_argument("--name", help="of the data in the results (default: the folder's name)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER",
+                        help="where it goes; an unfinished study there goes on (default: runs/study-NAME)")  # fmt: skip
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the results there too, as JSON")
+    parser.add_argument("--processes", type=options.positive, metavar="N",
+                        help="trainings side by side (default: one per core)")  # fmt: skip
+    parser.add_argument(
+        "--save-every", type=float, default=60.0, metavar="SECONDS", help="between checkpoints"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="how long the whole will take; trains nothing")
+    parser.add_argument("--worker", type=int, metavar="SEED", help=options.HIDDEN)
+
+
+def goes_on(arguments) -> bool:
+    """Whether the same command goes on where it was stopped."""
+    return not arguments.dry_run
+
+
+def run(arguments) -> Output | int:
+    """Train what is not finished yet, and say what came out."""
+    from gluon_confseg import files, hardware, progress
+
+    if arguments.dry_run:
+        os.environ["OMP_NUM_THREADS"] = "1"  # as each training has, before MXNet is loaded
+    from gluon_confseg.study import arms, estimate, plan, results, run
+
+    chosen = arms.chosen(arguments.arms, arguments.families)
+    if arguments.split == "train":
+        arguments.usage(
+            "--split train: the study is trained on these images; choose val, test or another split"
+        )
+    profile = plan.PROFILES[arguments.profile]
+    root = data.root_of(arguments.data, arguments.root)
+    name = arguments.name or name_of(arguments.data, root)
+    out = arguments.out or Path("runs") / "-".join(
+        ["study", name, *([arguments.profile] if arguments.profile != "full" else [])]
+    )
+    first = arguments.worker is None and not any(out.glob("seed*/checkpoints/*.npz"))
+    splits = run.open_splits(arguments.data, root, look=first and not arguments.dry_run)
+    study = run.Study(
+        data=arguments.data,
+        root=root,
+        splits=splits,
+        plan=plan.make(arguments.profile, splits.train),
+        arms=chosen,
+        tries=arguments.tries or profile.tries,
+        seeds=tuple(dict.fromkeys(arguments.seeds or profile.seeds)),
+        out=out,
+        split=arguments.split,
+        save_every=arguments.save_every,
+    )
+    if arguments.worker is not None:
+        run.train_seed(study, arguments.worker)
+        return 0
+    processes = arguments.processes or hardware.physical_cores()
+    if arguments.dry_run:
+        found = estimate.measure(study, processes)
+        return Output(estimate.text(found), found)
+    if first and arguments.profile == "full":
+        progress.say(f"{estimate.sentence(measured(study, arguments, processes))}.")
+    run.train_all(study, command(study, arguments), processes)
+    record = results.collect(study, name, arguments.block, typed(study, arguments))
+    file = out / ("study.json" if study.split == run.VAL else f"study-{study.split}.json")
+    for place in filter(None, (file, arguments.keep)):
+        files.write_json(place, record)
+    return Output(f"{results.table(record)}\nresults: {file}", record)
+
+
+def typed(study, arguments) -> str:
+    """The command line for a reader elsewhere: the data's folder by its name, and no folders of this machine."""
+    found = ["confseg", "study", "--root", study.root.resolve().name]
+    found += ["--data", study.data] if study.data != "custom" else []
+    found += ["--name", arguments.name] if arguments.name else []
+    found += ["--profile", arguments.profile] if arguments.profile != "full" else []
+    found += ["--seeds", *map(str, study.seeds), "--tries", str(study.tries)]
+    for option in ("arms", "families"):
+        given = getattr(arguments, option)
+        found += [f"--{option}", *given] if given else []
+    found += ["--block", str(arguments.block)] if arguments.block else []
+    found += ["--split", study.split] if study.split != "val" else []
+    return shlex.join(found)
+
+
+def name_of(dataset: str, root: Path) -> str:
+    """What the data are called: their folder's name where they are somebody's own."""
+    return re.sub(r"[^\w.-]+", "-", root.resolve().name) if dataset == "custom" else dataset
+
+
+def measured(study, arguments, processes: int) -> dict:
+    """What `--dry-run` says of a study, by a process of its own, since MXNet can't change its threads."""
+    dry = [*command(study, arguments), "--seeds", *map(str, study.seeds), "--processes", str(processes)]
+    said = subprocess.run([sys.executable, *dry, "--dry-run", "--json"], stdout=subprocess.PIPE)
+    if said.returncode:
+        raise RunError("the dry run of this study failed, see its last line above; nothing was trained")
+    return json.loads(said.stdout)
+
+
+def command(study, arguments) -> list:
+    """The arguments to Python of the command line that trains a further seed of this study, but for the seed."""
+    found = ["-m", "gluon_confseg", "study", "--data", study.data, "--root", str(study.root)]
+    found += ["--profile", arguments.profile, "--tries", str(study.tries), "--split", study.split]
+    found += ["--out", str(study.out), "--save-every", str(study.save_every)]
+    return [*found, "--arms", *(arm.key for arm in study.arms)]

@@ -1,0 +1,276 @@
+"""The record of a study, OUT/study.json: every arm's scores by seed, and differences with how sure they are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gluon_confseg import build, metrics, run_folder
+from gluon_confseg.errors import RunError
+from gluon_confseg.results import scores
+from gluon_confseg.run_folder import read_evaluation, read_json
+
+from . import arms, statistics, tuning
+from .run import Study, chosen
+
+SCHEMA = 3
+PAIRS = 10
+# the claims of the paper, and what each must be set beside: claim -> (arm, reference)
+CLAIMS = {
+    "loss": ("confusion_ce", "ce"),
+    "loss_by_confusions": ("confusion_ce", "confusion_ce_shuffled"),
+    "heads": ("subnets_ce", "ce_continued"),
+    "whole": ("subnets_confusion_ce", "ce_continued"),
+    "whole_over_loss": ("subnets_confusion_ce", "confusion_ce_continued"),
+    "groups_one": ("subnets_confusion_ce", "one_confusion_ce"),
+    "groups_random": ("subnets_confusion_ce", "random_confusion_ce"),
+}
+# further differences that are worth a row
+OTHERS = (
+    ("confusion_ce_shuffled", "ce"),
+    ("subnets_ce", "ce"),
+    ("subnets_ce", "one_ce"),
+    ("subnets_ce", "whole_ce"),
+    ("subnets_ce", "random_ce"),
+    ("subnets_confusion_ce", "ce"),
+    ("subnets_confusion_ce", "confusion_ce"),
+    ("subnets_confusion_ce", "whole_confusion_ce"),
+    ("subnets_confusion_ce", "whole_confusion_ce_mean"),
+    ("confusion_ce_continued", "ce_continued"),
+    ("subnets_confusion_ce_long", "confusion_ce_continued"),
+    ("subnets_confusion_ce_long", "ce_longer"),
+    ("subnets_confusion_ce_long", "confusion_ce_longer"),
+    ("subnets_confusion_ce_long", "one_confusion_ce_long"),
+    ("confusion_ce_longer", "ce_longer"),
+    ("subnets_confusion_ce_conditional", "subnets_confusion_ce_sum"),
+    ("subnets_confusion_ce_learned", "subnets_confusion_ce_sum"),
+    ("subnets_confusion_ce", "subnets_confusion_ce_sum"),
+    ("subnets_confusion_ce_learned", "subnets_confusion_ce"),
+    ("subnets_confusion_ce_iterated", "subnets_confusion_ce"),
+    ("plain_ce", "ce"),
+    ("plain_ce", "ce_continued"),
+    *((arm.key, "ce") for family in ("losses", "search") for arm in arms.FAMILIES[family]),
+)
+
+
+class Seed:
+    """What is known of a finished seed. counts: arm -> (images, K, K); groups: those that its training matrix gives."""
+
+    def __init__(self, study: Study, recipe, cells: dict, number: int):
+        path = study.folder(number)
+        self.counts = {}
+        for key, cell in cells.items():
+            found = read_evaluation(path, cell.phase, split=study.split).get(recipe.rule_of(cell))
+            if found is not None:
+                self.counts[key] = found
+        if not self.counts:
+            raise RunError(
+                f"{path}: holds no scores on split {study.split}; give the `confseg study` command again"
+            )
+        matrix = run_folder.read_matrices(path / "confusion.npz", only=lambda name, _: name == "train")[
+            "train"
+        ]
+        heads = next((p for p in recipe.phases if p.part.trains_subnets), None)
+        self.groups = [list(group) for group in build.discovered(heads or recipe.phases[0], matrix)]
+        timing = path / "timing.json"
+        self.minutes = round(read_json(timing)["minutes"], 1) if timing.exists() else None
+
+    def inside(self, key: str) -> np.ndarray | None:
+        """(images, 2) of `statistics.inside`; None without groups."""
+        return statistics.inside(self.counts[key], self.groups) if self.groups else None
+
+    def record(self, key: str) -> dict:
+        """An arm's scores in this seed."""
+        counts = self.counts[key].sum(0)
+        found = {**scores(counts), "inside": None, "outside": None}
+        if self.groups:
+            for name in ("inside", "outside"):
+                value = statistics.share(getattr(statistics, name)(counts, self.groups))
+                found[name] = None if np.isnan(value) else float(value)
+        return found
+
+
+def collect(study: Study, name: str, block: int | None = None, command: str = "") -> dict:
+    """The record of what is finished; arms that no seed has are left out.
+
+    block     images that belong together; None: as the data set says
+    command   how the study was begun, for the reader
+    """
+    rates, tuned = chosen(study), tuning.read(study.out)
+    known = tuple(arm for arm in arms.ARMS.values() if arms.has_rates(arm, rates))
+    recipe = study.recipe(known, {key: [rate] for key, rate in rates.items()}, rates, tuned["seed"])
+    by_key = {cell.key: cell for cell in recipe.cells}
+    cells = {arms.BASE: by_key[arms.BASE], **{arm.key: by_key[arms.cell_of(arm, rates)] for arm in known}}
+    found = {number: Seed(study, recipe, cells, number) for number in study.seeds}
+    evaluated, train = study.evaluated(), study.splits.train
+    block = block or evaluated.block
+    present = [key for key in cells if any(key in seed.counts for seed in found.values())]
+    config = {key: value for key, value in recipe.config().items() if key != "cells"}
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "name": name,
+        "title": f"What confusing groups are worth on {name}",
+        "data": {
+            "name": study.data,
+            "description": evaluated.description,
+            "train_images": len(train),
+            "images": len(evaluated),
+            "classes": list(evaluated.classes),
+            "block": block,
+            "split": study.split,
+            "drawn": bool(evaluated.drawn),
+        },
+        "settings": config,
+        "tuning": tuned,
+        "groups": {str(number): seed.groups for number, seed in found.items()},
+        "arms": [_arm(recipe, key, cells[key], found, len(train)) for key in present],
+        "differences": differences(found, block),
+        "pairs": pairs(found, evaluated.classes, block),
+        "minutes": {str(number): seed.minutes for number, seed in found.items()},
+    }
+
+
+def _arm(recipe, key: str, cell, found: dict, train_images: int) -> dict:
+    each = {str(number): seed.record(key) for number, seed in found.items() if key in seed.counts}
+    values = [scored["mean_iou"] for scored in each.values()]
+    iou = np.array([metrics.iou(seed.counts[key].sum(0)) for seed in found.values() if key in seed.counts])
+    phase = recipe.phase(cell.phase)
+    what = "the network that all others go on from" if key == arms.BASE else arms.ARMS[key].what
+    return {
+        "key": key,
+        "what": what,
+        "updates": build.updates(recipe, phase, train_images),
+        "epochs": sum(recipe.phase(name).epochs for name in phase.path),
+        "seeds": each,
+        "mean_iou": float(np.mean(values)),
+        "spread": statistics.spread(values),
+        "iou": [_mean(column) for column in iou.T],
+        "inside": _mean([_number(scored["inside"]) for scored in each.values()]),
+        "outside": _mean([_number(scored["outside"]) for scored in each.values()]),
+    }
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _mean(values) -> float | None:
+    """Mean of what is a number; None of nothing."""
+    known = [float(value) for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else None
+
+
+# ---- differences
+
+
+def differences(found: dict, block: int) -> list:
+    """Every difference that some seed has both arms of, in mean IoU and then in confusion inside the groups.
+
+    found   number of a seed -> `Seed`, or anything with `counts` and `inside`
+    """
+    compared = [*((claim, *pair) for claim, pair in CLAIMS.items()), *((None, *pair) for pair in OTHERS)]
+    result = []
+    for measure in ("mean_iou", "inside"):
+        for claim, arm, reference in compared:
+            both = {n: seed for n, seed in found.items() if arm in seed.counts and reference in seed.counts}
+            result.append(_difference(claim, arm, reference, measure, both, block))
+    return [entry for entry in result if entry]
+
+
+def _difference(claim, arm: str, reference: str, measure: str, seeds: dict, block: int) -> dict | None:
+    if measure == "mean_iou":
+        score, sums = statistics.mean_iou, {n: (s.counts[arm], s.counts[reference]) for n, s in seeds.items()}
+    else:
+        score, sums = statistics.share, {n: (s.inside(arm), s.inside(reference)) for n, s in seeds.items()}
+        sums = {n: pair for n, pair in sums.items() if pair[0] is not None and pair[0].sum(0)[1]}
+    if not sums:
+        return None
+    each = {str(n): float(score(a.sum(0)) - score(b.sum(0))) for n, (a, b) in sums.items()}
+    values = list(each.values())
+    low, high = statistics.interval(list(sums.values()), block, score)
+    return {
+        "arm": arm,
+        "reference": reference,
+        "claim": claim,
+        "measure": measure,
+        "seeds": each,
+        "mean": float(np.mean(values)),
+        "spread": statistics.spread(values),
+        "interval": [low, high],
+        "settled": statistics.settled(values, low, high),
+    }
+
+
+def pairs(found: dict, classes, block: int) -> list:
+    """The pairs of classes with the most wrong pixels in `base`: their shares of the true class in each arm."""
+    based = [seed for seed in found.values() if arms.BASE in seed.counts]
+    if not based:
+        return []
+    total = sum(seed.counts[arms.BASE].sum(0) for seed in based)
+    return [
+        _pair(found, classes, truth, prediction, block)
+        for truth, prediction in statistics.largest_pairs(total, PAIRS)
+    ]
+
+
+def _pair(found: dict, classes, truth: int, prediction: int, block: int) -> dict:
+    def sums(key: str) -> dict:
+        known = {
+            n: statistics.pair(s.counts[key], truth, prediction) for n, s in found.items() if key in s.counts
+        }
+        return {n: each for n, each in known.items() if each[:, 1].sum()}
+
+    by_arm = {key: sums(key) for key in (arms.BASE, *arms.ARMS)}
+    by_arm = {key: each for key, each in by_arm.items() if each}
+    rows = []
+    for arm, reference in CLAIMS.values():
+        both = [
+            (by_arm[arm][n], by_arm[reference][n])
+            for n in by_arm.get(arm, {})
+            if n in by_arm.get(reference, {})
+        ]
+        if both:
+            gains = [float(statistics.share(a.sum(0)) - statistics.share(b.sum(0))) for a, b in both]
+            low, high = statistics.interval(both, block, statistics.share)
+            rows.append(
+                {"arm": arm, "reference": reference, "mean": float(np.mean(gains)), "interval": [low, high]}
+            )
+    return {
+        "truth": classes[truth],
+        "prediction": classes[prediction],
+        "groups": sum(
+            any({truth, prediction} <= set(group) for group in seed.groups) for seed in found.values()
+        ),
+        "shares": {
+            key: _mean([statistics.share(s.sum(0)) for s in each.values()]) for key, each in by_arm.items()
+        },
+        "differences": rows,
+    }
+
+
+# ---- as text
+
+
+def table(record: dict) -> str:
+    """Arms and differences in mIoU points, for people."""
+    lines = [
+        "| arm | updates | mIoU, % | seeds | spread | confused inside groups, % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm in record["arms"]:
+        each = " / ".join(f"{100 * scored['mean_iou']:.2f}" for scored in arm["seeds"].values())
+        figures = (f"{100 * arm['mean_iou']:.2f}", each, _points(arm["spread"]), _points(arm["inside"]))
+        lines.append(f"| {arm['key']} | {arm['updates']} | {' | '.join(figures)} |")
+    lines += ["", "| arm - reference | gain | seeds | 95 % | settled |", "|---|---|---|---|---|"]
+    for entry in record["differences"]:
+        if entry["measure"] == "mean_iou":
+            each = " / ".join(f"{100 * value:+.2f}" for value in entry["seeds"].values())
+            low, high = (f"{100 * value:+.2f}" for value in entry["interval"])
+            settled = "yes" if entry["settled"] else "no"
+            name = f"{entry['arm']} - {entry['reference']}"
+            lines.append(f"| {name} | {100 * entry['mean']:+.2f} | {each} | {low} to {high} | {settled} |")
+    return "\n".join(lines)
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
