@@ -211,7 +211,7 @@ def each_seed(difference: dict) -> str:
 def interval(difference: dict) -> str:
     """The interval, which with one seed alone says what it lacks."""
     low, high = map(points, difference["interval"])
-    return f"{low} to {high}" + (", without the seeds" if len(difference["seeds"]) < 2 else "")
+    return f"{low} to {high}" + (", images alone" if len(difference["seeds"]) < 2 else "")
 
 
 def percent(share: float) -> str:
@@ -228,13 +228,16 @@ def table(records: dict, measure: str = MEAN_IOU) -> Grid:
     for claim in CLAIMS:
         for label, record in records.items():
             found = find(record, claim, measure)
-            numbers = ["-", "-", "-", "not measured"]
-            if found is not None:
-                called = VERDICTS[measure][verdict(found)]
-                numbers = [points(found["mean"]), each_seed(found), interval(found), called]
-            rows.append([claim.text, control(record, claim), label, *numbers])
+            shown = ["-", "-", "-", "not measured"] if found is None else numbers(found, measure)
+            rows.append([claim.text, control(record, claim), label, *shown])
     what = "gain in mIoU, points" if measure == MEAN_IOU else "change of confusion inside the groups, points"
     return Grid(["claim", "control", "data", what, "each seed", "95 % interval", "verdict"], rows, words=3)
+
+
+def numbers(difference: dict, measure: str) -> list:
+    """A difference as cells of a table: its mean, each seed, the interval and the verdict."""
+    called = VERDICTS[measure][verdict(difference)]
+    return [points(difference["mean"]), each_seed(difference), interval(difference), called]
 
 
 # ---- six sentences of one data set
@@ -389,7 +392,7 @@ def _counted(records: dict) -> str:
 # ---- six sentences over several data sets
 
 
-NUMBERS = "In brackets stand the gain in points of mIoU, the mean of the seeds first and then each seed."
+NUMBERS = "In brackets: a difference in points, which is the mean of the seeds, and then the difference of each seed."
 
 
 def sentences_across(records: dict) -> list:

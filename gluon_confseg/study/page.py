@@ -28,6 +28,7 @@ SHOWN = (
     "subnets_confusion_ce",
     "one_confusion_ce",
 )
+OF_PAIRS = ("base", "ce_continued", "subnets_confusion_ce", "one_confusion_ce")
 
 
 def read(path) -> dict:
@@ -125,31 +126,43 @@ def _without_choice(words: list) -> list:
 
 def method(record: dict) -> list:
     """How the arms were trained and tuned, and how the intervals come about."""
-    data, tuning = record["data"], record["tuning"]
-    tries = tuning["tries"]
-    if tries > 1:
-        tuned = (
-            f"Every arm was trained at {tries} learning rates with seed {tuning['seed']}, and the one with the best "
-            f"score was taken for all seeds. The scores on this page are of the same {data['split']} images, so they "
-            f"favour every arm a little, most in seed {tuning['seed']}."
-        )
-    else:
-        tuned = "Learning rates were not tuned: every arm had the reference rate of its kind."
-    drawn = "one by one"
-    if data["block"] > 1:
-        drawn = f"in blocks of {data['block']} images that follow each other, because neighbours are alike"
     return [
         Text(
             "All arms start from one network (base). An arm is compared only with arms of the same seed, which "
             "started from the same network and drew the same crops in the same order."
         ),
-        Text(tuned),
         Text(
-            f"An interval says how much a difference would vary with other seeds and other images. It is a bootstrap: "
-            f"it draws the seeds anew, and the {data['images']} {data['split']} images {drawn}. With one seed alone it "
-            "draws the images only, and is narrower than it should be."
+            "An interval says how much a difference would vary with other seeds and other images. It is a bootstrap: "
+            "it draws the seeds anew, and independently of them the images. With one seed alone it draws the images "
+            "only, and is narrower than it should be."
         ),
+        particulars(record),
     ]
+
+
+def particulars(record: dict) -> Text:
+    """How the learning rates of this study were chosen, and how its images are drawn."""
+    data, tuning = record["data"], record["tuning"]
+    images = f"{data['images']} {_split(data)} images"
+    drawn = f"The bootstrap draws the {images} one by one."
+    if data["block"] > 1:
+        drawn = f"The bootstrap draws the {images} in blocks of {data['block']} neighbours, because those are alike."
+    tries = {len(arm["tried"]) for arm in tuning["arms"].values()} or {tuning["tries"]}
+    if max(tries) == 1:
+        return Text(f"Learning rates were not tuned: every arm had the reference rate of its kind. {drawn}")
+    number = f"{min(tries)} to {max(tries)}" if len(tries) > 1 else str(*tries)
+    tuned = (
+        f"Every arm was trained at {number} learning rates with seed {tuning['seed']}, and the one with the best score "
+        "on the validation images was taken for all seeds."
+    )
+    if data["split"] == "val":
+        tuned += " The scores here are of the same images, so they favour every arm a little"
+        tuned += f", seed {tuning['seed']} most."
+    return Text(f"{tuned} {drawn}")
+
+
+def _split(data: dict) -> str:
+    return "validation" if data["split"] == "val" else data["split"]
 
 
 # ---- details
@@ -207,33 +220,22 @@ def _arms(record: dict) -> list:
 
 
 def _differences(record: dict) -> list:
-    pairs = dict.fromkeys((d["arm"], d["reference"]) for d in record["differences"])
-    found = {(d["arm"], d["reference"], d["measure"]): d for d in record["differences"]}
-    rows = []
-    for pair in pairs:
-        gain, change = (found.get((*pair, measure)) for measure in (claims.MEAN_IOU, claims.INSIDE))
-        rows.append(
-            [
-                f"{pair[0]} {claims.MINUS} {pair[1]}",
-                *_shown(gain, claims.MEAN_IOU),
-                *_shown(change, claims.INSIDE),
+    blocks = []
+    for measure, note in (
+        (claims.MEAN_IOU, "In mIoU, where more is better:"),
+        (claims.INSIDE, "In the confusion inside the groups, where less is better:"),
+    ):
+        rows = [
+            [f"{d['arm']} {claims.MINUS} {d['reference']}", *claims.numbers(d, measure)]
+            for d in record["differences"]
+            if d["measure"] == measure
+        ]
+        if rows:
+            blocks += [
+                Text(note),
+                Grid(["difference", "points", "each seed", "95 % interval", "verdict"], rows),
             ]
-        )
-    head = ["difference", "mIoU, points", "each seed", "95 % interval", "verdict"]
-    head += ["confusion inside, points", "each seed", "95 % interval", "verdict"]
-    return [Grid(head, rows)]
-
-
-def _shown(difference: dict | None, measure: str) -> list:
-    if difference is None:
-        return ["-"] * 4
-    verdict = claims.VERDICTS[measure][claims.verdict(difference)]
-    return [
-        claims.points(difference["mean"]),
-        claims.each_seed(difference),
-        claims.interval(difference),
-        verdict,
-    ]
+    return blocks
 
 
 def _tuning(record: dict) -> list:
@@ -276,31 +278,29 @@ def _classes(record: dict) -> list:
 
 def _pairs(record: dict) -> list:
     pairs = record["pairs"]
-    if not pairs:
-        return []
-    keys = [key for key in SHOWN if any(key in pair["shares"] for pair in pairs)]
-    compared = list(dict.fromkeys((d["arm"], d["reference"]) for pair in pairs for d in pair["differences"]))
+    keys = [key for key in OF_PAIRS if any(key in pair["shares"] for pair in pairs)]
+    compared = [claims.BY_KEY[key] for key in ("loss", "groups_one", "whole")]
     rows = []
     for pair in pairs:
-        row = [pair["truth"], pair["prediction"], str(pair["groups"])]
-        row += [_percent(pair["shares"].get(key)) for key in keys]
-        found = {(d["arm"], d["reference"]): d for d in pair["differences"]}
-        for arms in compared:
-            change = found.get(arms)
-            if change is None:
-                row.append("-")
-                continue
-            low, high = map(claims.points, change["interval"])
-            row.append(f"{claims.points(change['mean'])} ({low} to {high})")
-        rows.append(row)
+        shares = [_percent(pair["shares"].get(key)) for key in keys]
+        changes = [_change(pair, claim) for claim in compared]
+        rows.append([pair["truth"], pair["prediction"], str(pair["groups"]), *shares, *changes])
     head = ["truth", "taken for", "seeds in one group", *keys]
-    head += [f"{arm} {claims.MINUS} {reference}" for arm, reference in compared]
+    head += [f"change: {claim.in_picture}" for claim in compared]
     note = (
-        "The pairs with the most pixels in the network that all arms start from: which share of the truth, in %, is "
-        "taken for the other class, as the mean over the seeds, and how that share changes, in points with its 95 % "
-        "interval."
+        "The pairs with the most pixels in the network that all arms start from: in how many seeds one group has both "
+        "classes, which share of the truth, in %, is taken for the other class, and how that share changes, in points "
+        "with its 95 % interval. All are means over the seeds."
     )
-    return [Text(note), Grid(head, rows, words=2)]
+    return [Text(note), Grid(head, rows, words=2)] if rows else []
+
+
+def _change(pair: dict, claim: claims.Claim) -> str:
+    for found in pair["differences"]:
+        if (found["arm"], found["reference"]) == (claim.arm, claim.reference):
+            low, high = map(claims.points, found["interval"])
+            return f"{claims.points(found['mean'])} ({low} to {high})"
+    return "-"
 
 
 def _settings(record: dict) -> list:
