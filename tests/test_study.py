@@ -10,11 +10,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from experiments.study import command, page, recipe, results, seeds
+from experiments.study import command, recipe, results, seeds
 from gluon_confseg import build, checkpoint, files, losses, metrics
 from gluon_confseg.errors import ConfSegError, RunError, Stopped
 from gluon_confseg.labels import LabelSpace
 from gluon_confseg.recipe import Cell, declare, phase
+from gluon_confseg.run_folder import read_json
 from gluon_confseg.subnets import HeadSettings
 
 CONFUSED = np.array(
@@ -202,7 +203,7 @@ def test_a_difference_counts_only_seeds_that_have_both_cells():
     assert results.difference("b", "c", counted) is None
 
 
-def test_results_and_page_are_computed_from_the_run_folders(tmp_path):
+def test_results_are_computed_from_the_run_folders(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / f"seed{seed}"
         for n, name in enumerate(("ce", "confusion_ce")):
@@ -222,28 +223,6 @@ def test_results_and_page_are_computed_from_the_run_folders(tmp_path):
     cells = {cell["key"]: cell["mean_iou"] for cell in record["cells"]}
     assert gain["mean"] == pytest.approx(cells["confusion_ce"] - cells["ce"])
     assert f"{100 * gain['mean']:+.2f}" in results.table(record)
-    assert page.picture(record["differences"]).startswith(b"\x89PNG")
-    assert "{a, b}" in page.groups(record)
-
-
-def test_the_page_takes_tables_and_picture_of_each_study(tmp_path, monkeypatch):
-    counted = {0: {"confusion_ce": matrices(6, 1, 0.8), "ce": matrices(6, 2, 0.6)}}
-    record = {
-        "data": "drawn scenes",
-        "classes": list("abcd"),
-        "groups": {"0": [[2, 3]]},
-        "cells": [],
-        "differences": [results.difference("confusion_ce", "ce", counted)],
-    }
-    monkeypatch.setattr(page, "PROJECT", tmp_path)
-    monkeypatch.setattr(page, "PAGE", tmp_path / "study.md")
-    marks = page.MARKS["drawn"]
-    (tmp_path / "study.md").write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
-    page.write("drawn", record)
-    text = (tmp_path / "study.md").read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    assert "{c, d}" in text and f"{100 * record['differences'][0]['mean']:+.2f}" in text
-    assert (tmp_path / "docs" / "images" / "study_drawn.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_scores_on_drawn_scenes_are_not_called_cityscapes(tmp_path):
@@ -252,12 +231,6 @@ def test_scores_on_drawn_scenes_are_not_called_cityscapes(tmp_path):
     files.write_json(folder / "about.json", {"classes": [], "groups": [], "updates": {}, "images": {}})
     record = results.collect(recipe.PROFILES["drawn"], tmp_path)
     assert record["data"] == "drawn scenes (not Cityscapes), val"
-
-
-def test_the_committed_page_holds_the_tables_of_the_committed_results():
-    text = page.PAGE.read_text(encoding="utf-8")
-    for name in page.MARKS:
-        assert results.table(page.read_json(page.kept(name))) in text
 
 
 # ---- command
@@ -331,7 +304,7 @@ def test_the_command_trains_scores_and_tells_what_it_found(tmp_path, monkeypatch
         "kept.json",
     ]
     assert command.main(given) == 0
-    record = page.read_json("kept.json")
+    record = read_json("kept.json")
     assert set(cells) <= {cell["key"] for cell in record["cells"]}  # and what else is known of their networks
     assert record["groups"]["0"] and record["images"] == {"train": 4, "val": 3}
     pairs = [(d["cell"], d["reference"]) for d in record["differences"]]
@@ -339,7 +312,7 @@ def test_the_command_trains_scores_and_tells_what_it_found(tmp_path, monkeypatch
     assert results.table(record) in capsys.readouterr().out
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.npz")}
     assert command.main([*given, "--split", "train"]) == 0
-    assert page.read_json("out/study-train.json")["images"] == {"train": 4, "val": 3}
+    assert read_json("out/study-train.json")["images"] == {"train": 4, "val": 3}
     assert all(path.read_bytes() == content for path, content in before.items())
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from experiments.study import page as docs
 from gluon_confseg.errors import RunError
 from gluon_confseg.files import write_json
+from gluon_confseg.report.grid import Grid
 from gluon_confseg.study import claims, page, picture
 
 ALL_KINDS = {"gain": GAIN, "loss": LOSS, "signs": BOTH_SIGNS, "zero": HOLDS_ZERO, "one": ONE_SEED}
@@ -282,6 +283,14 @@ def test_claims_are_of_the_arms_that_their_words_name():
     }
 
 
+def test_a_difference_of_arms_that_were_trained_for_other_times_shows_it():
+    record = fake_study.record({"loss": GAIN, "loss_by_confusions": GAIN}, {"loss": LOSS})
+    claims.arm(record, "ce")["updates"] = 225
+    of_iou, of_confusion = (block for block in page._differences(record) if isinstance(block, Grid))
+    assert [row[1] for row in of_iou.rows] == ["300 and 225", "300 each"]
+    assert [row[1] for row in of_confusion.rows] == ["300 and 225"]
+
+
 def test_a_rate_at_the_edge_of_those_tried_is_pointed_out():
     record = fake_study.full()
     tried = [{"rate": rate, "mean_iou": 0.4 + rate} for rate in (0.09, 0.3, 0.9)]
@@ -338,6 +347,17 @@ def test_pages_hold_everything_and_name_nothing_that_html_or_markdown_could_read
         html.count("<ol>") == 1
         and "bus | tram | 3 | 21.07 | 18.74 | 15.33 | - | - | −3.41 (−5.29 to −1.06)" in text
     )
+
+
+def test_drawn_scenes_are_not_called_cityscapes(tmp_path):
+    record = fake_study.full()
+    record.update(name="cityscapes", title="What confusing groups are worth on cityscapes")
+    described = "street scenes drawn by gluon-confseg (not Cityscapes), val: 12 images."
+    record["data"].update(name="cityscapes", drawn=True, description=described)
+    page.write(record, tmp_path)
+    text = (tmp_path / "study.md").read_text(encoding="utf-8")
+    assert "# What confusing groups are worth on drawn scenes\n" in text
+    assert "ityscapes" not in text.replace("(not Cityscapes)", "").replace("runs/best-of-cityscapes", "")
 
 
 def test_a_study_of_few_arms_has_a_page_too(tmp_path):

@@ -73,7 +73,12 @@ def details(found: dict) -> str:
     """Each data set's numbers under a heading of its own."""
     blocks = []
     for label, record in found.items():
-        blocks += [Heading(label), Text(page.first_line(record)), page.particulars(record), *page.details(record)]
+        blocks += [
+            Heading(label),
+            Text(page.first_line(record)),
+            page.particulars(record),
+            *page.details(record),
+        ]
     return markdown.body(blocks or [Text(NOTHING)], IMAGES)
 
 

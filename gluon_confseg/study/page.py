@@ -15,6 +15,7 @@ from gluon_confseg.study import claims, picture
 
 AGAIN = "give the `confseg study` command again: what is finished is not repeated"
 PICTURE = "study.png"
+DRAWN = "drawn scenes"
 CAPTION = (
     "Each claim's difference between the arm and its control: the mean (dots), every seed (strokes) and the 95 % "
     "interval (bars), for mIoU and for the confusion inside the groups"
@@ -48,7 +49,7 @@ def write(record: dict, out) -> Path:
     out = Path(out)
     records = {label(record): record}
     picture.draw(out / "pictures" / PICTURE, records)
-    line, title = first_line(record), record["title"]
+    line, title = first_line(record), f"What confusing groups are worth on {label(record)}"
     blocks = [
         *summary(records),
         Heading("How it was done"),
@@ -63,8 +64,8 @@ def write(record: dict, out) -> Path:
 
 
 def label(record: dict) -> str:
-    """What tables call a study's data."""
-    return record["name"]
+    """What tables call a study's data; drawn scenes are in Cityscapes' layout, and never called by its name."""
+    return DRAWN if record["data"]["drawn"] and record["name"] == record["data"]["name"] else record["name"]
 
 
 def first_line(record: dict) -> str:
@@ -226,16 +227,18 @@ def _differences(record: dict) -> list:
         (claims.INSIDE, "In the confusion inside the groups, where less is better:"),
     ):
         rows = [
-            [f"{d['arm']} {claims.MINUS} {d['reference']}", *claims.numbers(d, measure)]
+            [f"{d['arm']} {claims.MINUS} {d['reference']}", _updates(record, d), *claims.numbers(d, measure)]
             for d in record["differences"]
             if d["measure"] == measure
         ]
-        if rows:
-            blocks += [
-                Text(note),
-                Grid(["difference", "points", "each seed", "95 % interval", "verdict"], rows),
-            ]
+        head = ["difference", "updates", "points", "each seed", "95 % interval", "verdict"]
+        blocks += [Text(note), Grid(head, rows, words=2)] if rows else []
     return blocks
+
+
+def _updates(record: dict, difference: dict) -> str:
+    ours, theirs = (claims.arm(record, difference[key])["updates"] for key in ("arm", "reference"))
+    return f"{ours} each" if ours == theirs else f"{ours} and {theirs}"
 
 
 def _tuning(record: dict) -> list:
