@@ -431,16 +431,26 @@ def test_a_record_of_another_version_is_one_sentence(tmp_path):
 # ---- docs/study.md
 
 
-def test_the_committed_page_and_picture_are_those_of_the_committed_results(tmp_path):
+def test_the_committed_pages_and_picture_are_those_of_the_committed_results(tmp_path):
     records = docs.records()
-    text = docs.PAGE.read_text(encoding="utf-8")
-    assert docs.rendered(text, records) == text, "give python -m experiments.study.page"
+    for place, parts in ((docs.PAGE, ("summary", "details")), (docs.README, ("study in short",))):
+        text = place.read_text(encoding="utf-8")
+        assert [docs.MARKS[name][0] in text for name in parts] == [True] * len(parts)
+        assert docs.rendered(text, records) == text, "give python -m experiments.study.page"
     kept = docs.PAGE.parent / docs.IMAGES / page.PICTURE
     assert kept.exists() == bool(records)
     if records:
         picture.draw(tmp_path / "new.png", records)
         drawn = np.asarray(Image.open(tmp_path / "new.png").convert("RGB"))
         assert np.array_equal(drawn, np.asarray(Image.open(kept).convert("RGB")))
+
+
+def test_committed_results_and_sentences_agree_on_what_is_claimed_and_settled():
+    for record in docs.records().values():
+        for found in record["differences"]:
+            assert found["settled"] == (claims.verdict(found) in (claims.RISES, claims.FALLS))
+            claim = claims.BY_KEY.get(found["claim"])
+            assert claim is None or (found["arm"], found["reference"]) == (claim.arm, claim.reference)
 
 
 def test_every_decimal_number_of_the_committed_page_is_of_the_committed_results():
@@ -451,10 +461,12 @@ def test_every_decimal_number_of_the_committed_page_is_of_the_committed_results(
 @pytest.fixture
 def made_up(tmp_path, monkeypatch):
     """The page's files elsewhere, with results of two data sets and one of an earlier version."""
-    text = docs.PAGE.read_text(encoding="utf-8")
+    text, short = (place.read_text(encoding="utf-8") for place in (docs.PAGE, docs.README))
     monkeypatch.setattr(docs, "PAGE", tmp_path / "docs" / "study.md")
+    monkeypatch.setattr(docs, "README", tmp_path / "README.md")
     monkeypatch.setattr(docs, "RESULTS", tmp_path)
     docs.PAGE.parent.mkdir()
+    docs.README.write_text(short, encoding="utf-8")
     docs.PAGE.write_text(text, encoding="utf-8")
     write_json(tmp_path / "other.json", fake_study.full())
     write_json(
@@ -474,6 +486,8 @@ def test_the_page_is_written_from_the_results_of_every_data_set(made_up, capsys)
     assert "](images/study.png)" in text and (docs.PAGE.parent / "images" / "study.png").exists()
     known = set().union(*map(of_pages, docs.records().values()))
     assert not set(DECIMALS.findall(text)) - known
+    short = docs.README.read_text(encoding="utf-8").partition(docs.MARKS["study in short"][0])[2]
+    assert "the paper's loss shows a settled gain on mine, and a settled loss on MSRC-21; " in short
 
 
 def test_a_number_that_was_typed_into_a_generated_part_is_noticed(made_up):
@@ -501,3 +515,5 @@ def test_sentences_over_data_sets_name_them_by_verdict():
     )
     assert "a settled gain on A (+2.13: +1.23 / +2.11 / +3.05), and nothing settled on C" in said[2]
     assert said[1].endswith("was not compared on any data set.")
+    assert [re.sub(r" \([+−\d][^()]*\)", "", sentence) for sentence in said[:5]] == claims.in_short(records)
+    assert not DECIMALS.search(" ".join(claims.in_short(records)))

@@ -1,4 +1,4 @@
-"""Writes the generated parts of docs/study.md and its picture, from the kept results of every data set.
+"""Writes the generated parts of docs/study.md and README.md, and the picture, from the kept results of all data sets.
 
 Run:   .venv/bin/python -m experiments.study.page
 """
@@ -10,7 +10,7 @@ import sys
 from gluon_confseg import files
 from gluon_confseg.cli import frame
 from gluon_confseg.report import markdown
-from gluon_confseg.report.document import Heading, Text
+from gluon_confseg.report.document import Heading, Sentences, Text
 from gluon_confseg.run_folder import read_json
 from gluon_confseg.study import claims, page, picture
 
@@ -18,13 +18,13 @@ from .. import PROJECT, argument_parser
 from ..tools.marked_text import between
 
 RESULTS = PROJECT / "experiments" / "results" / "study"
-PAGE = PROJECT / "docs" / "study.md"
+PAGE, README = PROJECT / "docs" / "study.md", PROJECT / "README.md"
 IMAGES = "images"
 # file of results -> what its data are called, in the order of the page; others come after them
 LABELS = {"camvid": "CamVid", "drawn": "drawn scenes", "msrc21": "MSRC-21", "ccp31": "CCP-31"}
 MARKS = {
     name: (f"<!-- {name}: python -m experiments.study.page -->", f"<!-- end of {name} -->")
-    for name in ("summary", "details")
+    for name in ("summary", "details", "study in short")
 }
 NOTHING = "No results of this version of the study are kept yet."
 
@@ -39,8 +39,9 @@ def _run() -> None:
     found = records()
     if found:
         picture.draw(PAGE.parent / IMAGES / page.PICTURE, found)
-    files.write_bytes(PAGE, rendered(PAGE.read_text(encoding="utf-8"), found).encode())
-    print(f"{PAGE}: {', '.join(found) or NOTHING}")
+    for place in (PAGE, README):
+        files.write_bytes(place, rendered(place.read_text(encoding="utf-8"), found).encode())
+    print(f"{PAGE.name}, {README.name}: {', '.join(found) or NOTHING}")
 
 
 def records() -> dict:
@@ -58,9 +59,10 @@ def records() -> dict:
 
 
 def rendered(text: str, found: dict) -> str:
-    """The page's text with its generated parts made anew from label -> record."""
-    for name, make in (("summary", summary), ("details", details)):
-        text = between(text, MARKS[name], make(found))
+    """A page's text with its generated parts made anew from label -> record."""
+    for name, make in (("summary", summary), ("details", details), ("study in short", in_short)):
+        if MARKS[name][0] in text:
+            text = between(text, MARKS[name], make(found))
     return text
 
 
@@ -80,6 +82,12 @@ def details(found: dict) -> str:
             *page.details(record),
         ]
     return markdown.body(blocks or [Text(NOTHING)], IMAGES)
+
+
+def in_short(found: dict) -> str:
+    """The verdicts alone, for README.md."""
+    pairs = tuple(zip(claims.ABOUT, claims.in_short(found))) if found else ()
+    return markdown.body([Sentences(pairs) if found else Text(NOTHING)])
 
 
 if __name__ == "__main__":

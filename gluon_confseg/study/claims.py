@@ -35,70 +35,70 @@ class Claim(NamedTuple):
 
 CLAIMS = (
     Claim(
-        "loss",
-        "confusion_ce",
-        "ce",
-        "The paper's loss is better than cross-entropy",
-        "the paper's loss",
-        "cross-entropy trained",
-        "loss, over cross-entropy",
+        key="loss",
+        arm="confusion_ce",
+        reference="ce",
+        text="The paper's loss is better than cross-entropy",
+        subject="the paper's loss",
+        control="cross-entropy trained",
+        in_picture="loss, over cross-entropy",
         as_long=True,
     ),
     Claim(
-        "loss_by_confusions",
-        "confusion_ce",
-        "confusion_ce_shuffled",
-        "The loss needs its weights at the classes that are confused",
-        "the paper's loss",
-        "the same loss with its weights shuffled among the classes",
-        "loss, over shuffled weights",
+        key="loss_by_confusions",
+        arm="confusion_ce",
+        reference="confusion_ce_shuffled",
+        text="The loss needs its weights at the classes that are confused",
+        subject="the paper's loss",
+        control="the same loss with its weights shuffled among the classes",
+        in_picture="loss, over shuffled weights",
     ),
     Claim(
-        "heads",
-        "subnets_ce",
-        "ce_continued",
-        "Heads for the groups (subnets) are better than training on",
-        "a further head (subnet) for each group of confused classes",
-        "cross-entropy trained on",
-        "subnets, over training on",
+        key="heads",
+        arm="subnets_ce",
+        reference="ce_continued",
+        text="Heads for the groups (subnets) are better than training on",
+        subject="a further head (subnet) for each group of confused classes",
+        control="cross-entropy trained on",
+        in_picture="subnets, over training on",
         as_long=True,
     ),
     Claim(
-        "groups_one",
-        "subnets_confusion_ce",
-        "one_confusion_ce",
-        "A subnet for each group is better than one head for all classes",
-        "a subnet for each group",
-        "one head for all classes that is as wide as all subnets together",
-        "groups, over one wide head",
+        key="groups_one",
+        arm="subnets_confusion_ce",
+        reference="one_confusion_ce",
+        text="A subnet for each group is better than one head for all classes",
+        subject="a subnet for each group",
+        control="one head for all classes that is as wide as all subnets together",
+        in_picture="groups, over one wide head",
     ),
     Claim(
-        "groups_random",
-        "subnets_confusion_ce",
-        "random_confusion_ce",
-        "Subnets for the discovered groups are better than for random ones",
-        "a subnet for each group",
-        "subnets for groups drawn at random",
-        "groups, over random groups",
+        key="groups_random",
+        arm="subnets_confusion_ce",
+        reference="random_confusion_ce",
+        text="Subnets for the discovered groups are better than for random ones",
+        subject="a subnet for each group",
+        control="subnets for groups drawn at random",
+        in_picture="groups, over random groups",
     ),
     Claim(
-        "whole",
-        "subnets_confusion_ce",
-        "ce_continued",
-        "The whole method, loss and subnets, is better than training on",
-        "the whole method, loss and subnets together,",
-        "cross-entropy trained on",
-        "both, over training on",
+        key="whole",
+        arm="subnets_confusion_ce",
+        reference="ce_continued",
+        text="The whole method, loss and subnets, is better than training on",
+        subject="the whole method, loss and subnets together,",
+        control="cross-entropy trained on",
+        in_picture="both, over training on",
         as_long=True,
     ),
     Claim(
-        "whole_over_loss",
-        "subnets_confusion_ce",
-        "confusion_ce_continued",
-        "Subnets add to the loss",
-        "the whole method",
-        "the paper's loss trained on",
-        "both, over the loss trained on",
+        key="whole_over_loss",
+        arm="subnets_confusion_ce",
+        reference="confusion_ce_continued",
+        text="Subnets add to the loss",
+        subject="the whole method",
+        control="the paper's loss trained on",
+        in_picture="both, over the loss trained on",
         as_long=True,
     ),
 )
@@ -397,23 +397,34 @@ NUMBERS = "In brackets: a difference in points, which is the mean of the seeds, 
 
 def sentences_across(records: dict) -> list:
     """The same six sentences over several data sets: label -> record."""
+    return [*_five_across(records), _certainty_across(records)]
+
+
+def in_short(records: dict) -> list:
+    """Five sentences over one or several data sets that only name the verdicts, for pages that refer to another."""
+    return _five_across(records, numbers=False)
+
+
+def _five_across(records: dict, *, numbers: bool = True) -> list:
+    def both(first: str, second: str) -> str:
+        further = _across(records, second, subject="it", numbers=False)
+        return _ended(f"{_across(records, first, numbers=numbers)}; {further}")
+
     return [
-        _ended(f"{_across(records, 'loss')}; {_across(records, 'loss_by_confusions', further=True)}"),
-        _ended(_across(records, "heads")),
-        _ended(f"{_across(records, 'groups_one')}; {_across(records, 'groups_random', further=True)}"),
-        _ended(f"{_across(records, 'whole')}; {_across(records, 'whole_over_loss', further=True)}"),
-        _confusions_across(records),
-        _certainty_across(records),
+        both("loss", "loss_by_confusions"),
+        _ended(_across(records, "heads", numbers=numbers)),
+        both("groups_one", "groups_random"),
+        both("whole", "whole_over_loss"),
+        _confusions_across(records, numbers=numbers),
     ]
 
 
-def _across(records: dict, key: str, further: bool = False) -> str:
-    """A claim over the data sets; a further one of a sentence leaves its numbers to the table."""
+def _across(records: dict, key: str, subject: str = "", *, numbers: bool) -> str:
+    """A claim over the data sets; without numbers, the verdicts alone."""
     claim = BY_KEY[key]
     found = {label: find(record, claim) for label, record in records.items()}
-    brackets = {} if further else {label: _bracket(d) for label, d in found.items() if d is not None}
-    subject = "it" if further else claim.subject
-    return f"over {_control(claim, records)}, {subject} {_shown(found, brackets, MEAN_IOU)}"
+    brackets = {label: _bracket(d) for label, d in found.items() if d is not None} if numbers else {}
+    return f"over {_control(claim, records)}, {subject or claim.subject} {_shown(found, brackets, MEAN_IOU)}"
 
 
 def _bracket(difference: dict) -> str:
@@ -444,7 +455,7 @@ def _shown(found: dict, brackets: dict, measure: str) -> str:
     return told + (f" (it was not compared on {_listed(missing)})" if missing else "")
 
 
-def _confusions_across(records: dict) -> str:
+def _confusions_across(records: dict, *, numbers: bool) -> str:
     claim = _widest(records)
     if claim is None:
         return "What became of the confusion inside the groups was not measured on any data set."
@@ -454,9 +465,10 @@ def _confusions_across(records: dict) -> str:
         if entry is not None:
             found[label], before, after = entry
             brackets[label] = f" ({percent(before)} to {percent(after)}, {_bracket(found[label])[2:]}"
+    shown = _shown(found, brackets if numbers else {}, INSIDE)
     return _ended(
         f"from {_control(claim, records)} to {claim.subject} the confusion inside the groups (the share of their "
-        f"pixels that is taken for another class of the same group) {_shown(found, brackets, INSIDE)}"
+        f"pixels that is taken for another class of the same group) {shown}"
     )
 
 
