@@ -349,6 +349,29 @@ def test_pages_hold_everything_and_name_nothing_that_html_or_markdown_could_read
     )
 
 
+def test_scores_of_another_split_have_pages_of_their_own(tmp_path):
+    record = fake_study.full()
+    page.write(record, tmp_path)
+    kept = (tmp_path / "study.html").read_bytes()
+    assert (
+        page.write(fake_study.record({"loss": GAIN}), tmp_path, "study-test") == tmp_path / "study-test.html"
+    )
+    assert "](pictures/study-test.png)" in (tmp_path / "study-test.md").read_text(encoding="utf-8")
+    assert (tmp_path / "pictures" / "study-test.png").exists() and (
+        tmp_path / "study.html"
+    ).read_bytes() == kept
+
+
+def test_the_terminal_shows_sentences_command_and_claims():
+    record = fake_study.full()
+    lines = page.terminal(record).splitlines()
+    text = " ".join(" ".join(lines).split())
+    assert lines[0] == page.first_line(record) and all(
+        sentence in text for sentence in claims.sentences(record)
+    )
+    assert f"    {page.command(record)}" in lines and text.count("settled gain") >= 2
+
+
 def test_drawn_scenes_are_not_called_cityscapes(tmp_path):
     record = fake_study.full()
     record.update(name="cityscapes", title="What confusing groups are worth on cityscapes")
@@ -437,7 +460,7 @@ def test_the_committed_pages_and_picture_are_those_of_the_committed_results(tmp_
         text = place.read_text(encoding="utf-8")
         assert [docs.MARKS[name][0] in text for name in parts] == [True] * len(parts)
         assert docs.rendered(text, records) == text, "give python -m experiments.study.page"
-    kept = docs.PAGE.parent / docs.IMAGES / page.PICTURE
+    kept = docs.PAGE.parent / docs.IMAGES / docs.PICTURE
     assert kept.exists() == bool(records)
     if records:
         picture.draw(tmp_path / "new.png", records)

@@ -19,7 +19,7 @@ from ..tools.marked_text import between
 
 RESULTS = PROJECT / "experiments" / "results" / "study"
 PAGE, README = PROJECT / "docs" / "study.md", PROJECT / "README.md"
-IMAGES = "images"
+IMAGES, PICTURE = "images", f"{page.STEM}.png"
 # file of results -> what its data are called, in the order of the page; others come after them
 LABELS = {"camvid": "CamVid", "drawn": "drawn scenes", "msrc21": "MSRC-21", "ccp31": "CCP-31"}
 MARKS = {
@@ -38,7 +38,7 @@ def main(argv: list | None = None) -> int:
 def _run() -> None:
     found = records()
     if found:
-        picture.draw(PAGE.parent / IMAGES / page.PICTURE, found)
+        picture.draw(PAGE.parent / IMAGES / PICTURE, found)
     for place in (PAGE, README):
         files.write_bytes(place, rendered(place.read_text(encoding="utf-8"), found).encode())
     print(f"{PAGE.name}, {README.name}: {', '.join(found) or NOTHING}")

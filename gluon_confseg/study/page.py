@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from pathlib import Path
 
 from gluon_confseg.errors import RunError
@@ -14,13 +15,13 @@ from gluon_confseg.run_folder import read_json
 from gluon_confseg.study import claims, picture
 
 AGAIN = "give the `confseg study` command again: what is finished is not repeated"
-PICTURE = "study.png"
+STEM = "study"
 DRAWN = "drawn scenes"
 CAPTION = (
     "Each claim's difference between the arm and its control: the mean (dots), every seed (strokes) and the 95 % "
     "interval (bars), for mIoU and for the confusion inside the groups"
 )
-# the arms that are shown class by class and pair by pair: those trained on for as long as the whole method
+# the arms that are shown class by class: the first network, and those trained on for as long as the whole method
 SHOWN = (
     "base",
     "ce_continued",
@@ -41,24 +42,24 @@ def read(path) -> dict:
     return record
 
 
-def write(record: dict, out) -> Path:
-    """Write OUT/study.md, OUT/study.html and OUT/pictures/study.png; returns the path of study.html.
+def write(record: dict, out, stem: str = STEM) -> Path:
+    """Write OUT/STEM.md, OUT/STEM.html and OUT/pictures/STEM.png; returns the path of the HTML page.
 
     The same record gives the same bytes.
     """
     out = Path(out)
     records = {label(record): record}
-    picture.draw(out / "pictures" / PICTURE, records)
+    picture.draw(out / "pictures" / f"{stem}.png", records)
     line, title = first_line(record), f"What confusing groups are worth on {label(record)}"
     blocks = [
-        *summary(records),
+        *summary(records, stem),
         Heading("How it was done"),
         *method(record),
         Heading("Details"),
         *details(record),
     ]
-    write_bytes(out / "study.md", markdown.page(line, title, blocks).encode("utf-8"))
-    page = out / "study.html"
+    write_bytes(out / f"{stem}.md", markdown.page(line, title, blocks).encode("utf-8"))
+    page = out / f"{stem}.html"
     write_bytes(page, html.page(line, title, blocks, out / "pictures").encode("utf-8"))
     return page
 
@@ -78,7 +79,16 @@ def first_line(record: dict) -> str:
 # ---- what came out
 
 
-def summary(records: dict) -> list:
+def terminal(record: dict) -> str:
+    """What a study prints at its end, as plain text: which data, the six sentences, the command, the claims."""
+    said = [f"{about}. {text}" for about, text in zip(claims.ABOUT, claims.sentences(record))]
+    wrapped = [textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) for text in said]
+    return "\n\n".join(
+        [first_line(record), *wrapped, f"    {command(record)}", claims.table({label(record): record}).text()]
+    )
+
+
+def summary(records: dict, stem: str = STEM) -> list:
     """What comes first, of one data set or several (label -> record): sentences, claims, picture, confusion."""
     several = len(records) > 1
     said = claims.sentences_across(records) if several else claims.sentences(*records.values())
@@ -93,7 +103,7 @@ def summary(records: dict) -> list:
         Command(commands),
         Text(claims.SETTLED),
         claims.table(records),
-        Picture(PICTURE, CAPTION),
+        Picture(f"{stem}.png", CAPTION),
         Text(
             "The same comparisons by the confusion inside the groups: how many of the pixels whose true class is in a "
             "group are taken for another class of the same group. Less is better."
