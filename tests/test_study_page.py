@@ -155,8 +155,11 @@ def test_comparisons_are_counted_by_verdict():
         "loss, three are open and one is of one seed alone and so can't be settled; the best arm is "
     )
     assert claims.sentences(fake_study.record({"loss": ONE_SEED}))[5].startswith(
-        "Of the one comparison in the table, of one seed each, one is of one seed alone and so can't be settled; "
+        "With one seed alone the comparison in the table can not be settled; the best arm is "
     )
+    two = claims.sentences(fake_study.record({"loss": ONE_SEED, "heads": ONE_SEED}))[5]
+    assert two.startswith("With one seed alone none of the two comparisons in the table can be settled; ")
+    assert two.endswith(" mIoU after 300 updates in one seed), which the command below trains.")
     assert claims.sentences(fake_study.record({}))[5].startswith(
         "None of the comparisons in the table was made; "
     )

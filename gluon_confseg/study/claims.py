@@ -360,7 +360,8 @@ def _certainty(record: dict) -> str:
 def _best(record: dict, where: str = "") -> str:
     found = best(record)
     seeds = " / ".join(points(scores["mean_iou"], sign=False) for scores in found["seeds"].values())
-    told = f"{percent(found['mean_iou'])} mIoU after {found['updates']} updates; seeds {seeds}"
+    told = f"{percent(found['mean_iou'])} mIoU after {found['updates']} updates"
+    told += f"; seeds {seeds}" if len(found["seeds"]) > 1 else " in one seed"
     return f"{found['key']}{where} ({told})"
 
 
@@ -381,6 +382,9 @@ def _counted(records: dict) -> str:
             "are of one seed alone and so can't be settled",
         ),
     )
+    if set(called) == {ONE_SEED}:
+        none = f"none of the {_number(len(found))} comparisons in the table can"
+        return f"with one seed alone {none if len(found) > 1 else 'the comparison in the table can not'} be settled"
     counts = [(called.count(kind), one, several) for kind, one, several in kinds]
     parts = [f"{_number(count)} {one if count == 1 else several}" for count, one, several in counts if count]
     least, most = min(len(d["seeds"]) for d in found), max(len(d["seeds"]) for d in found)
