@@ -1,118 +1,93 @@
-"""Writes the study's tables and picture into docs/study.md, from the kept results.
+"""Writes the generated parts of docs/study.md and README.md, and the picture, from the kept results of all data sets.
 
 Run:   .venv/bin/python -m experiments.study.page
 """
 
 from __future__ import annotations
 
-import io
 import sys
-from pathlib import Path
 
 from gluon_confseg import files
 from gluon_confseg.cli import frame
+from gluon_confseg.report import markdown
+from gluon_confseg.report.document import Heading, Sentences, Text
 from gluon_confseg.run_folder import read_json
+from gluon_confseg.study import claims, page, picture
 
 from .. import PROJECT, argument_parser
-from ..tools.marked_text import replace_between
-from . import results
+from ..tools.marked_text import between
 
 RESULTS = PROJECT / "experiments" / "results" / "study"
-PAGE = PROJECT / "docs" / "study.md"
-# result file -> the marks in PAGE that its tables stand between
+PAGE, README = PROJECT / "docs" / "study.md", PROJECT / "README.md"
+IMAGES, PICTURE = "images", f"{page.STEM}.png"
+# file of results -> what its data are called, in the order of the page; others come after them
+LABELS = {"camvid": "CamVid", "drawn": "drawn scenes", "msrc21": "MSRC-21", "ccp31": "CCP-31"}
 MARKS = {
     name: (f"<!-- {name}: python -m experiments.study.page -->", f"<!-- end of {name} -->")
-    for name in ("camvid", "quick", "drawn")
+    for name in ("summary", "details", "study in short")
 }
-# the cells whose IoU is shown by class
-BY_CLASS = ("ce", "confusion_ce", "subnets_ce", "subnets_confusion_ce", "one_confusion_ce")
-GAIN, LOSS, OPEN = "#1b7837", "#b2182b", "#666666"
+NOTHING = "No results of this version of the study are kept yet."
 
 
 def main(argv: list | None = None) -> int:
-    """Read, draw, write, for every study; the exit status."""
+    """Read, draw, write; the exit status."""
     argument_parser("study.page", __doc__).parse_args(argv)
     return frame.run(_run)
 
 
 def _run() -> None:
-    for name in MARKS:
-        write(name, read_json(kept(name)))
+    found = records()
+    if found:
+        picture.draw(PAGE.parent / IMAGES / PICTURE, found)
+    for place in (PAGE, README):
+        files.write_bytes(place, rendered(place.read_text(encoding="utf-8"), found).encode())
+    print(f"{PAGE.name}, {README.name}: {', '.join(found) or NOTHING}")
 
 
-def kept(name: str) -> Path:
-    """The committed results of a study."""
-    return RESULTS / f"{name}.json"
+def records() -> dict:
+    """label -> record, of every file of results of this version; stderr names the others."""
+    order = list(LABELS)
+    files_by_name = {path.stem: path for path in sorted(RESULTS.glob("*.json"))}
+    found = {}
+    for name in sorted(files_by_name, key=lambda name: order.index(name) if name in order else len(order)):
+        record = read_json(files_by_name[name])
+        if record.get("schema") == claims.SCHEMA:
+            found[LABELS.get(name) or page.label(record)] = record
+        else:
+            print(f"{files_by_name[name].name}: left out, results of an earlier version", file=sys.stderr)
+    return found
 
 
-def write(name: str, record: dict) -> None:
-    """One study's picture and its part of the page."""
-    image = PROJECT / "docs" / "images" / f"study_{name}.png"
-    files.write_bytes(image, picture(record["differences"]))
-    text = results.table(record)
-    replace_between(PAGE, MARKS[name], f"{groups(record)}\n\n{text}\n\n{classes(record)}")
-    print(f"{name}: {record['data']}\n\n{text}\n")
+def rendered(text: str, found: dict) -> str:
+    """A page's text with its generated parts made anew from label -> record."""
+    for name, make in (("summary", summary), ("details", details), ("study in short", in_short)):
+        if MARKS[name][0] in text:
+            text = between(text, MARKS[name], make(found))
+    return text
 
 
-def groups(record: dict) -> str:
-    """Each seed's groups, by class names."""
-    names = record["classes"]
-    lines = [
-        f"- seed {seed}: " + "; ".join("{" + ", ".join(names[k] for k in group) + "}" for group in found)
-        for seed, found in record["groups"].items()
-    ]
-    return "\n".join(["Groups that the base network's training matrix gave:", "", *lines])
+def summary(found: dict) -> str:
+    """Six sentences, commands, the table of claims, the picture, and the confusion inside the groups."""
+    return markdown.body(page.summary(found) if found else [Text(NOTHING)], IMAGES)
 
 
-def classes(record: dict, cells=BY_CLASS) -> str:
-    """IoU by class, mean over the seeds, of some cells."""
-    shown = [cell for cell in record["cells"] if cell["key"] in cells]
-    lines = [
-        "| IoU, % | " + " | ".join(cell["key"] for cell in shown) + " |",
-        "|---" * (len(shown) + 1) + "|",
-    ]
-    for k, name in enumerate(record["classes"]):
-        values = [cell["iou"][k] for cell in shown]
-        lines.append(
-            f"| {name} | " + " | ".join("-" if v is None else f"{100 * v:.1f}" for v in values) + " |"
-        )
-    return "\n".join(lines)
+def details(found: dict) -> str:
+    """Each data set's numbers under a heading of its own."""
+    blocks = []
+    for label, record in found.items():
+        blocks += [
+            Heading(label),
+            Text(page.first_line(record)),
+            page.particulars(record),
+            *page.details(record),
+        ]
+    return markdown.body(blocks or [Text(NOTHING)], IMAGES)
 
 
-def picture(differences: list) -> bytes:
-    """PNG: each difference with its seeds and its interval; green where all are above 0, red below, grey else.
-
-    Hollow where there is one seed alone: the interval does not hold what another training would change.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8.5, 0.32 * len(differences) + 1.1), layout="constrained")
-    for row, d in enumerate(reversed(differences)):
-        low, high = (100 * v for v in d["interval"])
-        each = [100 * v for v in d["seeds"].values()]
-        least, most = min(low, *each), max(high, *each)
-        colour = GAIN if least > 0 else LOSS if most < 0 else OPEN
-        axes.plot([low, high], [row, row], color=colour, linewidth=2)
-        axes.plot(
-            [100 * v for v in d["seeds"].values()], [row] * len(d["seeds"]), "|", color=colour, markersize=9
-        )
-        filled = colour if len(d["seeds"]) > 1 else "white"
-        axes.plot(100 * d["mean"], row, "o", color=colour, markerfacecolor=filled, markersize=6)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(
-        range(len(differences)), [f"{d['cell']} - {d['reference']}" for d in reversed(differences)]
-    )
-    axes.set_xlabel(
-        "difference in val mIoU, points\nmean (hollow: of one seed), seeds (strokes), 95 % over images (bars)"
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    pyplot.close(figure)
-    return content.getvalue()
+def in_short(found: dict) -> str:
+    """The verdicts alone, for README.md."""
+    pairs = tuple(zip(claims.ABOUT, claims.in_short(found))) if found else ()
+    return markdown.body([Sentences(pairs) if found else Text(NOTHING)])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,11 @@ from gluon_confseg import files
 
 def replace_between(path: Path, marks: tuple, text: str) -> None:
     """Replace what stands between two marks of a file."""
-    before, rest = path.read_text(encoding="utf-8").split(marks[0])
+    files.write_bytes(path, between(path.read_text(encoding="utf-8"), marks, text).encode())
+
+
+def between(page: str, marks: tuple, text: str) -> str:
+    """A page's text with another part between two marks."""
+    before, rest = page.split(marks[0])
     after = rest.split(marks[1])[1]
-    files.write_bytes(path, f"{before}{marks[0]}\n{text}\n{marks[1]}{after}".encode())
+    return f"{before}{marks[0]}\n{text}\n{marks[1]}{after}"

@@ -24,6 +24,18 @@ class Text(NamedTuple):
     strong: bool = False
 
 
+class Sentences(NamedTuple):
+    """Numbered sentences: (what it is about, the sentence)."""
+
+    pairs: tuple
+
+
+class Command(NamedTuple):
+    """Lines for a shell."""
+
+    lines: tuple
+
+
 class Picture(NamedTuple):
     """A file of pictures/ and what it shows, in words, for those who don't see it."""
 
@@ -145,18 +157,18 @@ def _settings(run: Run) -> list:
     # the name of a layout could be taken for that of a data set: the description says which data it was
     left_out = {("data", "name"), ("training", "phases")}
     rows = [
-        [part, name.replace("_", " "), _shown(value)]
+        [part, name.replace("_", " "), shown(value)]
         for part in ("data", "network", "training", "evaluation")
         for name, value in (results.get(part) or {}).items()
         if (part, name) not in left_out
     ]
-    rows.append(["", "seed", _shown(results.get("seed"))])
-    rows += [["time", name.replace("_", " "), _shown(value)] for name, value in run.timing.items()]
+    rows.append(["", "seed", shown(results.get("seed"))])
+    rows += [["time", name.replace("_", " "), shown(value)] for name, value in run.timing.items()]
     blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3)]
     phases = (results.get("training") or {}).get("phases")
     if phases:
         head = list(dict.fromkeys(name for phase in phases for name in phase))
-        rows = [[_shown(phase.get(name)) for name in head] for phase in phases]
+        rows = [[shown(phase.get(name)) for name in head] for phase in phases]
         blocks.append(Text("Phases of training:"))
         blocks.append(Grid([name.replace("_", " ") for name in head], rows, words=4))
     if results.get("not_run"):
@@ -164,8 +176,8 @@ def _settings(run: Run) -> list:
     return blocks
 
 
-def _shown(value) -> str:
-    """A setting in words."""
+def shown(value) -> str:
+    """The value of a setting in words."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -173,7 +185,7 @@ def _shown(value) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {_shown(part)}" for name, part in value.items())
+        return ", ".join(f"{name.replace('_', ' ')} {shown(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_shown, value))
+        return ", ".join(map(shown, value))
     return str(value)

@@ -6,8 +6,9 @@ import base64
 from html import escape
 from pathlib import Path
 
-from gluon_confseg.report.document import Fold, Heading, Text
+from gluon_confseg.report.document import Command, Fold, Heading, Sentences, Text
 from gluon_confseg.report.grid import Grid
+from gluon_confseg.terminal import printable
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -22,6 +23,8 @@ h1 { margin: 0 0 .4rem; font-size: 1.6rem; line-height: 1.25; }
 h2 { margin: 2.6rem 0 .6rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line);
   font-size: 1.2rem; }
 p { margin: .6rem 0; max-width: 76ch; }
+li { margin: .35rem 0; max-width: 76ch; }
+pre { margin: .8rem 0; padding: .6rem .9rem; overflow-x: auto; background: var(--tint); font-size: .875rem; }
 .wide { overflow-x: auto; }
 table { margin: .8rem 0; border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
@@ -55,6 +58,11 @@ def _block(block, pictures: Path) -> str:
     if isinstance(block, Text):
         text = escape(block.text)
         return f"<p><strong>{text}</strong></p>" if block.strong else f"<p>{text}</p>"
+    if isinstance(block, Sentences):
+        lines = [f"<li><strong>{escape(about)}.</strong> {escape(text)}</li>" for about, text in block.pairs]
+        return "<ol>\n" + "\n".join(lines) + "\n</ol>"
+    if isinstance(block, Command):
+        return "<pre>" + "\n".join(escape(printable(line)) for line in block.lines) + "</pre>"
     if isinstance(block, Grid):
         return block.html()
     if isinstance(block, Fold):
