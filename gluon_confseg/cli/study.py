@@ -64,7 +64,7 @@ def run(arguments) -> Output | int:
 
     if arguments.dry_run:
         os.environ["OMP_NUM_THREADS"] = "1"  # as each training has, before MXNet is loaded
-    from gluon_confseg.study import arms, estimate, plan, results, run
+    from gluon_confseg.study import arms, estimate, page, plan, results, run
 
     chosen = arms.chosen(arguments.arms, arguments.families)
     if arguments.split == "train":
@@ -102,10 +102,12 @@ def run(arguments) -> Output | int:
         progress.say(f"{estimate.sentence(measured(study, arguments, processes))}.")
     run.train_all(study, command(study, arguments), processes)
     record = results.collect(study, name, arguments.block, typed(study, arguments))
-    file = out / ("study.json" if study.split == run.VAL else f"study-{study.split}.json")
+    stem = page.STEM if study.split == run.VAL else f"{page.STEM}-{study.split}"
+    file = out / f"{stem}.json"
     for place in filter(None, (file, arguments.keep)):
         files.write_json(place, record)
-    return Output(f"{results.table(record)}\nresults: {file}", record)
+    shown = page.write(record, out, stem)
+    return Output(f"{page.terminal(record)}\n\nresults: {file}\npage: {shown}", record)
 
 
 def typed(study, arguments) -> str:

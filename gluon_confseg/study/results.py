@@ -9,21 +9,11 @@ from gluon_confseg.errors import RunError
 from gluon_confseg.results import scores
 from gluon_confseg.run_folder import read_evaluation, read_json
 
-from . import arms, statistics, tuning
+from . import arms, claims, statistics, tuning
 from .run import Study, chosen
 
-SCHEMA = 3
 PAIRS = 10
-# the claims of the paper, and what each must be set beside: claim -> (arm, reference)
-CLAIMS = {
-    "loss": ("confusion_ce", "ce"),
-    "loss_by_confusions": ("confusion_ce", "confusion_ce_shuffled"),
-    "heads": ("subnets_ce", "ce_continued"),
-    "whole": ("subnets_confusion_ce", "ce_continued"),
-    "whole_over_loss": ("subnets_confusion_ce", "confusion_ce_continued"),
-    "groups_one": ("subnets_confusion_ce", "one_confusion_ce"),
-    "groups_random": ("subnets_confusion_ce", "random_confusion_ce"),
-}
+CLAIMS = {claim.key: (claim.arm, claim.reference) for claim in claims.CLAIMS}
 # further differences that are worth a row
 OTHERS = (
     ("confusion_ce_shuffled", "ce"),
@@ -106,7 +96,7 @@ def collect(study: Study, name: str, block: int | None = None, command: str = ""
     present = [key for key in cells if any(key in seed.counts for seed in found.values())]
     config = {key: value for key, value in recipe.config().items() if key != "cells"}
     return {
-        "schema": SCHEMA,
+        "schema": claims.SCHEMA,
         "command": command,
         "name": name,
         "title": f"What confusing groups are worth on {name}",
@@ -246,31 +236,3 @@ def _pair(found: dict, classes, truth: int, prediction: int, block: int) -> dict
         },
         "differences": rows,
     }
-
-
-# ---- as text
-
-
-def table(record: dict) -> str:
-    """Arms and differences in mIoU points, for people."""
-    lines = [
-        "| arm | updates | mIoU, % | seeds | spread | confused inside groups, % |",
-        "|---|---|---|---|---|---|",
-    ]
-    for arm in record["arms"]:
-        each = " / ".join(f"{100 * scored['mean_iou']:.2f}" for scored in arm["seeds"].values())
-        figures = (f"{100 * arm['mean_iou']:.2f}", each, _points(arm["spread"]), _points(arm["inside"]))
-        lines.append(f"| {arm['key']} | {arm['updates']} | {' | '.join(figures)} |")
-    lines += ["", "| arm - reference | gain | seeds | 95 % | settled |", "|---|---|---|---|---|"]
-    for entry in record["differences"]:
-        if entry["measure"] == "mean_iou":
-            each = " / ".join(f"{100 * value:+.2f}" for value in entry["seeds"].values())
-            low, high = (f"{100 * value:+.2f}" for value in entry["interval"])
-            settled = "yes" if entry["settled"] else "no"
-            name = f"{entry['arm']} - {entry['reference']}"
-            lines.append(f"| {name} | {100 * entry['mean']:+.2f} | {each} | {low} to {high} | {settled} |")
-    return "\n".join(lines)
-
-
-def _points(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
