@@ -481,10 +481,16 @@ def _plain(value) -> str:
 # ---- what several recipes share
 
 
-def four_cells(paper=(None, None, None, None), fused: str = "0-3") -> tuple:
-    """The four columns of Table 3: subnet 0 or all subnets, by cross-entropy or by the paper's loss."""
+def four_cells(paper=(None, None, None, None), fused: str = "0-3", *, continued: bool = False) -> tuple:
+    """The four columns of Table 3: subnet 0 or all subnets, by cross-entropy or by the paper's loss.
+
+    continued   with a control as a fifth, beside the first: subnet 0 by cross-entropy, trained on for as many updates
+                as the subnets had; `branching_phases` and `separate_phases` make its phase with the same argument
+    """
+    control = [Cell("subnet0_ce_continued", "0", "CE, trained on", "ce_continued")] if continued else []
     return (
         Cell("subnet0_ce", "0", "CE", "ce", paper[0]),
+        *control,
         Cell("subnets_ce", fused, "CE", "subnets_ce", paper[1]),
         Cell("subnet0_confusion_ce", "0", "confusion CE", "confusion_ce", paper[2]),
         Cell("subnets_confusion_ce", fused, "confusion CE", "subnets_confusion_ce", paper[3]),
@@ -500,6 +506,7 @@ def branching_phases(
     fine_rate: float,
     subnet_rate: float,
     warm_up: int = 0,
+    continued: bool = False,
 ) -> tuple:
     """For short trainings: one base network, from which both losses go on for equally many epochs; then the subnets."""
     fine = {"epochs": subnet0, "learning_rate": fine_rate}
@@ -508,18 +515,20 @@ def branching_phases(
         phase("base", epochs=base, learning_rate=rate, warm_up=warm_up),
         phase("ce", "base", **fine),
         phase("confusion_ce", "base", loss="confusion_ce", **fine),
+        *([phase("ce_continued", "ce", **{**fine, "epochs": subnets})] if continued else []),
         phase("subnets_ce", "ce", "subnets", **heads),
         phase("subnets_confusion_ce", "confusion_ce", "subnets", loss="confusion_ce", **heads),
     )
 
 
-def separate_phases(*, subnet0: int, subnets: int, rate: float) -> tuple:
+def separate_phases(*, subnet0: int, subnets: int, rate: float, continued: bool = False) -> tuple:
     """As in the paper, Section 4: subnet 0 from ImageNet weights by each loss; then subnets on each, frozen."""
     fine = {"epochs": subnet0, "learning_rate": rate}
     heads = {"epochs": subnets, "learning_rate": rate}
     return (
         phase("ce", **fine),
         phase("confusion_ce", loss="confusion_ce", **fine),
+        *([phase("ce_continued", "ce", **heads)] if continued else []),
         phase("subnets_ce", "ce", "subnets", **heads),
         phase("subnets_confusion_ce", "confusion_ce", "subnets", loss="confusion_ce", **heads),
     )

@@ -96,7 +96,13 @@ def record(
             "discovered": [list(g) for g in groups.discover(shares)],
         },
         "paper": {"table": recipe.paper_table, "encoder": recipe.paper_encoder, "data": recipe.paper_data},
-        "cells": [cell_record(recipe, cell, counts[cell.key][recipe.rule_of(cell)], data) for cell in cells],
+        "cells": [
+            {
+                **cell_record(recipe, cell, counts[cell.key][recipe.rule_of(cell)], data),
+                "continues": continues(recipe, cell, cells),
+            }
+            for cell in cells
+        ],
         "left_out": [
             {"cell": cell.key, "why": left_out[cell.phase]} for cell in recipe.cells if cell.phase in left_out
         ],
@@ -112,6 +118,8 @@ def not_run(recipe) -> list:
     return [] if is_papers or recipe.data == "custom" else [NOT_RUN]
 
 
+# a phase that agrees in these with the phase that it starts from trains the same network on
+OF_TRAINING_ON = ("trains", "loss", "scheme", "penalty", "matrix", "average")
 # these are in `network_record`
 NETWORK_SETTINGS = ("encoder", "output_stride", "last_stage", "pretrained", "subnets", "rule")
 
@@ -168,6 +176,24 @@ def cell_record(recipe, cell, counts: np.ndarray, data) -> dict:
         **scores(counts),
         "iou": [None if np.isnan(v) else float(v) for v in metrics.iou(counts)],
     }
+
+
+def continues(recipe, cell, cells) -> str | None:
+    """The key of the cell whose network this cell's is, trained on by the same loss; None where there is none."""
+    phase = recipe.phase(cell.phase)
+    while phase.start is not None:
+        before = recipe.phase(phase.start)
+        if any(getattr(before, name) != getattr(phase, name) for name in OF_TRAINING_ON):
+            return None
+        for other in cells:
+            if (other.phase, other.tta, recipe.rule_of(other)) == (
+                before.name,
+                cell.tta,
+                recipe.rule_of(cell),
+            ):
+                return other.key
+        phase = before
+    return None
 
 
 def scores(counts: np.ndarray) -> dict:

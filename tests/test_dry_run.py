@@ -25,7 +25,7 @@ TINY = dataclasses.replace(
     SMOKE, cells=(*SMOKE.cells, Cell("subnets_ce_product", "0-3", "CE", "subnets_ce", rule="product"))
 )
 OWN = own.PROFILES["smoke"].override([*NARROW, "encoder=resnet18", "output_stride=16"])
-PHASES = ["base", "ce", "confusion_ce", "subnets_ce", "subnets_confusion_ce"]
+PHASES = ["base", "ce", "confusion_ce", "ce_continued", "subnets_ce", "subnets_confusion_ce"]
 
 
 @pytest.fixture(scope="module")

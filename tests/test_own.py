@@ -107,4 +107,4 @@ def test_profiles_differ_in_cost_alone():
         (r.data, r.name, r.cells, *{p.groups for p in r.phases if p.trains == "subnets"})
         for r in PROFILES.values()
     }
-    assert asked == {("custom", "own", four_cells(fused="all"), "discover")}
+    assert asked == {("custom", "own", four_cells(fused="all", continued=True), "discover")}

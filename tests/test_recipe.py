@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import small
 
 from gluon_confseg import compiled, metrics, recipe_files, report, runtime, train
 from gluon_confseg.cli.train import open_data
@@ -51,7 +52,9 @@ def test_a_run_ends_with_every_cell_scored_from_its_own_matrix(finished):
             counts = archive[cell["key"]]
             assert cell["mean_iou"] == metrics.mean_of_defined(metrics.iou(counts))
             assert counts.sum() > 0
-    assert [cell["key"] for cell in results(run)["cells"]] == [cell.key for cell in four_cells()]
+    assert [cell["key"] for cell in results(run)["cells"]] == [
+        cell.key for cell in four_cells(continued=True)
+    ]
 
 
 def test_the_first_line_says_that_drawn_scenes_are_not_cityscapes(finished):
@@ -83,6 +86,16 @@ def test_a_finished_run_is_not_trained_again(finished):
     times = {path: path.stat().st_mtime_ns for path in before.path.glob("checkpoints/*.npz")}
     run(TINY, folder / "scenes", folder / "run")
     assert times == {path: path.stat().st_mtime_ns for path in before.path.glob("checkpoints/*.npz")}
+
+
+def test_the_same_recipe_run_twice_gives_the_same_bytes(finished, tmp_path):
+    before, folder = finished
+    again = run(TINY, folder / "scenes", tmp_path / "run")
+    for name in ("results.json", "groups.json", "panels/panels.json"):
+        assert (again.path / name).read_bytes() == (before.path / name).read_bytes()
+    for file in ("confusion.npz", *(f"checkpoints/{of.name}.npz" for of in TINY.phases)):
+        with np.load(before.path / file) as wanted, np.load(again.path / file) as found:
+            assert small.same_bits(dict(wanted), dict(found))
 
 
 def test_another_configuration_in_the_same_folder_is_one_sentence(finished):

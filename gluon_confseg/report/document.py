@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gluon_confseg.groups import overlap
-from gluon_confseg.report import tables
+from gluon_confseg.report import outcome, tables
 from gluon_confseg.report.folder import Run
 from gluon_confseg.report.grid import Grid
 from gluon_confseg.report.pictures.lettering import Lettering
@@ -58,9 +58,15 @@ def build(run: Run) -> list:
 
 def _result(run: Run) -> list:
     results = run.results
-    blocks = [Text(tables.summary(results), strong=True), tables.cells(results)]
+    blocks = [
+        *(Text(sentence, strong=True) for sentence in outcome.sentences(results)),
+        tables.cells(results),
+    ]
     blocks.append(
-        Text("mIoU is the mean over the classes in truth or prediction; one that is only predicted counts 0.")
+        Text(
+            "mIoU is the mean over the classes in truth or prediction; one that is only predicted counts 0. Updates "
+            "are the steps of SGD that a network has had, those of the phases that it went through before included."
+        )
     )
     if results.get("other_rules"):
         blocks += [Text("The same networks, their subnets fused by each rule:"), tables.rules(results)]

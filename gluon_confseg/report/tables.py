@@ -27,8 +27,10 @@ def table(results: dict, style: str = "markdown") -> str:
 
 
 def terminal(results: dict) -> str:
-    """What a run prints at its end: which data, the main table, and what was not run, as plain text."""
-    parts = [results["first_line"], table(results, "text"), summary(results)]
+    """What a run prints at its end: which data, what came out, the main table, and what was not run, as plain text."""
+    from gluon_confseg.report import outcome
+
+    parts = [results["first_line"], "\n".join(outcome.sentences(results)), table(results, "text")]
     parts += [f"Not run: {sentence}" for sentence in results.get("not_run", [])]
     return "\n\n".join(parts)
 
@@ -44,15 +46,6 @@ def percent(share, sign: bool = False) -> str:
     if share is None or math.isnan(share):
         return "-"
     return f"{100 * share:{'+' if sign else ''}.2f}".replace("-", MINUS)
-
-
-def summary(results: dict) -> str:
-    """One sentence: the best cell, and what it gained over the first."""
-    first, best = results["cells"][0], max(results["cells"], key=lambda cell: cell["mean_iou"])
-    if best is first:
-        return f"No cell is better than {cell_name(first)}: {percent(first['mean_iou'])} % mIoU."
-    gain = percent(best["mean_iou"] - first["mean_iou"], sign=True)
-    return f"Best: {cell_name(best)}, {percent(best['mean_iou'])} % mIoU, {gain} over {cell_name(first)}."
 
 
 def paper_label(results: dict) -> str:
@@ -72,7 +65,7 @@ def _plain(name: str) -> str:
 
 
 def cells(results: dict) -> Grid:
-    """Table 3, cells as columns: our mIoU, gain over the first cell, accuracy, recall; the paper's mIoU.
+    """Table 3, cells as columns: our mIoU, gain over the first cell, updates, accuracy, recall; the paper's mIoU.
 
     More than WIDEST cells are rows, as in Table 2.
     """
@@ -81,6 +74,7 @@ def cells(results: dict) -> Grid:
         ["loss", *(cell["loss"] for cell in columns)],
         ["mIoU, %", *(percent(cell["mean_iou"]) for cell in columns)],
         ["gain, points", *_gains([cell["mean_iou"] for cell in columns])],
+        ["updates", *map(updates, columns)],
         ["pixel accuracy, %", *(percent(cell.get("pixel_accuracy")) for cell in columns)],
         ["mean recall, %", *(percent(cell.get("mean_recall")) for cell in columns)],
     ]
@@ -95,6 +89,12 @@ def cells(results: dict) -> Grid:
         return Grid(head, rows)
     head, *rows = map(list, zip(head, *rows))
     return Grid(head, rows, words=2)
+
+
+def updates(cell: dict) -> str:
+    """How many steps of SGD the cell's network has had, those of all phases before it included."""
+    count = cell.get("updates")
+    return "-" if count is None else f"{count:,}"
 
 
 def _gains(values: Sequence) -> list:
@@ -115,6 +115,7 @@ def classes(results: dict, groups: Sequence = ()) -> Grid:
         rows.append([name, group, *map(percent, values), _gain(values[-1], values[0])])
     means = [cell["mean_iou"] for cell in columns]
     rows.append(["mean", "", *map(percent, means), percent(means[-1] - means[0], sign=True)])
+    rows.append(["updates", "", *map(updates, columns), ""])
     head = ["class, IoU in %", "group", *map(cell_name, columns), "last \u2212 first"]
     return Grid(head, rows, words=2)
 
@@ -144,10 +145,10 @@ def groups(names: Sequence[str], used: Sequence, counts: np.ndarray | None = Non
 def wrong_pixels(results: dict, counts: dict, used: Sequence) -> Grid:
     """Where the wrong pixels of each cell are: inside the groups, where subnets can help, or across them."""
     rows = [
-        [cell_name(cell), *map(percent, costs.wrong_pixels(counts[cell["key"]], used))]
+        [cell_name(cell), updates(cell), *map(percent, costs.wrong_pixels(counts[cell["key"]], used))]
         for cell in results["cells"]
     ]
-    return Grid(["% of all labelled pixels", "wrong", "inside a group", "across groups"], rows)
+    return Grid(["% of all labelled pixels", "updates", "wrong", "inside a group", "across groups"], rows)
 
 
 def rules(results: dict) -> Grid:
@@ -158,8 +159,9 @@ def rules(results: dict) -> Grid:
     for row in results["other_rules"]:
         shares = [percent(row[name]) for name in ("mean_iou", "pixel_accuracy", "mean_recall")]
         shares.insert(1, percent(row["mean_iou"] - first, sign=True))
-        rows.append([cell_name(named[row["cell"]]), row["rule"].replace("_", " "), *shares])
-    head = ["cell", "rule", "mIoU, %", "gain, points", "pixel accuracy, %", "mean recall, %"]
+        cell = named[row["cell"]]
+        rows.append([cell_name(cell), row["rule"].replace("_", " "), *shares, updates(cell)])
+    head = ["cell", "rule", "mIoU, %", "gain, points", "pixel accuracy, %", "mean recall, %", "updates"]
     return Grid(head, rows, words=2)
 
 
