@@ -33,8 +33,8 @@ from .. import files
 from ..errors import ConfSegError
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("operators.cc", "loss.cc", "winograd.cc", "enlarge.cc", "groups.cc")
-HEADERS = ("lanes.h",)
+SOURCES = ("operators.cc", "convolution.cc", "loss.cc", "winograd.cc", "enlarge.cc", "groups.cc")
+HEADERS = ("lanes.h", "winograd.h", "dilated.h")
 OPTIONS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 WIDE = ("avx2", "fma", "bmi2")  # as /proc/cpuinfo names them; a CPU without them gets code for any CPU
 COMPILERS = ("g++", "c++", "clang++")

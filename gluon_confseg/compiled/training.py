@@ -10,10 +10,11 @@ import numpy as np
 
 from .. import tracing
 from ..encoders import norms
-from . import library
+from . import is_wide, library
 
-OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated")
+OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated", "confseg_convolution")
 LEAST_DILATION = 4  # oneDNN's fast convolution takes a padding of 3 at most
+LEAST_CHANNELS = 64  # read and written; with fewer, oneDNN's convolution takes as long as Winograd's algorithm
 
 
 def training_form(block, inputs: int = 1):
@@ -27,10 +28,11 @@ def training_form(block, inputs: int = 1):
     on_one_cpu = all(p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 for p in parameters)
     if not on_one_cpu or norms.keeps_outputs_only(block) or library() is None:
         return block
-    if not any(hasattr(each, "has_compiled_form") or _is_dilated(each) for each in _blocks(block)):
+    if not any(hasattr(each, "has_compiled_form") or _may_fit(each) for each in _blocks(block)):
         return block
     names = tuple(f"data{number}" for number in range(inputs))
-    symbol = _with_dilated(tracing.trace(block, tracing.COMPILED, names))
+    widths = {p.name: p.shape[1] for p in parameters if len(p.shape) == 4}
+    symbol = _with_convolutions(tracing.trace(block, tracing.COMPILED, names), widths)
     used = any(name in symbol.tojson() for name in OPERATORS)
     return _TrainingGraph(symbol, block, names) if used else block
 
@@ -39,29 +41,38 @@ def _blocks(block) -> list:
     return [block, *(each for child in block._children.values() for each in _blocks(child))]
 
 
-def _is_dilated(block) -> bool:
+def _may_fit(block) -> bool:
     settings = getattr(block, "_kwargs", {})
-    return max(settings.get("dilate", (1,))) >= LEAST_DILATION
+    return settings.get("kernel") == (3, 3) and "num_filter" in settings
 
 
-def _with_dilated(symbol):
-    """The symbol with `confseg_dilated` for each convolution that it can compute.
+def _with_convolutions(symbol, widths: dict):
+    """The symbol with a compiled operator for each convolution of which one exists.
 
-    oneDNN writes every pixel nine times for these, once for each thread, and keeps the memory as long as the process
-    lives, for each size of a convolution: docs/memory.md.
+    `confseg_convolution` computes by Winograd's algorithm, which takes a quarter of the multiplications; it needs wide
+    instructions. `confseg_dilated` multiplies matrices, for which oneDNN writes every pixel nine times, once for each
+    thread, and keeps the memory as long as the process lives, for each size of a convolution: docs/memory.md.
+
+    widths   the channels that each weight reads
     """
-    if not library().confseg_has_dilated():
-        return symbol
     graph = json.loads(symbol.tojson())
-    for node in graph["nodes"]:
+    nodes = graph["nodes"]
+    for node in nodes:
         settings = {key: _parsed(value) for key, value in node.get("attrs", {}).items()}
-        if node["op"] == "Convolution" and _fits(settings):
+        if node["op"] != "Convolution" or not _fits(settings):
+            continue
+        width, dilation = widths.get(nodes[node["inputs"][1][0]]["name"], 0), settings.get("dilate", (1, 1))[0]
+        if is_wide() and min(width, settings["num_filter"]) >= LEAST_CHANNELS:
+            node["op"] = "confseg_convolution"
+        elif dilation >= LEAST_DILATION and library().confseg_has_dilated():
             node["op"] = "confseg_dilated"
-            node["attrs"] = {
-                "dilation": str(settings["dilate"][0]),
-                "filters": str(settings["num_filter"]),
-                "bias": str(int(not settings.get("no_bias", False))),
-            }
+        else:
+            continue
+        node["attrs"] = {
+            "dilation": str(dilation),
+            "filters": str(settings["num_filter"]),
+            "bias": str(int(not settings.get("no_bias", False))),
+        }
     return mx.sym.load_json(json.dumps(graph))
 
 
@@ -77,7 +88,6 @@ def _fits(settings: dict) -> bool:
     return (
         settings["kernel"] == (3, 3)
         and len(set(dilation)) == 1
-        and dilation[0] >= LEAST_DILATION
         and settings.get("pad", (0, 0)) == dilation
         and settings.get("stride", (1, 1)) == (1, 1)
         and settings.get("num_group", 1) == 1
