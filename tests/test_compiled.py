@@ -235,7 +235,8 @@ def test_inference_keeps_the_running_statistics_after_a_compiled_step():
     np.testing.assert_allclose(model(batch_of_others)[0].asnumpy()[:1], before, rtol=1e-4, atol=1e-4)
 
 
-def test_an_encoder_without_compiled_operators_is_called_itself():
+def test_an_encoder_without_compiled_operators_is_called_itself(monkeypatch):
+    monkeypatch.setattr(training, "is_wide", lambda: False)
     encoder = network.build("resnet18", 3, output_stride=16, head=HeadSettings(channels=8)).encoder
     assert training.training_form(encoder) is encoder
 

@@ -7,6 +7,7 @@ loss.cc       value and gradient of the paper's loss, which losses/blockwise.py 
 operators.cc  batch norm with ReLU6 and depthwise convolution, which take most of the time of a training step of
               EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training. And convolutions of dilation
               4 or more, for which oneDNN takes much memory; `training` puts them into any network's graph
+convolution.cc  3x3 convolution by Winograd's algorithm in training, with its gradients; `training` puts it there too
 winograd.cc   3x3 convolution in frozen graphs: inference, and the frozen parts of training steps
 enlarge.cc    the class of the largest enlarged score, which `engine.largest_enlarged` finds by NumPy otherwise
 

@@ -14,7 +14,9 @@ from . import is_wide, library
 
 OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated", "confseg_convolution")
 LEAST_DILATION = 4  # oneDNN's fast convolution takes a padding of 3 at most
-LEAST_CHANNELS = 64  # read and written; with fewer, oneDNN's convolution takes as long as Winograd's algorithm
+LEAST_CHANNELS = (
+    64  # read and written; with fewer, oneDNN's convolution takes as long as Winograd's algorithm
+)
 
 
 def training_form(block, inputs: int = 1):
@@ -61,7 +63,10 @@ def _with_convolutions(symbol, widths: dict):
         settings = {key: _parsed(value) for key, value in node.get("attrs", {}).items()}
         if node["op"] != "Convolution" or not _fits(settings):
             continue
-        width, dilation = widths.get(nodes[node["inputs"][1][0]]["name"], 0), settings.get("dilate", (1, 1))[0]
+        width, dilation = (
+            widths.get(nodes[node["inputs"][1][0]]["name"], 0),
+            settings.get("dilate", (1, 1))[0],
+        )
         if is_wide() and min(width, settings["num_filter"]) >= LEAST_CHANNELS:
             node["op"] = "confseg_convolution"
         elif dilation >= LEAST_DILATION and library().confseg_has_dilated():
