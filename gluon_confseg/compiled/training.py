@@ -14,9 +14,7 @@ from . import is_wide, library
 
 OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated", "confseg_convolution")
 LEAST_DILATION = 4  # oneDNN's fast convolution takes a padding of 3 at most
-LEAST_CHANNELS = (
-    64  # read and written; with fewer, oneDNN's convolution takes as long as Winograd's algorithm
-)
+LEAST_CHANNELS = 64  # read and written; fewer were not measured
 
 
 def training_form(block, inputs: int = 1):
