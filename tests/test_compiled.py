@@ -433,3 +433,16 @@ def test_the_command_says_that_nothing_is_lost_without_a_compiler(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("no C++ compiler is installed")
     assert "Everything works without the compiled operators" in done.stderr
+
+
+@built
+@pytest.mark.parametrize("share", [0, 0.0001, 0.3, 0.75, 0.999, 1])
+def test_a_library_that_was_cut_short_is_not_loaded(tmp_path, share):
+    content = compiled.path().read_bytes()
+    (tmp_path / "cut.so").write_bytes(content[: int(share * len(content))])
+    code = (
+        "from pathlib import Path; from gluon_confseg import compiled; "
+        f"compiled.path = lambda: Path({str(tmp_path / 'cut.so')!r}); print(compiled.functions() is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{share == 1}\n"), done.stderr

@@ -23,6 +23,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import struct
 import subprocess
 import sysconfig
 import tempfile
@@ -60,7 +61,7 @@ def library():
     try:
         mx.library.load(str(path()), verbose=False)
         return ctypes.CDLL(str(path()))
-    except (OSError, mx.MXNetError):  # such as a file cut short: all works without it
+    except (OSError, mx.MXNetError):  # such as a file of another system: all works without it
         return None
 
 
@@ -76,7 +77,20 @@ def functions():
 
 
 def _is_wanted() -> bool:
-    return os.environ.get(OFF) != "0" and path().is_file()
+    return os.environ.get(OFF) != "0" and path().is_file() and _is_whole(path())
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a library has all of its bytes: to load one that was cut short ends the process with SIGBUS.
+
+    The linker writes the table of sections last, and the header says where that is and how long.
+    """
+    content = file.read_bytes()
+    if content[:5] != b"\x7fELF\x02":  # no 64-bit library of Linux
+        return False
+    (table,) = struct.unpack_from("<Q", content, 0x28) if len(content) >= 64 else (0,)
+    size, count = struct.unpack_from("<HH", content, 0x3A) if table else (0, 0)
+    return 0 < table + size * count <= len(content)
 
 
 def state() -> str:
