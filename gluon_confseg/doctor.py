@@ -74,7 +74,7 @@ def examine(folder: Path | None = None) -> list[Finding]:
 
 
 def compiled_operators() -> Finding:
-    """Whether training on CPUs uses the compiled operators; nothing is wrong without them."""
+    """Whether CPUs use the compiled operators; nothing is wrong without them."""
     state, _, remedy = compiled.state().partition("; ")
     return Finding("compiled operators", state, note=remedy or None)
 

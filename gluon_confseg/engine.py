@@ -70,7 +70,9 @@ class SubnetStep:
         self._channels = [group_channels(group, num_classes=network.num_classes) for group in network.groups]
         self._frozen = Frozen(self._fixed, network)
         stages = len(network.encoder.channels)
-        self._subnets = [training_form(subnet, stages + subnet.reads_subnet0) for subnet in network.subnets]
+        self._subnets = [
+            training_form(subnet, stages + subnet.reads_subnet0, fixed=True) for subnet in network.subnets
+        ]
 
     def parameters(self) -> dict:
         """What this step trains, by structural name."""

@@ -157,6 +157,7 @@ def prepare() -> str | None:
     # without this variable MXNet takes half of the processors, and with anything but one number it ends the process;
     # OMP_PLACES stays untouched (apache/mxnet#14087)
     os.environ["OMP_NUM_THREADS"] = str(threads() or hardware.physical_cores())
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"]  # else it decides, for matrix products
     # temporary memory of operators: MXNet has four pieces, each as large as any operator needs, and uses them in turn,
     # but runs one operator after the other on a CPU
     os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")

@@ -1,5 +1,6 @@
 """The compiled operators against MXNet's and NumPy's, and the building of their library."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd
+from mxnet import autograd, gluon
 
 from gluon_confseg import compiled, encoders, engine, network
 from gluon_confseg.compiled import enlarge, training
@@ -185,6 +186,71 @@ def test_dilated_networks_have_the_gradients_of_mxnet_s_operators(subnets):
         assert away < 0.01 * max(np.linalg.norm(wanted), 1e-3 * most), name
 
 
+class Branches(gluon.HybridBlock):
+    """The sum of several dilated convolutions of one input."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.before = gluon.nn.Conv2D(6, 1, in_channels=4)
+        self.branches = gluon.nn.HybridSequential()
+        for number in range(count):
+            dilation = 4 + number
+            self.branches.add(gluon.nn.Conv2D(3, 3, padding=dilation, dilation=dilation, in_channels=6))
+
+    def hybrid_forward(self, F, x):
+        x = self.before(x)
+        return F.add_n(*[branch(x) for branch in self.branches._children.values()])
+
+
+@built
+@pytest.mark.parametrize("count", [1, 7, 8, 12])
+def test_gradients_of_an_array_with_many_readers_are_added_up(count):
+    mx.random.seed(8)
+    block = Branches(count)
+    block.initialize(mx.init.Xavier())
+    x, upstream = mx.nd.random.normal(shape=(2, 4, 15, 17)), mx.nd.random.normal(shape=(2, 3, 15, 17))
+    found = []
+    for form in (training.training_form(block), block):
+        with autograd.record():
+            y = form(x)
+        y.backward(upstream)
+        found.append([p.grad().copy() for p in block.collect_params().values()])
+    assert isinstance(training.training_form(block), training._TrainingGraph) == (count < 8)
+    for one, other in zip(*found):
+        close(one, other)
+
+
+@built
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strides": 2},
+        {"padding": 3},
+        {"kernel_size": 5, "padding": 8},
+        {"kernel_size": (3, 1), "padding": (4, 0)},
+        {"groups": 2},
+        {"dilation": (4, 5), "padding": (4, 5)},
+        {"dilation": 3, "padding": 3},
+    ],
+    ids=str,
+)
+def test_other_convolutions_stay_mxnet_s_in_training(settings):
+    usual = {"channels": 6, "kernel_size": 3, "padding": 4, "dilation": 4, "in_channels": 4}
+    block = gluon.nn.HybridSequential()
+    block.add(gluon.nn.Conv2D(**usual), gluon.nn.Conv2D(**{**usual, "in_channels": 6, **settings}))
+    block.initialize()
+    operators = [node["op"] for node in json.loads(training.training_form(block).symbol.tojson())["nodes"]]
+    assert operators.count("confseg_dilated") == operators.count("Convolution") == 1
+
+
+@built
+def test_parameters_whose_gradients_are_added_up_stay_with_mxnet_s_operators():
+    block = Branches(2)
+    block.initialize()
+    block.before.weight.grad_req = "add"
+    assert training.training_form(block) is block
+
+
 @built
 def test_in_place_activated_encoders_are_not_made_a_graph():
     encoder = encoders.build("resnet18", 8)
@@ -303,6 +369,14 @@ def test_the_compiled_largest_class_is_numpy_s(monkeypatch, stride, size, classe
         np.testing.assert_array_equal(found, wanted)
 
 
+@built
+@pytest.mark.parametrize("available", [True, False])
+def test_no_class_is_larger_than_one_that_is_no_number(monkeypatch, available):
+    monkeypatch.setattr(enlarge, "is_available", lambda: available)
+    scores = mx.nd.array([1.0, np.nan, 2.0]).reshape((1, 3, 1, 1)).tile((1, 1, 2, 3))
+    assert not engine.largest_enlarged(scores, 4, mx.nd.zeros((1, 3, 7, 9))).any()
+
+
 # ---- the library
 
 
@@ -360,3 +434,16 @@ def test_the_command_says_that_nothing_is_lost_without_a_compiler(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("no C++ compiler is installed")
     assert "Everything works without the compiled operators" in done.stderr
+
+
+@built
+@pytest.mark.parametrize("share", [0, 0.0001, 0.3, 0.75, 0.999, 1])
+def test_a_library_that_was_cut_short_is_not_loaded(tmp_path, share):
+    content = compiled.path().read_bytes()
+    (tmp_path / "cut.so").write_bytes(content[: int(share * len(content))])
+    code = (
+        "from pathlib import Path; from gluon_confseg import compiled; "
+        f"compiled.path = lambda: Path({str(tmp_path / 'cut.so')!r}); print(compiled.functions() is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{share == 1}\n"), done.stderr

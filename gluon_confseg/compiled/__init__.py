@@ -13,8 +13,8 @@ enlarge.cc    the class of the largest enlarged score, which `engine.largest_enl
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
 environment under a name that depends on the sources and the compiler's options, so a library of other sources is
-never loaded; those of earlier sources stay beside it. Results of training differ from those without it by rounding
-alone, and groups not at all; CONFSEG_COMPILED=0 goes without it.
+never loaded; those of earlier sources stay beside it. Results of training and inference differ from those without it
+by rounding alone, and groups not at all; CONFSEG_COMPILED=0 goes without it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import struct
 import subprocess
 import sysconfig
 import tempfile
@@ -61,7 +62,7 @@ def library():
     try:
         mx.library.load(str(path()), verbose=False)
         return ctypes.CDLL(str(path()))
-    except (OSError, mx.MXNetError):  # such as a file cut short: all works without it
+    except (OSError, mx.MXNetError):  # such as a file of another system: all works without it
         return None
 
 
@@ -77,7 +78,20 @@ def functions():
 
 
 def _is_wanted() -> bool:
-    return os.environ.get(OFF) != "0" and path().is_file()
+    return os.environ.get(OFF) != "0" and path().is_file() and _is_whole(path())
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a library has all of its bytes: to load one that was cut short ends the process with SIGBUS.
+
+    The linker writes the table of sections last, and the header says where that is and how long.
+    """
+    content = file.read_bytes()
+    if content[:5] != b"\x7fELF\x02":  # no 64-bit library of Linux
+        return False
+    (table,) = struct.unpack_from("<Q", content, 0x28) if len(content) >= 64 else (0,)
+    size, count = struct.unpack_from("<HH", content, 0x3A) if table else (0, 0)
+    return 0 < table + size * count <= len(content)
 
 
 def state() -> str:

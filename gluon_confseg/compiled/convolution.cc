@@ -288,7 +288,8 @@ mxnet::ext::MXReturnValue forward(const Attributes& attributes, std::vector<MXTe
   return mxnet::ext::MX_SUCCESS;
 }
 
-// inputs: the gradient of the output, the inputs, the output; outputs: the gradients of the inputs
+// inputs: the gradient of the output, the inputs, the output; outputs: the gradients of the inputs. That of x is left
+// out with "of_x" 0: nobody asks for it.
 mxnet::ext::MXReturnValue backward(const Attributes& attributes, std::vector<MXTensor>* inputs,
                                    std::vector<MXTensor>* outputs, const OpResource& resource) {
   const Geometry g(attributes, inputs->at(1));
@@ -296,6 +297,7 @@ mxnet::ext::MXReturnValue backward(const Attributes& attributes, std::vector<MXT
   const float *upstream = inputs->at(0).data<float>(), *x = inputs->at(1).data<float>();
   const float* weights = inputs->at(2).data<float>();
   float *of_x = outputs->at(0).data<float>(), *of_weights = outputs->at(1).data<float>();
+  const bool needs_of_x = !attributes.count("of_x") || attributes.at("of_x") != "0";
   const Batch b(g.samples, g.image, g.depth + g.width);
   const int64_t rows = multiple(g.depth, TILES), count = g.image.pixels();
   const Planes of_x_tiles(g.depth, b.most), of_y_tiles(g.width, b.most);
@@ -308,7 +310,7 @@ mxnet::ext::MXReturnValue backward(const Attributes& attributes, std::vector<MXT
   float* right = scratch.take(right_size);
 #pragma omp parallel
   {
-    sort_weights(weights, g.filters, g.inputs, true, turned);
+    if (needs_of_x) sort_weights(weights, g.filters, g.inputs, true, turned);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < taps_size; i++) sums[i] = 0;
     for (int64_t n = 0; n < g.samples; n += b.together) {
@@ -318,8 +320,9 @@ mxnet::ext::MXReturnValue backward(const Attributes& attributes, std::vector<MXT
         transpose(upstream + (n + i) * g.filters * count, g.filters, count, right_pixels + i * count * g.width, g.width, false);
       }
       add_of_weights(b, some, left_pixels, g.depth, right_pixels, g.width, nothing.data(), left, right, rows, sums);
-      convolve(b, some, right_pixels, g.width, turned, g.inputs, nothing.data(), nothing.data(), right, left, left_pixels,
-               of_x + n * g.inputs * count);
+      if (needs_of_x)
+        convolve(b, some, right_pixels, g.width, turned, g.inputs, nothing.data(), nothing.data(), right, left, left_pixels,
+                 of_x + n * g.inputs * count);
     }
 #pragma omp for schedule(static) collapse(2)
     for (int64_t o = 0; o < g.filters; o++)

@@ -1,5 +1,5 @@
 // The class of the largest score of each pixel, of scores that are enlarged bilinearly only in the cache: the
-// arithmetic of engine.largest_enlarged, with the same result to the bit.
+// arithmetic of engine.largest_enlarged, with the same result to the bit where all scores are numbers.
 
 #if defined(__clang__)
 #define ROUNDS_EACH_PRODUCT _Pragma("clang fp contract(off)")
@@ -69,10 +69,10 @@ extern "C" void confseg_largest_enlarged(const float* grid, int64_t samples, int
             Numbers where = {};
             for (int64_t k = 1; k < classes; k++) {
               const Lanes a = one * load(upper + k * row), b = other * load(lower + k * row), value = a + b;
-              const Numbers larger = value > best;
+              const Numbers larger = value > best, undefined = value != value;  // NaN stays the largest
               const int32_t number = static_cast<int32_t>(k);
               where = larger ? Numbers{number, number, number, number, number, number, number, number} : where;
-              best = larger ? value : best;
+              best = (larger | undefined) ? value : best;
             }
             for (int i = 0; i < 8; i++) largest[x + i] = where[i];
           }

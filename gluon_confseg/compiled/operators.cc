@@ -481,7 +481,8 @@ mxnet::ext::MXReturnValue dilated_value(const Attributes& attributes, std::vecto
   return SUCCESS;
 }
 
-// inputs: the gradient of the output, the inputs, the output; outputs: the gradients of the inputs
+// inputs: the gradient of the output, the inputs, the output; outputs: the gradients of the inputs. That of x is left
+// out with "of_x" 0: nobody asks for it.
 mxnet::ext::MXReturnValue dilated_gradients(const Attributes& attributes, std::vector<MXTensor>* inputs,
                                             std::vector<MXTensor>* outputs, const OpResource&) {
   if (sgemm() == nullptr) return mxnet::ext::MX_FAIL;
@@ -491,9 +492,11 @@ mxnet::ext::MXReturnValue dilated_gradients(const Attributes& attributes, std::v
   const int64_t filters = inputs->at(0).shape[1];
   const float *upstream = inputs->at(0).data<float>(), *values = inputs->at(1).data<float>();
   float* of_x = outputs->at(0).data<float>();
-  std::memset(of_x, 0, samples * channels * pixels * sizeof(float));
-  add_dilated(grid, samples, upstream, filters, of_x, channels, inputs->at(2).data<float>(), TAPS_OF_3,
-              channels * TAPS_OF_3, -1);
+  if (!attributes.count("of_x") || number(attributes, "of_x")) {
+    std::memset(of_x, 0, samples * channels * pixels * sizeof(float));
+    add_dilated(grid, samples, upstream, filters, of_x, channels, inputs->at(2).data<float>(), TAPS_OF_3,
+                channels * TAPS_OF_3, -1);
+  }
   dilated_of_weights(grid, samples, values, channels, upstream, filters, outputs->at(1).data<float>());
   if (outputs->size() > 2)
     confseg_dilated_products::sum_planes(upstream, samples, filters, pixels, outputs->at(2).data<float>());

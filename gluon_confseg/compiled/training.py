@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
 
 import mxnet as mx
 import numpy as np
@@ -15,24 +16,33 @@ from . import is_wide, library
 OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated", "confseg_convolution")
 LEAST_DILATION = 4  # oneDNN's fast convolution takes a padding of 3 at most
 LEAST_CHANNELS = 64  # read and written; fewer were not measured
+# MXNet adds up more gradients of one array in place, of which the operator of an extension is not told: it would
+# overwrite what is there
+MOST_READERS = 7
 
 
-def training_form(block, inputs: int = 1):
+def training_form(block, inputs: int = 1, *, fixed: bool = False):
     """A function like `block`, on the same parameters, to be called in training only; the block itself where it has no
     compiled operators, or they can't be used: on GPUs, on several devices, in float16, or where none are built; and
-    where it has in-place activated batch norms, which a graph can't hold.
+    where it has in-place activated batch norms, which a graph can't hold, or parameters whose gradients are added up.
 
     inputs   how many arrays the block is called with
+    fixed    no gradient is asked for these, as where they come from a frozen encoder
     """
     parameters = block.collect_params().values()
-    on_one_cpu = all(p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 for p in parameters)
-    if not on_one_cpu or norms.keeps_outputs_only(block) or library() is None:
+    fits = all(
+        p.list_ctx() == [mx.cpu()] and np.dtype(p.dtype) == np.float32 and p.grad_req != "add"
+        for p in parameters
+    )
+    if not fits or norms.keeps_outputs_only(block) or library() is None:
         return block
     if not any(hasattr(each, "has_compiled_form") or _may_fit(each) for each in _blocks(block)):
         return block
     names = tuple(f"data{number}" for number in range(inputs))
     widths = {p.name: p.shape[1] for p in parameters if len(p.shape) == 4}
-    symbol = _with_convolutions(tracing.trace(block, tracing.COMPILED, names), widths)
+    symbol = _with_convolutions(
+        tracing.trace(block, tracing.COMPILED, names), widths, names if fixed else ()
+    )
     used = any(name in symbol.tojson() for name in OPERATORS)
     return _TrainingGraph(symbol, block, names) if used else block
 
@@ -46,7 +56,7 @@ def _may_fit(block) -> bool:
     return settings.get("kernel") == (3, 3) and "num_filter" in settings
 
 
-def _with_convolutions(symbol, widths: dict):
+def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
     """The symbol with a compiled operator for each convolution of which one exists.
 
     `confseg_convolution` computes by Winograd's algorithm, which takes a quarter of the multiplications; it needs wide
@@ -54,18 +64,20 @@ def _with_convolutions(symbol, widths: dict):
     thread, and keeps the memory as long as the process lives, for each size of a convolution: docs/memory.md.
 
     widths   the channels that each weight reads
+    fixed    names of inputs that need no gradient
     """
     graph = json.loads(symbol.tojson())
     nodes = graph["nodes"]
+    readers = Counter(tuple(entry[:2]) for node in nodes for entry in node["inputs"])
     for node in nodes:
         settings = {key: _parsed(value) for key, value in node.get("attrs", {}).items()}
         if node["op"] != "Convolution" or not _fits(settings):
             continue
-        width, dilation = (
-            widths.get(nodes[node["inputs"][1][0]]["name"], 0),
-            settings.get("dilate", (1, 1))[0],
-        )
-        if is_wide() and min(width, settings["num_filter"]) >= LEAST_CHANNELS:
+        if max(readers[tuple(entry[:2])] for entry in node["inputs"]) > MOST_READERS:
+            continue
+        data, weight = (nodes[entry[0]]["name"] for entry in node["inputs"][:2])
+        dilation = settings.get("dilate", (1, 1))[0]
+        if is_wide() and min(widths.get(weight, 0), settings["num_filter"]) >= LEAST_CHANNELS:
             node["op"] = "confseg_convolution"
         elif dilation >= LEAST_DILATION and library().confseg_has_dilated():
             node["op"] = "confseg_dilated"
@@ -75,6 +87,7 @@ def _with_convolutions(symbol, widths: dict):
             "dilation": str(dilation),
             "filters": str(settings["num_filter"]),
             "bias": str(int(not settings.get("no_bias", False))),
+            "of_x": str(int(data not in fixed)),
         }
     return mx.sym.load_json(json.dumps(graph))
 
@@ -103,7 +116,11 @@ class _TrainingGraph:
 
     def __init__(self, symbol, block, inputs: tuple):
         parameters = {p.name: p for p in block.collect_params().values()}
-        self._run, self._check = tracing.Cached(symbol, inputs), getattr(block, "check_inputs", None)
+        self.symbol, self._run, self._check = (
+            symbol,
+            tracing.Cached(symbol, inputs),
+            getattr(block, "check_inputs", None),
+        )
         self._parameters = [parameters.get(name) for name in self._run.names]
         self._single = len(symbol.list_outputs()) == 1
         self.reads_subnet0 = getattr(block, "reads_subnet0", None)

@@ -92,7 +92,7 @@ class _Replacing:
         ends, within, groups = {}, set(), defaultdict(list)
         for number, node in enumerate(self._old):
             if self._fits(node):
-                one = self._convolution(number, ends)
+                one = self._convolution(number, {*ends, *within})
                 ends[one.chain[-1]] = one
                 within.update(one.chain[:-1])
                 groups[one.kind()].append(one)
@@ -130,7 +130,7 @@ class _Replacing:
         node = self._old[entry[0]]
         return self._arrays.get(node["name"]) if node["op"] == "null" else None
 
-    def _convolution(self, number: int, ends: dict) -> _Convolution:
+    def _convolution(self, number: int, taken: set) -> _Convolution:
         node, chain, added = self._old[number], [number], None
         data, weight, *bias = node["inputs"]
         weight = self._array(weight).asnumpy()
@@ -142,7 +142,7 @@ class _Replacing:
             ones = np.einsum("oihw,i->ohw", weight, shift)[:, None]
             weight = np.concatenate([weight * scale.reshape(-1, 1, 1), ones], axis=1)
         reader = self._only_reader(number)
-        if reader is not None and reader not in ends and self._old[reader]["op"] in _SUMS:
+        if reader is not None and reader not in taken and self._old[reader]["op"] in _SUMS:
             added = next(tuple(i[:2]) for i in self._old[reader]["inputs"] if i[0] != number)
             chain.append(reader)
             reader = self._only_reader(reader)
@@ -216,7 +216,7 @@ class _Replacing:
             begin = end
 
     def _variable(self, name: str, array: np.ndarray) -> list:
-        self._arrays[name] = mx.nd.array(array, dtype=np.float32)
+        self._arrays[name] = mx.nd.from_numpy(np.ascontiguousarray(array, np.float32))
         return self._append({"op": "null", "name": name, "inputs": []})
 
 
@@ -228,6 +228,6 @@ def _value(node: dict, name: str):
 def _limits(node: dict):
     """("low", "high") of an activation that cuts its input off there; None for another node."""
     attrs = node.get("attrs", {})
-    if node["op"] == "Activation" and attrs["act_type"] == "relu":
+    if node["op"] == "relu" or (node["op"] == "Activation" and attrs["act_type"] == "relu"):
         return "0", "inf"
     return (attrs["a_min"], attrs["a_max"]) if node["op"] == "clip" else None

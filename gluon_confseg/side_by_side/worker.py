@@ -37,7 +37,7 @@ class Worker:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=2,  # nothing but the command's result goes to its stdout
-                    env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                    env={**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)},
                 )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
