@@ -189,13 +189,15 @@ def test_dilated_networks_have_the_gradients_of_mxnet_s_operators(subnets):
 class Branches(gluon.HybridBlock):
     """The sum of several dilated convolutions of one input."""
 
-    def __init__(self, count):
+    def __init__(self, count, channels=6):
         super().__init__()
-        self.before = gluon.nn.Conv2D(6, 1, in_channels=4)
+        self.before = gluon.nn.Conv2D(channels, 1, in_channels=4)
         self.branches = gluon.nn.HybridSequential()
         for number in range(count):
             dilation = 4 + number
-            self.branches.add(gluon.nn.Conv2D(3, 3, padding=dilation, dilation=dilation, in_channels=6))
+            self.branches.add(
+                gluon.nn.Conv2D(channels, 3, padding=dilation, dilation=dilation, in_channels=channels)
+            )
 
     def hybrid_forward(self, F, x):
         x = self.before(x)
@@ -203,12 +205,13 @@ class Branches(gluon.HybridBlock):
 
 
 @built
+@pytest.mark.parametrize("channels", [6, training.LEAST_CHANNELS])
 @pytest.mark.parametrize("count", [1, 7, 8, 12])
-def test_gradients_of_an_array_with_many_readers_are_added_up(count):
+def test_gradients_of_an_array_with_many_readers_are_added_up(count, channels):
     mx.random.seed(8)
-    block = Branches(count)
+    block = Branches(count, channels)
     block.initialize(mx.init.Xavier())
-    x, upstream = mx.nd.random.normal(shape=(2, 4, 15, 17)), mx.nd.random.normal(shape=(2, 3, 15, 17))
+    x, upstream = mx.nd.random.normal(shape=(2, 4, 15, 17)), mx.nd.random.normal(shape=(2, channels, 15, 17))
     found = []
     for form in (training.training_form(block), block):
         with autograd.record():
@@ -218,6 +221,29 @@ def test_gradients_of_an_array_with_many_readers_are_added_up(count):
     assert isinstance(training.training_form(block), training._TrainingGraph) == (count < 8)
     for one, other in zip(*found):
         close(one, other)
+
+
+@built
+@pytest.mark.parametrize("channels", [6, training.LEAST_CHANNELS])
+def test_fixed_inputs_get_no_gradient_and_parameters_the_same(channels):
+    mx.random.seed(9)
+    block = gluon.nn.HybridSequential()
+    for _ in range(2):
+        block.add(gluon.nn.Conv2D(channels, 3, padding=4, dilation=4, in_channels=channels))
+    block.initialize(mx.init.Xavier())
+    x, upstream = (mx.nd.random.normal(shape=(2, channels, 15, 17)) for _ in range(2))
+    found = []
+    for fixed in (True, False):
+        form = training.training_form(block, fixed=fixed)
+        nodes = json.loads(form.symbol.tojson())["nodes"]
+        of_x = [node["attrs"]["of_x"] for node in nodes if node["op"] in training.OPERATORS]
+        assert of_x == ["0" if fixed else "1", "1"]  # the second convolution reads the first
+        with autograd.record():
+            y = form(x)
+        y.backward(upstream)
+        found.append([p.grad().asnumpy() for p in block.collect_params().values()])
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one, other)
 
 
 @built
