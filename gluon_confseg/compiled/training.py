@@ -40,9 +40,7 @@ def training_form(block, inputs: int = 1, *, fixed: bool = False):
         return block
     names = tuple(f"data{number}" for number in range(inputs))
     widths = {p.name: p.shape[1] for p in parameters if len(p.shape) == 4}
-    symbol = _with_convolutions(
-        tracing.trace(block, tracing.COMPILED, names), widths, names if fixed else ()
-    )
+    symbol = _with_convolutions(tracing.trace(block, tracing.COMPILED, names), widths, names if fixed else ())
     used = any(name in symbol.tojson() for name in OPERATORS)
     return _TrainingGraph(symbol, block, names) if used else block
 
