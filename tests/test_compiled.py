@@ -27,9 +27,7 @@ def close(found, wanted, rtol=2e-5):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=rtol * max(abs(wanted).max(), 1e-6))
 
 
-@pytest.mark.skipif(
-    COMPILER is None or os.environ.get(compiled.OFF) == "0", reason="no C++ compiler, or turned off"
-)
+@pytest.mark.skipif(COMPILER is None or compiled._is_turned_off(), reason="no C++ compiler, or turned off")
 def test_set_up_has_built_the_library_where_there_is_a_compiler():
     assert compiled.state() == "in use"
 
@@ -406,10 +404,11 @@ def test_no_class_is_larger_than_one_that_is_no_number(monkeypatch, available):
 # ---- the library
 
 
-def test_it_can_be_turned_off(monkeypatch):
-    monkeypatch.setenv(compiled.OFF, "0")
+@pytest.mark.parametrize("word", ["0", "off", "False", "no"])
+def test_it_can_be_turned_off(monkeypatch, word):
+    monkeypatch.setenv(compiled.OFF, word)
     assert compiled.library.__wrapped__() is None and compiled.functions.__wrapped__() is None
-    assert compiled.state() == "turned off by CONFSEG_COMPILED=0"
+    assert compiled.state() == f"turned off by CONFSEG_COMPILED={word}"
 
 
 def test_without_a_library_all_goes_on(monkeypatch, tmp_path):
@@ -447,6 +446,15 @@ def test_a_compiler_s_complaint_is_passed_on_and_leaves_nothing(monkeypatch, tmp
     assert not (tmp_path / "made").exists()
 
 
+def test_a_folder_that_can_t_be_written_is_said_before_compiling(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "path", lambda: tmp_path / "made" / "new.so")
+    monkeypatch.setattr(compiled.os, "access", lambda folder, mode: folder != tmp_path)
+    monkeypatch.setattr(compiled.subprocess, "run", lambda *_, **__: pytest.fail("compiled"))
+    monkeypatch.setenv("CXX", "g++")
+    with pytest.raises(compiled.BuildError, match="made: Permission denied; the library can't be written"):
+        compiled.build()
+
+
 def test_the_command_says_that_nothing_is_lost_without_a_compiler(tmp_path):
     code = (
         "import sys, runpy; from gluon_confseg import compiled; from pathlib import Path;"
@@ -458,7 +466,7 @@ def test_the_command_says_that_nothing_is_lost_without_a_compiler(tmp_path):
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("no C++ compiler is installed")
+    assert done.stderr.startswith("confseg: no C++ compiler is installed")
     assert "Everything works without the compiled operators" in done.stderr
 
 

@@ -14,12 +14,13 @@ enlarge.cc    the class of the largest enlarged score, which `engine.largest_enl
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
 environment under a name that depends on the sources and the compiler's options, so a library of other sources is
 never loaded; those of earlier sources stay beside it. Results of training and inference differ from those without it
-by rounding alone, and groups not at all; CONFSEG_COMPILED=0 goes without it.
+by rounding alone, and groups not at all; CONFSEG_COMPILED=0 (or off, false, no) goes without it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import shlex
@@ -78,7 +79,11 @@ def functions():
 
 
 def _is_wanted() -> bool:
-    return os.environ.get(OFF) != "0" and path().is_file() and _is_whole(path())
+    return not _is_turned_off() and path().is_file() and _is_whole(path())
+
+
+def _is_turned_off() -> bool:
+    return os.environ.get(OFF, "").strip().lower() in ("0", "off", "false", "no")
 
 
 def _is_whole(file: Path) -> bool:
@@ -96,8 +101,8 @@ def _is_whole(file: Path) -> bool:
 
 def state() -> str:
     """Whether the library is used, in words."""
-    if os.environ.get(OFF) == "0":
-        return f"turned off by {OFF}=0"
+    if _is_turned_off():
+        return f"turned off by {OFF}={os.environ[OFF]}"
     if library() is not None:
         return "in use"
     if path().is_file():
@@ -122,6 +127,9 @@ def build(anew: bool = False) -> Path:
         )
     mxnet = _mxnet()
     try:
+        above = next(folder for folder in target.parents if folder.exists())
+        if not os.access(above, os.W_OK):  # said before compiling, not after
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder, "library.so")
             sources = [*(HERE / name for name in SOURCES), mxnet / "src" / "lib_api.cc"]
@@ -138,7 +146,7 @@ def build(anew: bool = False) -> Path:
             except OSError as error:
                 raise BuildError(f"the compiler {compiler[0]} can't be run: {error.strerror}") from error
             if done.returncode:
-                lines = done.stderr.strip().splitlines() or ["it says nothing"]
+                lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
                 first = next((line for line in lines if "error" in line), lines[-1])
                 raise BuildError(f"{compiler[0]} could not compile {HERE}: {first}")
             files.write_bytes(target, made.read_bytes())
