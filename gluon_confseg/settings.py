@@ -321,14 +321,14 @@ def find(name: str, typed: str | None = None) -> tuple:
     """(the Setting with this name, the number of the group that it is for or None).
 
     typed   what the user typed, for the error message
-    Raises RunError for an unknown name, with the nearest name and a list of all.
+    Raises RunError for an unknown name, with the nearest name.
     """
     of_group = _OF_A_GROUP.fullmatch(name)
     plain = f"subnet_head.{of_group[2]}" if of_group else name
     if plain not in SETTINGS or (of_group and int(of_group[1]) < 1):
         raise RunError(
-            f"{typed or name}: there is no setting {name!r}{did_you_mean(name, SETTINGS)}; the settings are "
-            f"{', '.join(SETTINGS)}"
+            f"{typed or name}: there is no setting {name!r}{did_you_mean(name, SETTINGS)}; "
+            "`confseg train RECIPE --show` lists those of a recipe"
         )
     return SETTINGS[plain], int(of_group[1]) if of_group else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 
@@ -18,10 +19,18 @@ def only(number: int) -> None:
     for usual in ENDING:
         signal.signal(usual, signal.SIG_IGN)
     ENDING = (number,)
-    signal.signal(number, _stop)
+    signal.signal(number, stop)
 
 
-def _stop(number: int, _frame) -> None:
+def stop(number: int, frame) -> None:
+    """A handler that raises `Stopped`; soon after, where it meets a destructor, which would lose the exception."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
     raise Stopped(number)
 
 
@@ -47,11 +56,11 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, _frame) -> None:
+    def _handle(self, number: int, frame) -> None:
         if self._holding and self._caught is None:
             self._caught = number
         else:  # a second one does not wait
-            raise Stopped(number)
+            stop(number, frame)
 
     @contextlib.contextmanager
     def held(self):

@@ -462,6 +462,10 @@ def test_predict_goes_on_after_a_picture_that_it_can_not_read(place, tmp_path, c
     assert cli.main([str(word) for word in words[:-1]]) == 1
     shown = capsys.readouterr().out
     assert shown.count("Not read: ") == 6 and "last.png (16 x 8)" in shown
+    words.remove(tmp_path / "gone.png")  # five are all named by the failure
+    assert cli.main([str(word) for word in words[:-1]]) == 1
+    out, err = capsys.readouterr()
+    assert "Not read: " not in out and all(name in err for name in reasons if name != "gone.png")
 
 
 def test_pictures_that_are_not_there_or_would_get_one_name_are_said_before_the_work(place, tmp_path, refuse):

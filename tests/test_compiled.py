@@ -27,9 +27,7 @@ def close(found, wanted, rtol=2e-5):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=rtol * max(abs(wanted).max(), 1e-6))
 
 
-@pytest.mark.skipif(
-    COMPILER is None or os.environ.get(compiled.OFF) == "0", reason="no C++ compiler, or turned off"
-)
+@pytest.mark.skipif(COMPILER is None or compiled._is_turned_off(), reason="no C++ compiler, or turned off")
 def test_set_up_has_built_the_library_where_there_is_a_compiler():
     assert compiled.state() == "in use"
 
@@ -189,13 +187,15 @@ def test_dilated_networks_have_the_gradients_of_mxnet_s_operators(subnets):
 class Branches(gluon.HybridBlock):
     """The sum of several dilated convolutions of one input."""
 
-    def __init__(self, count):
+    def __init__(self, count, channels=6):
         super().__init__()
-        self.before = gluon.nn.Conv2D(6, 1, in_channels=4)
+        self.before = gluon.nn.Conv2D(channels, 1, in_channels=4)
         self.branches = gluon.nn.HybridSequential()
         for number in range(count):
             dilation = 4 + number
-            self.branches.add(gluon.nn.Conv2D(3, 3, padding=dilation, dilation=dilation, in_channels=6))
+            self.branches.add(
+                gluon.nn.Conv2D(channels, 3, padding=dilation, dilation=dilation, in_channels=channels)
+            )
 
     def hybrid_forward(self, F, x):
         x = self.before(x)
@@ -203,12 +203,13 @@ class Branches(gluon.HybridBlock):
 
 
 @built
+@pytest.mark.parametrize("channels", [6, training.LEAST_CHANNELS])
 @pytest.mark.parametrize("count", [1, 7, 8, 12])
-def test_gradients_of_an_array_with_many_readers_are_added_up(count):
+def test_gradients_of_an_array_with_many_readers_are_added_up(count, channels):
     mx.random.seed(8)
-    block = Branches(count)
+    block = Branches(count, channels)
     block.initialize(mx.init.Xavier())
-    x, upstream = mx.nd.random.normal(shape=(2, 4, 15, 17)), mx.nd.random.normal(shape=(2, 3, 15, 17))
+    x, upstream = mx.nd.random.normal(shape=(2, 4, 15, 17)), mx.nd.random.normal(shape=(2, channels, 15, 17))
     found = []
     for form in (training.training_form(block), block):
         with autograd.record():
@@ -218,6 +219,29 @@ def test_gradients_of_an_array_with_many_readers_are_added_up(count):
     assert isinstance(training.training_form(block), training._TrainingGraph) == (count < 8)
     for one, other in zip(*found):
         close(one, other)
+
+
+@built
+@pytest.mark.parametrize("channels", [6, training.LEAST_CHANNELS])
+def test_fixed_inputs_get_no_gradient_and_parameters_the_same(channels):
+    mx.random.seed(9)
+    block = gluon.nn.HybridSequential()
+    for _ in range(2):
+        block.add(gluon.nn.Conv2D(channels, 3, padding=4, dilation=4, in_channels=channels))
+    block.initialize(mx.init.Xavier())
+    x, upstream = (mx.nd.random.normal(shape=(2, channels, 15, 17)) for _ in range(2))
+    found = []
+    for fixed in (True, False):
+        form = training.training_form(block, fixed=fixed)
+        nodes = json.loads(form.symbol.tojson())["nodes"]
+        of_x = [node["attrs"]["of_x"] for node in nodes if node["op"] in training.OPERATORS]
+        assert of_x == ["0" if fixed else "1", "1"]  # the second convolution reads the first
+        with autograd.record():
+            y = form(x)
+        y.backward(upstream)
+        found.append([p.grad().asnumpy() for p in block.collect_params().values()])
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one, other)
 
 
 @built
@@ -301,7 +325,8 @@ def test_inference_keeps_the_running_statistics_after_a_compiled_step():
     np.testing.assert_allclose(model(batch_of_others)[0].asnumpy()[:1], before, rtol=1e-4, atol=1e-4)
 
 
-def test_an_encoder_without_compiled_operators_is_called_itself():
+def test_an_encoder_without_compiled_operators_is_called_itself(monkeypatch):
+    monkeypatch.setattr(training, "is_wide", lambda: False)
     encoder = network.build("resnet18", 3, output_stride=16, head=HeadSettings(channels=8)).encoder
     assert training.training_form(encoder) is encoder
 
@@ -379,10 +404,11 @@ def test_no_class_is_larger_than_one_that_is_no_number(monkeypatch, available):
 # ---- the library
 
 
-def test_it_can_be_turned_off(monkeypatch):
-    monkeypatch.setenv(compiled.OFF, "0")
+@pytest.mark.parametrize("word", ["0", "off", "False", "no"])
+def test_it_can_be_turned_off(monkeypatch, word):
+    monkeypatch.setenv(compiled.OFF, word)
     assert compiled.library.__wrapped__() is None and compiled.functions.__wrapped__() is None
-    assert compiled.state() == "turned off by CONFSEG_COMPILED=0"
+    assert compiled.state() == f"turned off by CONFSEG_COMPILED={word}"
 
 
 def test_without_a_library_all_goes_on(monkeypatch, tmp_path):
@@ -420,6 +446,15 @@ def test_a_compiler_s_complaint_is_passed_on_and_leaves_nothing(monkeypatch, tmp
     assert not (tmp_path / "made").exists()
 
 
+def test_a_folder_that_can_t_be_written_is_said_before_compiling(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "path", lambda: tmp_path / "made" / "new.so")
+    monkeypatch.setattr(compiled.os, "access", lambda folder, mode: folder != tmp_path)
+    monkeypatch.setattr(compiled.subprocess, "run", lambda *_, **__: pytest.fail("compiled"))
+    monkeypatch.setenv("CXX", "g++")
+    with pytest.raises(compiled.BuildError, match="made: Permission denied; the library can't be written"):
+        compiled.build()
+
+
 def test_the_command_says_that_nothing_is_lost_without_a_compiler(tmp_path):
     code = (
         "import sys, runpy; from gluon_confseg import compiled; from pathlib import Path;"
@@ -431,5 +466,18 @@ def test_the_command_says_that_nothing_is_lost_without_a_compiler(tmp_path):
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("no C++ compiler is installed")
+    assert done.stderr.startswith("confseg: no C++ compiler is installed")
     assert "Everything works without the compiled operators" in done.stderr
+
+
+@built
+@pytest.mark.parametrize("share", [0, 0.0001, 0.3, 0.75, 0.999, 1])
+def test_a_library_that_was_cut_short_is_not_loaded(tmp_path, share):
+    content = compiled.path().read_bytes()
+    (tmp_path / "cut.so").write_bytes(content[: int(share * len(content))])
+    code = (
+        "from pathlib import Path; from gluon_confseg import compiled; "
+        f"compiled.path = lambda: Path({str(tmp_path / 'cut.so')!r}); print(compiled.functions() is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{share == 1}\n"), done.stderr

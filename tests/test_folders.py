@@ -147,13 +147,17 @@ def test_a_matrix_without_names_gets_those_of_a_list(tmp_path, call, refuse, own
     assert "its 2 classes are not the 3 of" in refuse("confusion", tmp_path / "two.npz", "--classes", own)
 
 
-def test_254_classes_are_counted(tmp_path, ask):
+def test_254_classes_are_counted(tmp_path, ask, call):
     rows = "".join(f"class {k},{k},{k // 2},{255 - k}\n" for k in range(253))
     (tmp_path / "classes.csv").write_text("name,r,g,b\n" + rows)
     truth, answer = (np.random.RandomState(seed).randint(0, 253, (40, 60)) for seed in (0, 1))
     labels, predictions = (write_ids(tmp_path / name, {"a": v}) for name, v in (("l", truth), ("p", answer)))
     words = ["--labels", labels, "--predictions", predictions, "--classes", tmp_path / "classes.csv"]
     assert ask("confusion", *words)["confusion"] == brute(truth, answer, 253).counts.tolist()
+    shown = call("confusion", *words)
+    assert (
+        "253 classes are too many for a table" in shown and "Worst pairs" in shown and "\n252 " not in shown
+    )
 
 
 # ---- ids that may be raw or train ids

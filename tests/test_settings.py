@@ -268,7 +268,7 @@ def test_the_same_settings_do_the_same(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "given, wanted",
     [
-        ("penaly=2", "did you mean penalty.; the settings are encoder, "),
+        ("penaly=2", "did you mean penalty.; .confseg train RECIPE --show. lists"),
         ("phases.heads.penaly=2", "there is no setting 'penaly'; did you mean penalty."),
         (
             "phases.head.penalty=2",

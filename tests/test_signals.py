@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -28,3 +29,17 @@ def test_a_second_signal_tears_the_step_and_says_so():
             os.kill(os.getpid(), signal.SIGTERM)
             done.append("updated")
     assert not done and signals.torn and stopped.value.signal == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_destructor_is_not_lost(number, capsys):
+    class Array:
+        def __del__(self):
+            os.kill(os.getpid(), number)
+            time.sleep(0)  # where Python calls the handler
+
+    with Signals(), pytest.raises(Stopped) as stopped:
+        array = Array()
+        del array
+        time.sleep(10)
+    assert stopped.value.signal == number and not capsys.readouterr().err

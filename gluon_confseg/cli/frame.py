@@ -17,8 +17,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gluon_confseg import runtime
-from gluon_confseg.errors import ConfSegError, Stopped
+from gluon_confseg import runtime, signals
+from gluon_confseg.errors import ConfSegError
 from gluon_confseg.terminal import printable
 
 DEBUG = "CONFSEG_DEBUG"  # set to anything: every error shows its traceback
@@ -118,14 +118,11 @@ def _signals_stop() -> Iterator[None]:
         yield
         return
 
-    def stop(number, _):
-        raise Stopped(number)
-
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     taken = {number: handler for number, handler in handlers.items() if handler in defaults}
     for number in taken:
-        signal.signal(number, stop)
+        signal.signal(number, signals.stop)
     try:
         yield
     finally:

@@ -78,6 +78,7 @@ def _text(loaded, inference, done: list, failed: list) -> str:
         lines.append(f"{image['image']} ({image['width']} x {image['height']}): {listing}")
         lines.append(f"  {image['ids']}  {image['overlay']}")
         lines += [f"  Note: {note}." for note in image["notes"]]
-    lines += [f"Not read: {each['reason']}" for each in failed]
+    if len(failed) > 5:  # else the failure names all of them
+        lines += [f"Not read: {each['reason']}" for each in failed]
     ends = f"0 is {names[0]}, {len(names) - 1} is {names[-1]}"
     return "\n".join([*lines, f"ids/ holds train ids of {loaded.labels.title} ({ends})."])

@@ -13,6 +13,7 @@ from gluon_confseg.report import costs
 from gluon_confseg.report.grid import Grid
 from gluon_confseg.report.tables import percent
 
+MOST_COLUMNS = 40  # of four characters each
 MISSED = "(no class)"  # predictions of 255
 RULE = (
     "IoU by the rule of the official Cityscapes scorer: a class that is neither in the truth nor predicted "
@@ -138,7 +139,15 @@ def pairs_table(pairs: list) -> str:
 
 
 def rows(named: NamedMatrix) -> str:
-    """The matrix in whole percents, as plain text; "." is less than half a percent, "" nothing at all."""
+    """The matrix in whole percents, as plain text; "." is less than half a percent, "" nothing at all.
+
+    One sentence instead where there are more classes than fit beside each other.
+    """
+    if len(named.classes) > MOST_COLUMNS:
+        return (
+            f"{len(named.classes)} classes are too many for a table; --picture FILE.png draws it, "
+            "and --json prints its counts."
+        )
     full = with_misses(named.matrix)
     heads = [str(k) for k in range(len(named.classes))] + ["none"] * bool(named.matrix.misses.any())
     shares = metrics.normalize(full)

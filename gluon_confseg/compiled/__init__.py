@@ -7,22 +7,25 @@ loss.cc       value and gradient of the paper's loss, which losses/blockwise.py 
 operators.cc  batch norm with ReLU6 and depthwise convolution, which take most of the time of a training step of
               EfficientNet-Lite0 in MXNet; `encoders.efficientnet` uses them in training. And convolutions of dilation
               4 or more, for which oneDNN takes much memory; `training` puts them into any network's graph
+convolution.cc  3x3 convolution by Winograd's algorithm in training, with its gradients; `training` puts it there too
 winograd.cc   3x3 convolution in frozen graphs: inference, and the frozen parts of training steps
 enlarge.cc    the class of the largest enlarged score, which `engine.largest_enlarged` finds by NumPy otherwise
 
 `python -m gluon_confseg.compiled` builds the library, and the project's set-up calls that. It is kept in the Python
 environment under a name that depends on the sources and the compiler's options, so a library of other sources is
 never loaded; those of earlier sources stay beside it. Results of training and inference differ from those without it
-by rounding alone, and groups not at all; CONFSEG_COMPILED=0 goes without it.
+by rounding alone, and groups not at all; CONFSEG_COMPILED=0 (or off, false, no) goes without it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import shlex
 import shutil
+import struct
 import subprocess
 import sysconfig
 import tempfile
@@ -33,8 +36,8 @@ from .. import files
 from ..errors import ConfSegError
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("operators.cc", "loss.cc", "winograd.cc", "enlarge.cc", "groups.cc")
-HEADERS = ("lanes.h",)
+SOURCES = ("operators.cc", "convolution.cc", "loss.cc", "winograd.cc", "enlarge.cc", "groups.cc")
+HEADERS = ("lanes.h", "winograd.h", "dilated.h")
 OPTIONS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 WIDE = ("avx2", "fma", "bmi2")  # as /proc/cpuinfo names them; a CPU without them gets code for any CPU
 COMPILERS = ("g++", "c++", "clang++")
@@ -60,7 +63,7 @@ def library():
     try:
         mx.library.load(str(path()), verbose=False)
         return ctypes.CDLL(str(path()))
-    except (OSError, mx.MXNetError):  # such as a file cut short: all works without it
+    except (OSError, mx.MXNetError):  # such as a file of another system: all works without it
         return None
 
 
@@ -76,13 +79,30 @@ def functions():
 
 
 def _is_wanted() -> bool:
-    return os.environ.get(OFF) != "0" and path().is_file()
+    return not _is_turned_off() and path().is_file() and _is_whole(path())
+
+
+def _is_turned_off() -> bool:
+    return os.environ.get(OFF, "").strip().lower() in ("0", "off", "false", "no")
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a library has all of its bytes: to load one that was cut short ends the process with SIGBUS.
+
+    The linker writes the table of sections last, and the header says where that is and how long.
+    """
+    content = file.read_bytes()
+    if content[:5] != b"\x7fELF\x02":  # no 64-bit library of Linux
+        return False
+    (table,) = struct.unpack_from("<Q", content, 0x28) if len(content) >= 64 else (0,)
+    size, count = struct.unpack_from("<HH", content, 0x3A) if table else (0, 0)
+    return 0 < table + size * count <= len(content)
 
 
 def state() -> str:
     """Whether the library is used, in words."""
-    if os.environ.get(OFF) == "0":
-        return f"turned off by {OFF}=0"
+    if _is_turned_off():
+        return f"turned off by {OFF}={os.environ[OFF]}"
     if library() is not None:
         return "in use"
     if path().is_file():
@@ -107,6 +127,9 @@ def build(anew: bool = False) -> Path:
         )
     mxnet = _mxnet()
     try:
+        above = next(folder for folder in target.parents if folder.exists())
+        if not os.access(above, os.W_OK):  # said before compiling, not after
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder, "library.so")
             sources = [*(HERE / name for name in SOURCES), mxnet / "src" / "lib_api.cc"]
@@ -123,7 +146,7 @@ def build(anew: bool = False) -> Path:
             except OSError as error:
                 raise BuildError(f"the compiler {compiler[0]} can't be run: {error.strerror}") from error
             if done.returncode:
-                lines = done.stderr.strip().splitlines() or ["it says nothing"]
+                lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
                 first = next((line for line in lines if "error" in line), lines[-1])
                 raise BuildError(f"{compiler[0]} could not compile {HERE}: {first}")
             files.write_bytes(target, made.read_bytes())

@@ -13,5 +13,5 @@ began = time.monotonic()
 try:
     target = build(anew)
 except BuildError as error:
-    sys.exit(f"{error}. Everything works without the compiled operators; on CPUs it is slower.")
+    sys.exit(f"confseg: {error}. Everything works without the compiled operators; on CPUs it is slower.")
 print(f"compiled operators: {target} ({time.monotonic() - began:.0f} s)")

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "dilated.h"
 #include "lanes.h"
 #include "mxnet/lib_api.h"
 
@@ -497,22 +498,48 @@ mxnet::ext::MXReturnValue dilated_gradients(const Attributes& attributes, std::v
                 channels * TAPS_OF_3, -1);
   }
   dilated_of_weights(grid, samples, values, channels, upstream, filters, outputs->at(1).data<float>());
-  if (outputs->size() > 2) {
-    float* of_bias = outputs->at(2).data<float>();
-#pragma omp parallel for schedule(static)
-    for (int64_t o = 0; o < filters; o++) {
-      double sum = 0;
-      for (int64_t n = 0; n < samples; n++) {
-        const float* plane = upstream + (n * filters + o) * pixels;
-        for (int64_t i = 0; i < pixels; i++) sum += plane[i];
-      }
-      of_bias[o] = static_cast<float>(sum);
-    }
-  }
+  if (outputs->size() > 2)
+    confseg_dilated_products::sum_planes(upstream, samples, filters, pixels, outputs->at(2).data<float>());
   return SUCCESS;
 }
 
 }  // namespace
+
+namespace confseg_dilated_products {
+
+bool available() { return sgemm() != nullptr; }
+
+mxnet::ext::MXReturnValue arity(const Attributes& attributes, int* inputs, int* outputs) {
+  return dilated_arity(attributes, inputs, outputs);
+}
+
+mxnet::ext::MXReturnValue shapes(const Attributes& attributes, Shapes* inputs, Shapes* outputs) {
+  return dilated_shapes(attributes, inputs, outputs);
+}
+
+mxnet::ext::MXReturnValue value(const Attributes& attributes, Arrays* inputs, Arrays* outputs, const OpResource& resource) {
+  return dilated_value(attributes, inputs, outputs, resource);
+}
+
+mxnet::ext::MXReturnValue gradients(const Attributes& attributes, Arrays* inputs, Arrays* outputs,
+                                    const OpResource& resource) {
+  return dilated_gradients(attributes, inputs, outputs, resource);
+}
+
+// (samples, channels, pixels) -> (channels,)
+void sum_planes(const float* planes, int64_t samples, int64_t channels, int64_t pixels, float* sums) {
+#pragma omp parallel for schedule(static)
+  for (int64_t c = 0; c < channels; c++) {
+    double sum = 0;
+    for (int64_t n = 0; n < samples; n++) {
+      const float* plane = planes + (n * channels + c) * pixels;
+      for (int64_t i = 0; i < pixels; i++) sum += plane[i];
+    }
+    sums[c] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace confseg_dilated_products
 
 // Whether confseg_dilated can be called.
 extern "C" int confseg_has_dilated() { return sgemm() != nullptr; }

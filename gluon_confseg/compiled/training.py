@@ -11,10 +11,11 @@ import numpy as np
 
 from .. import tracing
 from ..encoders import norms
-from . import library
+from . import is_wide, library
 
-OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated")
+OPERATORS = ("confseg_norm_clip", "confseg_depthwise", "confseg_dilated", "confseg_convolution")
 LEAST_DILATION = 4  # oneDNN's fast convolution takes a padding of 3 at most
+LEAST_CHANNELS = 64  # read and written; fewer were not measured
 # MXNet adds up more gradients of one array in place, of which the operator of an extension is not told: it would
 # overwrite what is there
 MOST_READERS = 7
@@ -35,10 +36,11 @@ def training_form(block, inputs: int = 1, *, fixed: bool = False):
     )
     if not fits or norms.keeps_outputs_only(block) or library() is None:
         return block
-    if not any(hasattr(each, "has_compiled_form") or _is_dilated(each) for each in _blocks(block)):
+    if not any(hasattr(each, "has_compiled_form") or _may_fit(each) for each in _blocks(block)):
         return block
     names = tuple(f"data{number}" for number in range(inputs))
-    symbol = _with_dilated(tracing.trace(block, tracing.COMPILED, names), names if fixed else ())
+    widths = {p.name: p.shape[1] for p in parameters if len(p.shape) == 4}
+    symbol = _with_convolutions(tracing.trace(block, tracing.COMPILED, names), widths, names if fixed else ())
     used = any(name in symbol.tojson() for name in OPERATORS)
     return _TrainingGraph(symbol, block, names) if used else block
 
@@ -47,32 +49,44 @@ def _blocks(block) -> list:
     return [block, *(each for child in block._children.values() for each in _blocks(child))]
 
 
-def _is_dilated(block) -> bool:
+def _may_fit(block) -> bool:
     settings = getattr(block, "_kwargs", {})
-    return max(settings.get("dilate", (1,))) >= LEAST_DILATION
+    return settings.get("kernel") == (3, 3) and "num_filter" in settings
 
 
-def _with_dilated(symbol, fixed: tuple = ()):
-    """The symbol with `confseg_dilated` for each convolution that it can compute; inputs in `fixed` need no gradient.
+def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
+    """The symbol with a compiled operator for each convolution of which one exists.
 
-    oneDNN writes every pixel nine times for these, once for each thread, and keeps the memory as long as the process
-    lives, for each size of a convolution: docs/memory.md.
+    `confseg_convolution` computes by Winograd's algorithm, which takes a quarter of the multiplications; it needs wide
+    instructions. `confseg_dilated` multiplies matrices, for which oneDNN writes every pixel nine times, once for each
+    thread, and keeps the memory as long as the process lives, for each size of a convolution: docs/memory.md.
+
+    widths   the channels that each weight reads
+    fixed    names of inputs that need no gradient
     """
-    if not library().confseg_has_dilated():
-        return symbol
     graph = json.loads(symbol.tojson())
-    readers = Counter(tuple(entry[:2]) for node in graph["nodes"] for entry in node["inputs"])
-    for node in graph["nodes"]:
+    nodes = graph["nodes"]
+    readers = Counter(tuple(entry[:2]) for node in nodes for entry in node["inputs"])
+    for node in nodes:
         settings = {key: _parsed(value) for key, value in node.get("attrs", {}).items()}
-        data = node["inputs"][0][:2] if node["inputs"] else None
-        if node["op"] == "Convolution" and _fits(settings) and readers[tuple(data)] <= MOST_READERS:
+        if node["op"] != "Convolution" or not _fits(settings):
+            continue
+        if max(readers[tuple(entry[:2])] for entry in node["inputs"]) > MOST_READERS:
+            continue
+        data, weight = (nodes[entry[0]]["name"] for entry in node["inputs"][:2])
+        dilation = settings.get("dilate", (1, 1))[0]
+        if is_wide() and min(widths.get(weight, 0), settings["num_filter"]) >= LEAST_CHANNELS:
+            node["op"] = "confseg_convolution"
+        elif dilation >= LEAST_DILATION and library().confseg_has_dilated():
             node["op"] = "confseg_dilated"
-            node["attrs"] = {
-                "dilation": str(settings["dilate"][0]),
-                "filters": str(settings["num_filter"]),
-                "bias": str(int(not settings.get("no_bias", False))),
-                "of_x": str(int(graph["nodes"][data[0]]["name"] not in fixed)),
-            }
+        else:
+            continue
+        node["attrs"] = {
+            "dilation": str(dilation),
+            "filters": str(settings["num_filter"]),
+            "bias": str(int(not settings.get("no_bias", False))),
+            "of_x": str(int(data not in fixed)),
+        }
     return mx.sym.load_json(json.dumps(graph))
 
 
@@ -88,7 +102,6 @@ def _fits(settings: dict) -> bool:
     return (
         settings["kernel"] == (3, 3)
         and len(set(dilation)) == 1
-        and dilation[0] >= LEAST_DILATION
         and settings.get("pad", (0, 0)) == dilation
         and settings.get("stride", (1, 1)) == (1, 1)
         and settings.get("num_group", 1) == 1
