@@ -152,11 +152,13 @@ class WholeRun:
 
     work     {kind: units to do}; the units of a kind take about the same time each
     weights  {kind: relative time of one unit}, to estimate a kind that has not begun from the others
+    later    (work of the same kinds after this run, how many processes will share that)
     at_once  how many processes share the work now; each counts the time of its own units
     """
 
-    def __init__(self, work: dict, weights: dict | None = None):
+    def __init__(self, work: dict, weights: dict | None = None, later: tuple | None = None):
         self._left, self._weights = dict(work), weights or {}
+        self._later, self._processes = later or ({}, 1)
         self._seconds, self._units, self.at_once = {}, {}, 1
 
     def scale(self, factor: float) -> None:
@@ -180,6 +182,8 @@ class WholeRun:
         worth = sum(self._units[kind] * self._weights.get(kind, 1) for kind in self._units)
         each = sum(self._seconds.values()) / max(worth, 1e-9)
         seconds = sum(units * self._rate(kind, each) for kind, units in self._left.items())
+        later = sum(units * self._rate(kind, each) for kind, units in self._later.items())
+        seconds += later * self.at_once / self._processes  # a rate is that of all processes together
         minutes = round(seconds / 60)
         if minutes >= 60:
             return f"about {minutes // 60} h {minutes % 60:02d} min more"

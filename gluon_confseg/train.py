@@ -61,7 +61,7 @@ def run(
     jobs: int | None = None,
     list_weights: bool = False,
     leave_out_diverged: bool = False,
-    later: dict | None = None,
+    later: tuple | None = None,
 ) -> None:
     """Train and score a recipe, or what is left of it.
 
@@ -70,7 +70,8 @@ def run(
     jobs     at most so many phases are trained at once, where they don't need each other's results; None: as many as a
              few measured steps show to be fastest: see `side_by_side`
     leave_out_diverged   a phase whose loss is not finite is left out, like one without groups; else it ends the run
-    later    work that comes after this run, as `work` gives it: it counts for the time left that is shown
+    later    (work that comes after this run, as `work` gives it, by so many processes): it counts for the time left
+             that is shown
     On a CPU the result is bit-identical however often the run was interrupted. Its last bits depend on the number of
     threads that each phase is trained with, which the folder holds.
     """
@@ -84,9 +85,7 @@ def run(
     if all(folder.finished(phase.name) for phase in job.phases):
         say("All phases are finished in this run folder: nothing is trained again.")
     todo = work(recipe, [p for p in job.phases if not folder.checkpoint(p.name).exists()], data)
-    for kind, units in (later or {}).items():
-        todo[kind] = todo.get(kind, 0) + units
-    whole = WholeRun(todo, WEIGHTS)
+    whole = WholeRun(todo, WEIGHTS, later)
     left_out = side_by_side.train_phases(complete, job, folder, whole, jobs)
     chosen, cells = cells, [cell for cell in cells if cell.phase not in left_out]
     if not cells:

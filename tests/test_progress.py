@@ -108,6 +108,17 @@ def test_work_between_two_steps_is_not_charged_to_the_step_after_it(clock):
     assert run.left() == "less than a minute more"  # 8 steps of a second
 
 
+def test_work_after_the_run_is_shared_by_as_many_processes_as_it_will_have():
+    alone = WholeRun({"step": 20}, later=({"step": 600}, 2))
+    alone.count("step", 20, 20)
+    assert alone.left() == "about 5 min more"
+    both = WholeRun({"step": 20}, later=({"step": 600}, 2))
+    both.at_once = 2
+    for _ in range(2):  # each process takes 2 seconds for a step
+        both.count("step", 20, 10)
+    assert both.left() == "about 10 min more"
+
+
 # ---- what another process relays
 
 

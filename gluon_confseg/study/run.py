@@ -117,7 +117,7 @@ def tune(study: Study, processes: int) -> None:
         }
         cells = [arms.BASE, *(name for phases in names.values() for name in phases.values())]
         cells += [arms.cell_of(arm, rates) for arm in wave if not arm.trained]
-        settings = {"jobs": processes, "leave_out_diverged": True, "later": _later(study, known)}
+        settings = {"jobs": processes, "leave_out_diverged": True, "later": (_later(study, known), processes)}
         train.run(recipe, study.splits, folder, cells=cells, **settings)
         for key, phases in names.items():
             found = tuning.outcome(recipe, folder, phases)
