@@ -6,15 +6,13 @@ computes a convolution with the addition and the activation that follow it. The 
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from . import tracing
+from . import graphs, tracing
 from .compiled import winograd
 
 BACKEND = "MKLDNN"  # oneDNN's name in MXNet
@@ -151,11 +149,8 @@ class _Folding:
     """Rewrites the nodes of a graph, in order."""
 
     def __init__(self, symbol, values: dict):
-        graph = json.loads(symbol.tojson())
-        self._old, self._heads, self._attrs = graph["nodes"], graph["heads"], graph["attrs"]
-        inputs = [tuple(i[:2]) for node in self._old for i in node["inputs"]]
-        self._reads = Counter([*inputs, *(tuple(head[:2]) for head in self._heads)])
-        self._values = values
+        self._graph = graphs.Nodes(symbol)
+        self._old, self._values = self._graph.nodes, values
         self._constants = {}  # old number -> array
         self._convolutions = {}  # old numbers of those that the batch norm after them will write
         self._new, self._number, self._found = [], {}, {}
@@ -172,20 +167,16 @@ class _Folding:
                 self._constants[number] = self._compute(node)
             elif number in normed and self._can_take_norm(node):
                 self._convolutions[number] = node
-                if self._reads[number, 0] > 1:  # MXNet's own fusion would give its other readers wrong values
+                # MXNet's own fusion would give its other readers wrong values
+                if len(self._graph.readers[number, 0]) > 1:
                     self._copy(number, node)
             elif node["op"] == "BatchNorm" and node["inputs"][0][0] in self._convolutions:
                 self._write(number, self._normed(number, node, self._convolutions[node["inputs"][0][0]]))
             else:
                 self._copy(number, node)
-        graph = {
-            "nodes": self._new,
-            "arg_nodes": [number for number, node in enumerate(self._new) if node["op"] == "null"],
-            "heads": [self._input(head) for head in self._heads],
-            "attrs": self._attrs,
-        }
+        heads = [self._input(head) for head in self._graph.heads]
         arrays = {name: mx.nd.array(value, dtype=value.dtype) for name, value in self._found.items()}
-        return mx.sym.load_json(json.dumps(graph)), arrays
+        return self._graph.symbol(self._new, heads), arrays
 
     def _copy(self, number: int, node: dict) -> None:
         inputs = [self._input(i) for i in node["inputs"]]
@@ -226,11 +217,7 @@ class _Folding:
         """The convolution with its batch norm's scale and shift, in float64 before they are rounded once."""
         gamma, beta, mean, variance = (self._constants[i[0]].astype(np.float64) for i in norm["inputs"][1:])
         weight, *bias = (self._constants[i[0]].astype(np.float64) for i in convolution["inputs"][1:])
-        settings = norm.get("attrs", {})
-        if settings.get("fix_gamma", "True") in ("True", "1"):
-            gamma = np.ones_like(gamma)
-        scale = gamma / np.sqrt(variance + float(settings.get("eps", 1e-3)))
-        shift = ((bias[0] if bias else 0) - mean) * scale + beta
+        scale, shift = graphs.scale_and_shift(norm, gamma, beta, mean - (bias[0] if bias else 0), variance)
         new = {"weight": weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), "bias": shift}
         variables = [self._variable(f"normed{number}_{k}", v.astype(np.float32)) for k, v in new.items()]
         attrs = {**convolution["attrs"], "no_bias": "False"}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import json
-from collections import Counter
-
 import mxnet as mx
 import numpy as np
 
-from .. import tracing
+from .. import graphs, tracing
 from ..encoders import norms
 from . import is_wide, library
 
@@ -64,18 +60,16 @@ def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
     widths   the channels that each weight reads
     fixed    names of inputs that need no gradient
     """
-    graph = json.loads(symbol.tojson())
-    nodes = graph["nodes"]
-    readers = Counter(tuple(entry[:2]) for node in nodes for entry in node["inputs"])
+    graph = graphs.Nodes(symbol)
+    nodes = graph.nodes
     for node in nodes:
-        settings = {key: _parsed(value) for key, value in node.get("attrs", {}).items()}
-        if node["op"] != "Convolution" or not _fits(settings):
+        if not graphs.is_3x3_of_equal_size(node):
             continue
-        if max(readers[tuple(entry[:2])] for entry in node["inputs"]) > MOST_READERS:
+        if max(len(graph.readers[tuple(entry[:2])]) for entry in node["inputs"]) > MOST_READERS:
             continue
         data, weight = (nodes[entry[0]]["name"] for entry in node["inputs"][:2])
-        dilation = settings.get("dilate", (1, 1))[0]
-        if is_wide() and min(widths.get(weight, 0), settings["num_filter"]) >= LEAST_CHANNELS:
+        (dilation, _), filters = graphs.dilation(node), graphs.setting(node, "num_filter")
+        if is_wide() and min(widths.get(weight, 0), filters) >= LEAST_CHANNELS:
             node["op"] = "confseg_convolution"
         elif dilation >= LEAST_DILATION and library().confseg_has_dilated():
             node["op"] = "confseg_dilated"
@@ -83,30 +77,11 @@ def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
             continue
         node["attrs"] = {
             "dilation": str(dilation),
-            "filters": str(settings["num_filter"]),
-            "bias": str(int(not settings.get("no_bias", False))),
+            "filters": str(filters),
+            "bias": str(int(not graphs.setting(node, "no_bias", False))),
             "of_x": str(int(data not in fixed)),
         }
-    return mx.sym.load_json(json.dumps(graph))
-
-
-def _parsed(value: str):
-    try:
-        return ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return value
-
-
-def _fits(settings: dict) -> bool:
-    dilation = settings.get("dilate", (1, 1))
-    return (
-        settings["kernel"] == (3, 3)
-        and len(set(dilation)) == 1
-        and settings.get("pad", (0, 0)) == dilation
-        and settings.get("stride", (1, 1)) == (1, 1)
-        and settings.get("num_group", 1) == 1
-        and settings.get("layout", "NCHW") in ("NCHW", None)
-    )
+    return graph.symbol()
 
 
 class _TrainingGraph:

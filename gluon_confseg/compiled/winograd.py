@@ -5,14 +5,14 @@ It takes a quarter of the multiplications, and a dilation costs it nothing. Resu
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import json
 from collections import defaultdict
 
 import mxnet as mx
 import numpy as np
 
+from .. import graphs
+from ..graphs import dilation
 from . import is_wide, library
 
 OPERATOR = "confseg_winograd"
@@ -76,17 +76,8 @@ class _Replacing:
     """Rewrites the nodes of a graph, in order."""
 
     def __init__(self, symbol, arrays: dict):
-        graph = json.loads(symbol.tojson())
-        self._old, self._heads, self._attrs = graph["nodes"], graph["heads"], graph["attrs"]
-        self._arrays, self._new, self._entry = dict(arrays), [], {}
-        self._readers = defaultdict(
-            list
-        )  # (node, output) -> the nodes that read it; None is an output of the graph
-        for number, node in enumerate(self._old):
-            for entry in node["inputs"]:
-                self._readers[tuple(entry[:2])].append(number)
-        for head in self._heads:
-            self._readers[tuple(head[:2])].append(None)
+        self._graph = graphs.Nodes(symbol)
+        self._old, self._arrays, self._new, self._entry = self._graph.nodes, dict(arrays), [], {}
 
     def result(self) -> tuple:
         ends, within, groups = {}, set(), defaultdict(list)
@@ -102,28 +93,14 @@ class _Replacing:
                     self._write_group(groups[ends[number].kind()])
             elif number not in within:
                 self._write(number, {**node, "inputs": [self._input(i) for i in node["inputs"]]})
-        graph = {
-            "nodes": self._new,
-            "arg_nodes": [number for number, node in enumerate(self._new) if node["op"] == "null"],
-            "heads": [self._input(head) for head in self._heads],
-            "attrs": self._attrs,
-        }
-        return mx.sym.load_json(json.dumps(graph)), self._arrays
+        return self._graph.symbol(self._new, [self._input(head) for head in self._graph.heads]), self._arrays
 
     # ---- the old graph
 
     def _fits(self, node: dict) -> bool:
-        if node["op"] != "Convolution" or any(self._array(i) is None for i in node["inputs"][1:]):
+        if not graphs.is_3x3_of_equal_size(node) or any(self._array(i) is None for i in node["inputs"][1:]):
             return False
-        stride, dilation = _value(node, "stride") or (1, 1), _value(node, "dilate") or (1, 1)
-        return (
-            _value(node, "kernel") == (3, 3)
-            and stride == (1, 1)
-            and dilation[0] == dilation[1]
-            and _value(node, "pad") == dilation
-            and (_value(node, "num_group") or 1) == 1
-            and self._array(node["inputs"][1]).shape[1] >= LEAST
-        )
+        return self._array(node["inputs"][1]).shape[1] >= LEAST
 
     def _array(self, entry):
         """The value of an input that is constant, None for another."""
@@ -149,25 +126,21 @@ class _Replacing:
         limits = None if reader is None else _limits(self._old[reader])
         if limits is not None:
             chain.append(reader)
-        dilation = (_value(node, "dilate") or (1, 1))[0]
         limits = limits or ("-inf", "inf")
-        return _Convolution(chain, tuple(data[:2]), added, weight, bias, dilation, limits, norm is not None)
+        return _Convolution(
+            chain, tuple(data[:2]), added, weight, bias, dilation(node)[0], limits, norm is not None
+        )
 
     def _constant_norm(self, entry):
         """(inputs, scale, shift), in float64, of a batch norm of constants; None for another node."""
         node = self._old[entry[0]]
         if node["op"] != "BatchNorm" or any(self._array(i) is None for i in node["inputs"][1:]):
             return None
-        gamma, beta, mean, variance = (
-            self._array(i).asnumpy().astype(np.float64) for i in node["inputs"][1:]
-        )
-        if _value(node, "fix_gamma") in (None, True, 1):
-            gamma = np.ones_like(gamma)
-        scale = gamma / np.sqrt(variance + (_value(node, "eps") or 1e-3))
-        return node["inputs"], scale, beta - mean * scale
+        values = (self._array(i).asnumpy() for i in node["inputs"][1:])
+        return node["inputs"], *graphs.scale_and_shift(node, *values)
 
     def _only_reader(self, number: int):
-        readers = self._readers[number, 0]
+        readers = self._graph.readers[number, 0]
         return readers[0] if len(readers) == 1 else None
 
     # ---- the new graph
@@ -218,11 +191,6 @@ class _Replacing:
     def _variable(self, name: str, array: np.ndarray) -> list:
         self._arrays[name] = mx.nd.from_numpy(np.ascontiguousarray(array, np.float32))
         return self._append({"op": "null", "name": name, "inputs": []})
-
-
-def _value(node: dict, name: str):
-    text = node.get("attrs", {}).get(name)
-    return None if text is None else ast.literal_eval(text)
 
 
 def _limits(node: dict):
