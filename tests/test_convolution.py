@@ -30,9 +30,9 @@ def by_definition(arrays: dict, upstream, dilation: int) -> dict:
             part = (slice(None),) * 2 + tuple(
                 slice(k * dilation, k * dilation + n) for k, n in ((i, height), (j, width))
             )
-            value += np.einsum("oc,nchw->nohw", weight[:, :, i, j], padded[part])
-            of_padded[part] += np.einsum("oc,nohw->nchw", weight[:, :, i, j], upstream)
-            of_weight[:, :, i, j] = np.einsum("nohw,nchw->oc", upstream, padded[part])
+            value += np.einsum("oc,nchw->nohw", weight[:, :, i, j], padded[part], optimize=True)
+            of_padded[part] += np.einsum("oc,nohw->nchw", weight[:, :, i, j], upstream, optimize=True)
+            of_weight[:, :, i, j] = np.einsum("nohw,nchw->oc", upstream, padded[part], optimize=True)
     inside = (slice(None),) * 2 + (slice(dilation, dilation + height), slice(dilation, dilation + width))
     found = {"value": value, "x": of_padded[inside], "weight": of_weight}
     if "bias" in arrays:

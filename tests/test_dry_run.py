@@ -54,6 +54,7 @@ def own_data(root, classes: int, train: int = 2, val: int = 1):
     return root
 
 
+@pytest.mark.slow
 def test_every_phase_takes_two_steps_and_every_cell_is_read(found):
     record, _ = found
     assert [phase["name"] for phase in record["phases"]] == PHASES
@@ -62,6 +63,7 @@ def test_every_phase_takes_two_steps_and_every_cell_is_read(found):
     assert all(cell["seconds_per_image"] > 0 and cell["rule"] for cell in record["cells"])
 
 
+@pytest.mark.slow
 def test_every_network_is_evaluated_once_by_all_its_rules(found):
     record, _ = found
     assert [(e["phase"], e["tta"]) for e in record["evaluations"]] == [(name, "single") for name in PHASES]
@@ -70,6 +72,7 @@ def test_every_network_is_evaluated_once_by_all_its_rules(found):
     assert all(matrix["images"] == 4 for matrix in record["matrices"])
 
 
+@pytest.mark.slow
 def test_networks_that_differ_in_values_alone_are_timed_once(found):
     record, _ = found
     of_subnets = {e["seconds_per_image"] for e in record["evaluations"] if "subnets" in e["phase"]}
@@ -77,6 +80,7 @@ def test_networks_that_differ_in_values_alone_are_timed_once(found):
     assert len({e["seconds_per_image"] for e in record["evaluations"]} - of_subnets) <= 1
 
 
+@pytest.mark.slow
 def test_validations_while_training_are_counted(found):
     record, _ = found
     assert all((e["validations"], e["images"]) == (1, 4 + 4) for e in record["evaluations"])
@@ -90,11 +94,13 @@ def test_validations_while_training_are_counted(found):
     assert estimate._evaluation(longer, ("base", "flip"), image, many)["images"] == 20
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(found):
     _, place = found
     assert not list(place.iterdir())
 
 
+@pytest.mark.slow
 def test_the_record_is_json_and_every_name_is_in_the_text(found):
     record, _ = found
     assert json.loads(json.dumps(record)) == record
@@ -103,6 +109,7 @@ def test_the_record_is_json_and_every_name_is_in_the_text(found):
     assert "random values" in page and "made up" not in page
 
 
+@pytest.mark.slow
 def test_peaks_hold_what_the_network_takes(found):
     record, _ = found
     for found_of in record["phases"]:
@@ -111,6 +118,7 @@ def test_peaks_hold_what_the_network_takes(found):
         assert taken["momentum"] < found_of["checkpoint"] < found_of["progress"]
 
 
+@pytest.mark.slow
 def test_the_disk_holds_all_results_and_two_states_of_the_largest_phase(found):
     record, _ = found
     whole, phases = record["whole"], record["phases"]
@@ -120,6 +128,7 @@ def test_the_disk_holds_all_results_and_two_states_of_the_largest_phase(found):
     assert whole["run_folder_at_most"] == kept + 2 * max(phase["progress"] for phase in phases)
 
 
+@pytest.mark.slow
 def test_a_cell_alone_takes_what_its_phases_take(found):
     record, _ = found
     cell = record["cells"][0]

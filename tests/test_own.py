@@ -73,6 +73,7 @@ def test_groups_come_from_the_networks_own_matrix_by_the_names_of_the_list(finis
         assert group["names"] == [CLASSES[k] for k in group["classes"]]
 
 
+@pytest.mark.slow
 def test_each_group_has_a_subnet_in_the_networks_that_are_left(finished):
     wanted = read(finished, "results.json")["groups"]["classes"]
     for phase in ("subnets_ce", "subnets_confusion_ce"):
@@ -84,6 +85,7 @@ def test_each_group_has_a_subnet_in_the_networks_that_are_left(finished):
         }
 
 
+@pytest.mark.slow
 def test_labels_in_colours_are_counted_like_indices(finished):
     """The split `val` is labelled by colours: every pixel of its two images is in each cell's matrix."""
     with np.load(finished / "confusion.npz") as archive:
@@ -91,6 +93,7 @@ def test_labels_in_colours_are_counted_like_indices(finished):
             assert archive[cell.key].sum() == 2 * 48 * 72
 
 
+@pytest.mark.slow
 def test_the_report_names_the_data_and_its_classes_and_no_numbers_of_the_paper(finished):
     run = report_folder.read(finished)
     # without drawing its pictures, which takes most of the time of `report.write`

@@ -194,6 +194,7 @@ def test_killed_before_or_after_a_file_gets_its_name_a_phase_ends_bit_identicall
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("*progress*"))
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_phase_ends_bit_identically(monkeypatch, tmp_path, whole):
     for sync in (11, 4, 5, 3):
         killed_at(monkeypatch, tmp_path / "run", "subnets", sync)
@@ -201,6 +202,7 @@ def test_killed_again_and_again_a_phase_ends_bit_identically(monkeypatch, tmp_pa
     assert_same(outcome(tmp_path / "run", "subnets"), whole["subnets"])
 
 
+@pytest.mark.slow
 def test_a_resumed_phase_drops_what_it_would_have_dropped(monkeypatch, tmp_path, whole):
     killed_at(monkeypatch, tmp_path / "run", "dropout", 7)
     mx.random.seed(99)

@@ -119,11 +119,13 @@ def test_a_cell_alone_ends_with_the_same_bits_as_in_the_table(table, tmp_path):
     assert not (alone.path / "checkpoints" / "aspp_v2.npz").exists()
 
 
+@pytest.mark.slow
 def test_each_technique_with_its_own_network_has_its_own_training_matrix(table):
     assert {"train", "train_aspp_v2"} <= set(table[0].matrices())
     assert "train_focal" not in table[0].matrices()
 
 
+@pytest.mark.slow
 def test_a_mirrored_test_is_kept_apart(table):
     assert (table[0].path / "checkpoints" / "ce.flip.evaluation.npz").exists()
 

@@ -222,6 +222,7 @@ def test_a_matlab_file_of_anything_else_is_one_error(tmp_path, content):
     assert str(path) in sentence(lambda: mat.read_label(path))
 
 
+@pytest.mark.slow
 def test_a_file_that_would_unpack_to_more_than_it_may_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(mat, "_IDLE", deque())
     monkeypatch.setattr(mat, "MEMORY", 450 << 20)

@@ -75,6 +75,7 @@ def test_a_further_input_is_one_inside_of_the_image_alone(inputs):
     np.testing.assert_allclose(found, by_definition(x, weight, bias, 2), rtol=0, atol=2e-5 * 3 * inputs**0.5)
 
 
+@pytest.mark.slow
 def test_large_images_are_computed_in_several_parts_and_each_image_alone():
     x, weight, bias, _ = draw(
         2, 32, 32, 301, 299
