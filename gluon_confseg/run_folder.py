@@ -189,9 +189,11 @@ class RunFolder:
         return True
 
     def give_up(self, phase: str, why: str) -> None:
-        """Note that a phase can't be trained to its end, with the reason, and drop its intermediate states."""
+        """Note that a phase can't be trained to its end, with the reason, and drop its intermediate states and the
+        scores of a validation, which are those of no finished network."""
         files.write_json(self._given_up(phase), {"why": why})
         self._drop_progress(phase)
+        _evaluation(self.path, phase, "single", "val").unlink(missing_ok=True)
 
     def given_up(self, phase: str) -> str:
         """Why a phase can't be trained to its end; "" where that is not known of it."""
