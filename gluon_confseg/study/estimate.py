@@ -8,14 +8,15 @@ from gluon_confseg import dry_run
 from gluon_confseg.progress import duration
 from gluon_confseg.report.grid import Grid
 
-from . import arms
+from . import arms, fitted
 from .run import Study
 
 
 def measure(study: Study, processes: int) -> dict:
     """The time of a study from its beginning, in seconds, for JSON; each training is taken to have a core of its own.
 
-    base, arms   of one training with its validation; arms that are read by another rule only are left out
+    base, arms   of one training with its validation, or of putting an arm together; arms that are read by another rule
+                 only are left out
     tuning       until the first seed has tried all rates, with `processes` trainings side by side
     seed         of one further seed, alone
     whole        of the study
@@ -23,16 +24,25 @@ def measure(study: Study, processes: int) -> dict:
     one = {arm.key: arm.rate for arm in study.arms if arm.trained}
     recipe = study.recipe(study.arms, {key: [rate] for key, rate in one.items()}, one, 0)
     measured = dry_run.run(recipe, study.root, images=recipe.phases[0].batch_size)
-    seconds = {}
+    seconds, of_image, groups = {}, {}, {}
     for part in ("phases", "matrices", "evaluations"):
         for entry in measured[part]:
             name = entry["name" if part == "phases" else "phase"]
             seconds[name] = seconds.get(name, 0.0) + 3600 * entry["hours"]
+            if part == "phases":
+                groups[name] = len(entry["groups"])
+            elif part == "evaluations":
+                of_image[name] = 3600 * entry["hours"] / entry["images"]
     # an arm that the made-up groups of a dry run leave out takes nothing
     each = {key: seconds.get(arms.phase_name(key, rate), 0.0) for key, rate in one.items()}
     base, others = seconds[arms.BASE], len(study.seeds) - 1
     waves = [[each[arm.key] for arm in wave if arm.trained] for wave in arms.waves(study.arms)]
     tuning = base + sum(makespan(wave * study.tries, processes) for wave in waves)
+    for arm in study.arms:
+        if arm.candidates:
+            names = fitted.phases(arm, one)
+            each[arm.key] = len(study.splits.val) * put_together(names, of_image, groups)
+            tuning += each[arm.key]
     seed = base + sum(each.values())
     return {
         "processes": processes,
@@ -48,6 +58,18 @@ def measure(study: Study, processes: int) -> dict:
         "seed": seed,
         "whole": tuning + makespan([seed] * others, processes),
     }
+
+
+def put_together(names: list, of_image: dict, groups: dict) -> float:
+    """Seconds for each validation image of an arm with these candidates' phases: see `fitted`; at most.
+
+    of_image   phase -> seconds that its network takes for an image
+    groups     phase -> how many it has
+    All subnets run once to choose, on one pass of the encoder, and one network is scored. Where there is one group,
+    all that is known.
+    """
+    known = [of_image[name] for name in names if name in of_image and groups.get(name, 0) > 1]
+    return sum(known) + max(known, default=0.0)
 
 
 def makespan(tasks: list, processes: int) -> float:
@@ -72,7 +94,8 @@ def text(found: dict) -> str:
     images, epochs = found["images"], found["epochs"]
     rows = [["base", str(epochs["base"]), duration(found["base"])]]
     for key, seconds in found["arms"].items():
-        rows.append([key, str(epochs[arms.ARMS[key].length]), duration(seconds)])
+        epochs_of_arm = str(epochs[arms.ARMS[key].length]) if arms.ARMS[key].trained else "-"
+        rows.append([key, epochs_of_arm, duration(seconds)])
     by = "{} x {}".format
     return "\n\n".join(
         [

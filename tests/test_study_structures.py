@@ -1,0 +1,435 @@
+"""Structures of subnets in the study: how groups choose theirs, on which images, and what is said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import mxnet as mx
+import numpy as np
+import pytest
+import small
+from test_study import CONFUSED, LABELS, phase_of, recipe
+from test_study_course import Trainer, root, study  # noqa: F401 (a fixture)
+
+from gluon_confseg import build, checkpoint, encoders, engine, metrics, train
+from gluon_confseg.cli import study as verb
+from gluon_confseg.errors import RunError
+from gluon_confseg.inference import PLAIN
+from gluon_confseg.run_folder import RunFolder, read_evaluation
+from gluon_confseg.study import (
+    arms,
+    estimate,
+    fitted,
+    results,
+    run,
+    statistics,
+    tuning,
+)
+from gluon_confseg.subnets import HeadSettings, ResidualHead
+
+PROJECT = Path(__file__).resolve().parents[1]
+RULE = "residual_product"
+FINE = HeadSettings(channels=6, depth=2, dilation=1, stages=(1, 2), output_stride=4)
+WIDE = dataclasses.replace(small.SUBNET_HEAD, channels=12, stages=(3,))
+STRUCTURES = (small.SUBNET_HEAD, FINE, WIDE, small.SUBNET_HEAD)
+ARM, ONE = arms.ARMS["subnets_confusion_ce_fitted"], arms.ARMS["one_confusion_ce_fitted"]
+RATES = {arm.key: arm.rate for arm in arms.ARMS.values()}
+VIEWS = {"device": mx.cpu(), "inference": PLAIN}
+IMAGES = 7
+
+
+# ---- the arms
+
+
+def test_every_structure_has_as_many_parameters_as_the_usual_one():
+    encoder, sizes = encoders.build("efficientnet_lite0", 8, last_stage=3), {}
+    for heads, name in itertools.product(("subnets", "one"), ("", *arms.STRUCTURES)):
+        phase = phase_of("_".join(filter(None, (heads, "confusion_ce", name))))
+        groups = build.groups_of(phase, LABELS, CONFUSED)
+        width = len(build.discovered(phase, CONFUSED)) if heads == "one" else 1
+        blocks = [
+            ResidualHead(encoder, group, LABELS.num_classes, head)
+            for group, head in zip(groups, build.subnet_heads(phase, groups, width))
+        ]
+        every = [p for block in blocks for p in block.collect_params().values() if p.grad_req != "null"]
+        sizes[heads, name] = sum(int(np.prod(p.shape)) for p in every)
+    assert 100_000 < min(sizes.values()) and max(sizes.values()) < 1.02 * min(sizes.values()), sizes
+
+
+def test_parameters_of_a_network_are_those_that_its_heads_train(kept, folder):
+    trained = engine.sgd(engine.SubnetStep(kept.networks[1], [None, None]).parameters())
+    wanted = sum(p.data().size for p in trained._params)
+    assert results.parameters(files_of(folder)[1]) == wanted > 0
+    folder.finish("base", small.build(groups=(), subnet_heads=[]), {})
+    assert results.parameters(folder.checkpoint("base")) is None
+
+
+def test_a_design_and_its_control_differ_in_their_groups_alone():
+    for family in ("structures", "emphasis"):
+        for arm in arms.FAMILIES[family]:
+            if arm.key.startswith("subnets") and arm.trained:
+                control = arms.ARMS[arm.key.replace("subnets", "one")]
+                assert {"groups": "one", **arm.settings} == control.settings and "groups" not in arm.settings
+                assert (arm.start, arm.rate, arm.length) == (control.start, control.rate, control.length)
+    assert [key.replace("subnets", "one") for key in ARM.candidates] == list(ONE.candidates)
+
+
+def test_structures_that_do_best_are_of_the_same_network_and_need_all_candidates():
+    keys = [arm.key for arm in arms.chosen([ARM.key])]
+    assert keys == ["confusion_ce", *ARM.candidates, ARM.key]
+    found = recipe(arms.chosen(families=["structures"]))
+    starts = {found.phase(name).start for arm in (ARM, ONE) for name in fitted.phases(arm, RATES)}
+    assert starts == {"confusion_ce_rate_0_01"}
+    names = [phase.name for phase in found.phases] + [cell.key for cell in found.cells]
+    assert not [name for name in names if "fitted" in name]
+
+
+# ---- halves
+
+
+@pytest.mark.parametrize("images, block", [(101, 10), (9, 1), (20, 10), (7, 3)])
+def test_halves_are_blocks_in_turn(images, block):
+    halves = statistics.halves(images, block)
+    blocks = [halves[start : start + block].tolist() for start in range(0, images, block)]
+    assert [set(each) for each in blocks] == [{n % 2} for n in range(len(blocks))]
+    assert abs(int((halves == 0).sum()) - int((halves == 1).sum())) <= block
+
+
+def test_one_block_has_no_halves():
+    assert statistics.halves(10, 10) is None and statistics.halves(1) is None
+
+
+# ---- networks that are put together
+
+
+def candidate(number: int, groups=small.GROUPS):
+    """The network of a candidate: all have one encoder and one subnet 0."""
+    network = small.shaken(groups=groups, subnet_heads=STRUCTURES[number])
+    checkpoint.restore_part(network, checkpoint.network_arrays(small.shaken(groups=())), "the first network")
+    draws = np.random.RandomState(number)
+    for name, parameter in sorted(network.subnets._collect_params_with_prefix().items()):
+        if parameter.grad_req != "null":
+            noise = draws.normal(size=parameter.shape)
+            parameter.set_data(parameter.data() + mx.nd.array((2 if "output" in name else 0.1) * noise))
+    return network
+
+
+def keep(folder: RunFolder, key: str, networks, scores) -> None:
+    """Save networks as the candidates of an arm, with these scores on the images."""
+    about = {"labels": small.Images().labels.record(), "rule": RULE, "evaluation": "", "epoch": 1, "steps": 1}
+    for name, network, counts in zip(fitted.phases(arms.ARMS[key], RATES), networks, scores):
+        folder.finish(name, network, {**about, "cells": {}})
+        folder.save_evaluation(name, {RULE: counts})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unfrozen():
+    """Networks of a few images are evaluated sooner than frozen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MXNET_SUBGRAPH_BACKEND", "NONE")
+        yield
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The candidates' networks, their counts, and a run folder with both."""
+    networks, path = [candidate(number) for number in range(4)], tmp_path_factory.mktemp("candidates")
+    counts = [*map(counted, networks[:3]), invented(3)]
+    keep(RunFolder(path, {}), ARM.key, networks, counts)
+    return SimpleNamespace(networks=networks, path=path, counts=counts)
+
+
+@pytest.fixture
+def folder(kept, tmp_path) -> RunFolder:
+    """A run folder with the candidates."""
+    return RunFolder(shutil.copytree(kept.path, tmp_path / "run"), {})
+
+
+def invented(number: int) -> np.ndarray:
+    """(images, K, K) counts of a network that nobody looked at."""
+    return np.random.default_rng(number).integers(1, 200, (IMAGES, small.CLASSES, small.CLASSES))
+
+
+def counted(network, dataset=None) -> np.ndarray:
+    """(images, K, K) counts of a network on the validation images."""
+    dataset = dataset or small.Images("val", IMAGES)
+    images = engine.evaluate_images(network, dataset, range(len(dataset)), [RULE])
+    return np.stack([counts[RULE] for counts in images])
+
+
+def a_study(block: int = 1, split: str = "val") -> SimpleNamespace:
+    splits = build.Data(small.Images(), small.Images("val", IMAGES))
+    other = small.Images(split, 3)
+    return SimpleNamespace(splits=splits, block_length=block, split=split, evaluated=lambda: other)
+
+
+def files_of(folder, key: str = ARM.key) -> list:
+    return [folder.checkpoint(name) for name in fitted.phases(arms.ARMS[key], RATES)]
+
+
+def fit(folder, key: str = ARM.key, **settings) -> np.ndarray:
+    """(images, K, K) counts of the arm on the split."""
+    asked = a_study(**settings)
+    fitted.fit(asked, arms.ARMS[key], recipe(), folder, RATES)
+    return read_evaluation(folder.path, key, split=asked.split)[RULE]
+
+
+def test_a_network_has_the_encoder_of_all_and_each_subnet_of_the_candidate_asked_for(kept, folder):
+    own = [small.values(network) for network in kept.networks]
+    common = {name: array for name, array in own[0].items() if not name.startswith("subnets.")}
+    for parts in ([(0, 0), (1, 1)], [(3, 0), (2, 1)], [(1, 0), (0, 1), (1, 1)]):
+        found, wanted = fitted.assembled(files_of(folder), parts), dict(common)
+        for place, (number, subnet) in enumerate(parts):
+            begins = f"subnets.{subnet}."
+            of_subnet = {name[len(begins) :]: a for name, a in own[number].items() if name.startswith(begins)}
+            wanted.update({f"subnets.{place}.{name}": array for name, array in of_subnet.items()})
+        assert small.same_bits(small.values(found), wanted)
+        assert found.groups == [small.GROUPS[subnet] for _, subnet in parts]
+        assert found.finer == tuple(kept.networks[number].finer[subnet] for number, subnet in parts)
+
+
+def test_subnets_of_another_encoder_are_refused(folder):
+    first, second = files_of(folder)[:2]
+    arrays, meta = checkpoint.load(second)
+    name = next(name for name in arrays if "encoder" in name and name.endswith("weight"))
+    checkpoint.save(second, {**arrays, name: arrays[name] + np.float32(1e-3)}, meta)
+    with pytest.raises(RunError, match="has another encoder or subnet 0 than .*, so their subnets don't fit"):
+        fitted.assembled([first, second], [(0, 0), (1, 1)])
+
+
+@pytest.mark.parametrize("chosen", [(0, 2), (0, 1)], ids=["one grid", "two grids"])
+def test_each_trial_is_scored_as_the_network_with_that_subnet(kept, folder, chosen, monkeypatch):
+    monkeypatch.delenv("MXNET_SUBGRAPH_BACKEND")
+    files, own = ([each[number] for number in chosen] for each in (files_of(folder), kept.counts))
+    halves, dataset = statistics.halves(IMAGES, 2), small.Images("val", IMAGES)
+    sums = fitted.by_group("x", files, RULE, own, dataset, halves, VIEWS)
+    assert sums.shape == (2, 2, 2, small.CLASSES, small.CLASSES)
+    for group, parts in enumerate(([(1, 0), (0, 1)], [(0, 0), (1, 1)])):
+        trial = counted(fitted.assembled(files, parts))
+        for number, counts in enumerate((own[0], trial)):
+            wanted = np.stack([counts[halves == half].sum(0) for half in (0, 1)])
+            # rounding may decide a pixel between two classes
+            assert np.abs(sums[group, number] - wanted).sum() <= 4
+    assert np.abs(sums[0, 1] - sums[1, 1]).sum() > 100 < np.abs(sums[0, 1] - sums[0, 0]).sum()
+
+
+def test_the_best_candidate_is_chosen_for_each_group_and_the_first_of_equals():
+    assert fitted.chosen(np.array([[0.1, 0.3, 0.2], [0.5, 0.5, 0.1], [0.2, 0.4, 0.4]])) == [1, 0, 1]
+
+
+def test_scores_of_a_choice_are_of_its_own_images():
+    sums = np.random.default_rng(0).integers(1, 50, (2, 3, 2, 4, 4))
+    found = fitted.scored(sums)
+    for group, number in itertools.product(range(2), range(3)):
+        first, second = sums[group, number]
+        wanted = {fitted.FIRST: first, fitted.SECOND: second, fitted.ALL: first + second}
+        for on, counts in wanted.items():
+            assert found[on][group, number] == pytest.approx(metrics.mean_iou(counts))
+
+
+def given(scores: dict, monkeypatch) -> None:
+    """Trials come out with these (groups, candidates) scores."""
+    monkeypatch.setattr(fitted, "by_group", lambda *_: None)
+    monkeypatch.setattr(fitted, "scored", lambda _: {on: np.array(value) for on, value in scores.items()})
+
+
+# on the first half candidates 1 and 0 are best for the two groups, on the second 2 and 2, on all 3 and 1
+SCORES = {
+    fitted.FIRST: [[0, 9, 0, 0], [9, 0, 0, 0]],
+    fitted.SECOND: [[0, 0, 9, 0], [0, 0, 9, 0]],
+    fitted.ALL: [[0, 0, 0, 9], [0, 9, 0, 0]],
+}
+
+
+def test_each_half_is_scored_by_the_network_that_was_chosen_on_the_other(kept, folder, monkeypatch):
+    given(SCORES, monkeypatch)
+    found, halves = fit(folder, block=2), statistics.halves(IMAGES, 2)
+    first = counted(fitted.assembled(files_of(folder), [(1, 0), (0, 1)]))
+    np.testing.assert_array_equal(found[halves == 1], first[halves == 1])
+    # both groups chose candidate 2, whose own scores are there
+    np.testing.assert_array_equal(found[halves == 0], kept.counts[2][halves == 0])
+    choice = fitted.choice(folder.path, ARM, RATES, 2)
+    assert choice["chosen"][fitted.ALL] == [ARM.candidates[3], ARM.candidates[1]]
+    assert choice["images"] == [4, 3]
+
+
+def test_the_network_to_use_and_other_splits_are_of_the_choice_on_all_images(kept, folder, monkeypatch):
+    given(SCORES, monkeypatch)
+    found = fit(folder, split="test")
+    chosen = fitted.assembled(files_of(folder), [(3, 0), (1, 1)])
+    assert small.same_bits(small.values(build.load(folder.checkpoint(ARM.key))), small.values(chosen))
+    np.testing.assert_array_equal(found, counted(chosen, small.Images("test", 3)))
+
+
+def test_a_score_on_the_images_of_the_choice_is_not_what_is_given():
+    """Candidates that are equally good but for noise: the best on a half gains there, and nothing on the other."""
+    draws, flattered, honest = np.random.default_rng(0), [], []
+    for _ in range(60):
+        counts = draws.poisson(20 + 200 * np.eye(4), (4, 12, 4, 4))
+        halves = statistics.halves(12, 1)
+        sums = np.stack([counts[:, halves == half].sum(1) for half in (0, 1)], axis=1)[None]
+        usual, scores = (
+            [metrics.mean_iou(counts[0, halves == half].sum(0)) for half in (0, 1)],
+            fitted.scored(sums),
+        )
+        for half, on in ((0, fitted.FIRST), (1, fitted.SECOND)):
+            (best,) = fitted.chosen(scores[on])
+            flattered.append(scores[on][0, best] - usual[half])
+            other = (fitted.SECOND, fitted.FIRST)[half]
+            honest.append(scores[other][0, best] - usual[1 - half])
+    assert np.mean(flattered) > 3 * abs(np.mean(honest))
+
+
+def test_one_head_for_all_classes_takes_its_best_candidate_without_another_evaluation(tmp_path, monkeypatch):
+    every = tuple(range(small.CLASSES))
+    folder = RunFolder(tmp_path, {})
+    own = [invented(number) for number in range(4)]
+    keep(folder, ONE.key, [candidate(number, groups=[every]) for number in range(4)], own)
+    monkeypatch.setattr(train, "counted", None)
+    found, halves = fit(folder, ONE.key, block=1), statistics.halves(IMAGES, 1)
+    for half in (0, 1):
+        scores = [metrics.mean_iou(counts[halves != half].sum(0)) for counts in own]
+        np.testing.assert_array_equal(found[halves == half], own[int(np.argmax(scores))][halves == half])
+
+
+def test_what_is_there_is_not_made_again_and_an_interrupted_choice_goes_on(folder, tmp_path, monkeypatch):
+    folders = [folder, RunFolder(shutil.copytree(folder.path, tmp_path / "stopped"), {})]
+    given(SCORES, monkeypatch)
+    whole = fit(folders[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "counted", None)  # which ends it there
+        with pytest.raises(TypeError):
+            fit(folders[1])
+    monkeypatch.setattr(fitted, "by_group", None)
+    np.testing.assert_array_equal(fit(folders[1]), whole)
+    monkeypatch.setattr(fitted, "assembled", None)
+    monkeypatch.setattr(train, "counted", None)
+    np.testing.assert_array_equal(fit(folders[0]), whole)
+    for name in (f"{ARM.key}.npz", f"{ARM.key}.evaluation.npz", f"{ARM.key}.choice.json"):
+        first, second = (folder.path / "checkpoints" / name for folder in folders)
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_choice_from_other_candidates_or_halves_is_made_anew(folder, monkeypatch):
+    given(SCORES, monkeypatch)
+    before = fit(folder, block=1)
+    given({on: SCORES[fitted.ALL] for on in SCORES}, monkeypatch)
+    assert fitted.choice(folder.path, ARM, RATES, 2) is None
+    assert fitted.choice(folder.path, ARM, {**RATES, ARM.candidates[1]: 0.9}, 1) is None
+    after = fit(folder, block=2)
+    np.testing.assert_array_equal(after, counted(fitted.assembled(files_of(folder), [(3, 0), (1, 1)])))
+    assert (before != after).any()
+
+
+def test_a_damaged_choice_is_one_sentence(folder):
+    file = folder.path / fitted._place(ARM.key)
+    for content in (
+        '{"candidates": []}',
+        '{"candidates": [], "block": 1, "images": [], "scores": {}, "chosen": {}}',
+    ):
+        file.write_text(content)
+        with pytest.raises(RunError, match="is no choice of subnets; delete it and give the `confseg study`"):
+            fit(folder)
+
+
+def test_an_arm_without_all_candidates_or_halves_is_left_out_and_says_why(folder, capsys):
+    fitted.fit(a_study(block=IMAGES), ARM, recipe(), folder, RATES)
+    assert "the validation images are one block" in capsys.readouterr().err
+    missing = fitted.phases(ARM, RATES)[2]
+    folder.checkpoint(missing).unlink()
+    fitted.fit(a_study(), ARM, recipe(), folder, RATES)
+    assert f"{ARM.key} is left out: {missing} was not trained" in capsys.readouterr().err
+    assert not list(folder.path.glob(f"checkpoints/{ARM.key}*"))
+
+
+# ---- the course
+
+
+def test_a_finished_study_gets_structures_and_trains_nothing_twice(root, tmp_path, monkeypatch):  # noqa: F811
+    trainer, made = Trainer(), []
+    monkeypatch.setattr(train, "run", trainer)
+    monkeypatch.setattr(
+        fitted, "fit", lambda study, arm, recipe, folder, rates: made.append((arm.key, rates))
+    )
+    usual = [arm.key for arm in arms.chosen()]
+    whole = [arm.key for arm in arms.chosen(families=[*arms.DEFAULT, "structures"])]
+    run.tune(study(root, tmp_path, usual), 1)
+    before, tuned = list(trainer.trained), tuning.read(tmp_path)["arms"]
+    assert not made
+    run.tune(study(root, tmp_path, whole), 1)
+    added = {name.rsplit("_rate_")[0] for name in trainer.trained[len(before) :]}
+    assert added == {arm.key for arm in arms.FAMILIES["structures"] if arm.trained}
+    assert len(trainer.trained) == len(set(trainer.trained))
+    found = tuning.read(tmp_path)["arms"]
+    assert {key: found[key] for key in tuned} == tuned and set(found) == {*tuned, *added}
+    assert [key for key, _ in made] == [ARM.key, ONE.key]
+    rates = {key: arm["chosen"] for key, arm in found.items()}
+    assert all(given == rates for _, given in made)
+
+
+def test_further_seeds_are_told_which_images_belong_together(root, tmp_path):  # noqa: F811
+    one = study(root, tmp_path, [ARM.key], block=2)
+    words = verb.command(one, SimpleNamespace(profile="smoke"))
+    assert words[words.index("--block") + 1] == "2" and ARM.key in words
+    assert "--block" not in verb.command(study(root, tmp_path), SimpleNamespace(profile="smoke"))
+
+
+def test_putting_together_takes_one_pass_with_all_subnets_and_one_with_the_chosen():
+    of_image, groups = {"a": 1.0, "b": 4.0}, {"a": 3, "b": 3, "c": 1}
+    assert estimate.put_together(["a", "b"], of_image, groups) == 9
+    assert estimate.put_together(["c"], {"c": 1.0}, groups) == 0
+
+
+def command(root: Path, out: Path, *families) -> list:  # noqa: F811
+    words = [sys.executable, "-m", "gluon_confseg", "study", "--root", str(root), "--out", str(out)]
+    return [*words, "--profile", "smoke", "--processes", "1", "--seeds", "0", "--families", *families]
+
+
+@pytest.mark.slow
+def test_structures_of_a_killed_study_come_to_the_same_record(root, tmp_path):  # noqa: F811
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+    for out in ("whole", "killed"):
+        words = command(root, tmp_path / out, "structures")
+        waits = (
+            ("subnets_confusion_ce_fine_rate_0_3.npz", f"{ARM.key}.choice.json") if out == "killed" else ()
+        )
+        for wanted in waits:
+            process = subprocess.Popen(
+                words, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+            while not (tmp_path / out / "seed0" / "checkpoints" / wanted).exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert subprocess.run(words, env=environment, stderr=subprocess.DEVNULL).returncode == 0
+    records = [json.loads((tmp_path / out / "study.json").read_text()) for out in ("whole", "killed")]
+    for record in records:
+        del record["minutes"]
+    assert records[0] == records[1]
+    by_key = {arm["key"]: arm for arm in records[0]["arms"]}
+    assert {ARM.key, ONE.key} <= set(by_key)
+    usual, chosen = by_key["subnets_confusion_ce"], by_key[ARM.key]
+    assert usual["updates"] == chosen["updates"] and usual["parameters"] == pytest.approx(
+        chosen["parameters"], rel=0.02
+    )
+    assert [found["arm"] for found in records[0]["choices"]] == [ARM.key, ONE.key]
+    pairs = {(d["arm"], d["reference"]) for d in records[0]["differences"]}
+    assert (ARM.key, ONE.key) in pairs
+    checkpoints = {
+        file.name: file.stat().st_mtime_ns for file in (tmp_path / "whole").glob("seed0/checkpoints/*")
+    }
+    assert subprocess.run(words, env=environment, stderr=subprocess.DEVNULL).returncode == 0
+    assert checkpoints == {
+        file.name: file.stat().st_mtime_ns for file in (tmp_path / "whole").glob("seed0/checkpoints/*")
+    }
