@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -204,7 +205,7 @@ def test_images_that_belong_together_are_the_data_sets_or_those_given(root, tmp_
     monkeypatch.setattr(train, "run", Trainer())
     one = study(root, tmp_path, ["confusion_ce", "ce"], tries=1, wanted=(0,))
     run.tune(one, 1)
-    alone, together = (results.collect(one, "x", block) for block in (None, 4))
+    alone, together = (results.collect(dataclasses.replace(one, block=n), "x") for n in (None, 4))
     assert (alone["data"]["block"], together["data"]["block"]) == (1, 4)
     # a block of all images holds each of them once: nothing varies
     low, high = together["differences"][0]["interval"]

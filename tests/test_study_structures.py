@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -14,22 +15,26 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import fake_study
 import mxnet as mx
 import numpy as np
 import pytest
 import small
+from fake_study import BOTH_SIGNS, GAIN, HOLDS_ZERO, LOSS, ONE_SEED
 from test_study import CONFUSED, LABELS, phase_of, recipe
 from test_study_course import Trainer, root, study  # noqa: F401 (a fixture)
 
-from gluon_confseg import build, checkpoint, encoders, engine, metrics, train
+from gluon_confseg import build, checkpoint, encoders, engine, metrics, network, train
 from gluon_confseg.cli import study as verb
-from gluon_confseg.errors import RunError
+from gluon_confseg.errors import CheckpointError, RunError
 from gluon_confseg.inference import PLAIN
 from gluon_confseg.run_folder import RunFolder, read_evaluation
 from gluon_confseg.study import (
     arms,
+    designs,
     estimate,
     fitted,
+    page,
     results,
     run,
     statistics,
@@ -45,7 +50,7 @@ STRUCTURES = (small.SUBNET_HEAD, FINE, WIDE, small.SUBNET_HEAD)
 ARM, ONE = arms.ARMS["subnets_confusion_ce_fitted"], arms.ARMS["one_confusion_ce_fitted"]
 RATES = {arm.key: arm.rate for arm in arms.ARMS.values()}
 VIEWS = {"device": mx.cpu(), "inference": PLAIN}
-IMAGES = 7
+IMAGES = 5
 
 
 # ---- the arms
@@ -114,21 +119,27 @@ def test_one_block_has_no_halves():
 
 def candidate(number: int, groups=small.GROUPS):
     """The network of a candidate: all have one encoder and one subnet 0."""
-    network = small.shaken(groups=groups, subnet_heads=STRUCTURES[number])
-    checkpoint.restore_part(network, checkpoint.network_arrays(small.shaken(groups=())), "the first network")
+    built = small.build(groups=groups, subnet_heads=STRUCTURES[number])
+    checkpoint.restore_part(built, common(), "the first network")
     draws = np.random.RandomState(number)
-    for name, parameter in sorted(network.subnets._collect_params_with_prefix().items()):
+    for name, parameter in sorted(built.subnets._collect_params_with_prefix().items()):
         if parameter.grad_req != "null":
             noise = draws.normal(size=parameter.shape)
             parameter.set_data(parameter.data() + mx.nd.array((2 if "output" in name else 0.1) * noise))
-    return network
+    return built
+
+
+@functools.lru_cache(maxsize=None)
+def common() -> dict:
+    """The parameters of encoder and subnet 0."""
+    return checkpoint.network_arrays(small.shaken(groups=()))
 
 
 def keep(folder: RunFolder, key: str, networks, scores) -> None:
     """Save networks as the candidates of an arm, with these scores on the images."""
     about = {"labels": small.Images().labels.record(), "rule": RULE, "evaluation": "", "epoch": 1, "steps": 1}
-    for name, network, counts in zip(fitted.phases(arms.ARMS[key], RATES), networks, scores):
-        folder.finish(name, network, {**about, "cells": {}})
+    for name, built, counts in zip(fitted.phases(arms.ARMS[key], RATES), networks, scores):
+        folder.finish(name, built, {**about, "cells": {}})
         folder.save_evaluation(name, {RULE: counts})
 
 
@@ -160,10 +171,10 @@ def invented(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(1, 200, (IMAGES, small.CLASSES, small.CLASSES))
 
 
-def counted(network, dataset=None) -> np.ndarray:
+def counted(built, dataset=None) -> np.ndarray:
     """(images, K, K) counts of a network on the validation images."""
     dataset = dataset or small.Images("val", IMAGES)
-    images = engine.evaluate_images(network, dataset, range(len(dataset)), [RULE])
+    images = engine.evaluate_images(built, dataset, range(len(dataset)), [RULE])
     return np.stack([counts[RULE] for counts in images])
 
 
@@ -185,10 +196,10 @@ def fit(folder, key: str = ARM.key, **settings) -> np.ndarray:
 
 
 def test_a_network_has_the_encoder_of_all_and_each_subnet_of_the_candidate_asked_for(kept, folder):
-    own = [small.values(network) for network in kept.networks]
+    own = [small.values(built) for built in kept.networks]
     common = {name: array for name, array in own[0].items() if not name.startswith("subnets.")}
     for parts in ([(0, 0), (1, 1)], [(3, 0), (2, 1)], [(1, 0), (0, 1), (1, 1)]):
-        found, wanted = fitted.assembled(files_of(folder), parts), dict(common)
+        found, wanted = network.assemble(files_of(folder), parts), dict(common)
         for place, (number, subnet) in enumerate(parts):
             begins = f"subnets.{subnet}."
             of_subnet = {name[len(begins) :]: a for name, a in own[number].items() if name.startswith(begins)}
@@ -203,8 +214,10 @@ def test_subnets_of_another_encoder_are_refused(folder):
     arrays, meta = checkpoint.load(second)
     name = next(name for name in arrays if "encoder" in name and name.endswith("weight"))
     checkpoint.save(second, {**arrays, name: arrays[name] + np.float32(1e-3)}, meta)
-    with pytest.raises(RunError, match="has another encoder or subnet 0 than .*, so their subnets don't fit"):
-        fitted.assembled([first, second], [(0, 0), (1, 1)])
+    with pytest.raises(
+        CheckpointError, match="has another encoder or subnet 0 than .*, so their subnets don't fit"
+    ):
+        network.assemble([first, second], [(0, 0), (1, 1)])
 
 
 @pytest.mark.parametrize("chosen", [(0, 2), (0, 1)], ids=["one grid", "two grids"])
@@ -215,7 +228,7 @@ def test_each_trial_is_scored_as_the_network_with_that_subnet(kept, folder, chos
     sums = fitted.by_group("x", files, RULE, own, dataset, halves, VIEWS)
     assert sums.shape == (2, 2, 2, small.CLASSES, small.CLASSES)
     for group, parts in enumerate(([(1, 0), (0, 1)], [(0, 0), (1, 1)])):
-        trial = counted(fitted.assembled(files, parts))
+        trial = counted(network.assemble(files, parts))
         for number, counts in enumerate((own[0], trial)):
             wanted = np.stack([counts[halves == half].sum(0) for half in (0, 1)])
             # rounding may decide a pixel between two classes
@@ -254,19 +267,19 @@ SCORES = {
 def test_each_half_is_scored_by_the_network_that_was_chosen_on_the_other(kept, folder, monkeypatch):
     given(SCORES, monkeypatch)
     found, halves = fit(folder, block=2), statistics.halves(IMAGES, 2)
-    first = counted(fitted.assembled(files_of(folder), [(1, 0), (0, 1)]))
+    first = counted(network.assemble(files_of(folder), [(1, 0), (0, 1)]))
     np.testing.assert_array_equal(found[halves == 1], first[halves == 1])
     # both groups chose candidate 2, whose own scores are there
     np.testing.assert_array_equal(found[halves == 0], kept.counts[2][halves == 0])
     choice = fitted.choice(folder.path, ARM, RATES, 2)
     assert choice["chosen"][fitted.ALL] == [ARM.candidates[3], ARM.candidates[1]]
-    assert choice["images"] == [4, 3]
+    assert choice["images"] == [3, 2]
 
 
 def test_the_network_to_use_and_other_splits_are_of_the_choice_on_all_images(kept, folder, monkeypatch):
     given(SCORES, monkeypatch)
     found = fit(folder, split="test")
-    chosen = fitted.assembled(files_of(folder), [(3, 0), (1, 1)])
+    chosen = network.assemble(files_of(folder), [(3, 0), (1, 1)])
     assert small.same_bits(small.values(build.load(folder.checkpoint(ARM.key))), small.values(chosen))
     np.testing.assert_array_equal(found, counted(chosen, small.Images("test", 3)))
 
@@ -294,7 +307,7 @@ def test_one_head_for_all_classes_takes_its_best_candidate_without_another_evalu
     every = tuple(range(small.CLASSES))
     folder = RunFolder(tmp_path, {})
     own = [invented(number) for number in range(4)]
-    keep(folder, ONE.key, [candidate(number, groups=[every]) for number in range(4)], own)
+    keep(folder, ONE.key, [candidate(0, groups=[every])] * 4, own)
     monkeypatch.setattr(train, "counted", None)
     found, halves = fit(folder, ONE.key, block=1), statistics.halves(IMAGES, 1)
     for half in (0, 1):
@@ -312,7 +325,7 @@ def test_what_is_there_is_not_made_again_and_an_interrupted_choice_goes_on(folde
             fit(folders[1])
     monkeypatch.setattr(fitted, "by_group", None)
     np.testing.assert_array_equal(fit(folders[1]), whole)
-    monkeypatch.setattr(fitted, "assembled", None)
+    monkeypatch.setattr(network, "assemble", None)
     monkeypatch.setattr(train, "counted", None)
     np.testing.assert_array_equal(fit(folders[0]), whole)
     for name in (f"{ARM.key}.npz", f"{ARM.key}.evaluation.npz", f"{ARM.key}.choice.json"):
@@ -327,7 +340,7 @@ def test_a_choice_from_other_candidates_or_halves_is_made_anew(folder, monkeypat
     assert fitted.choice(folder.path, ARM, RATES, 2) is None
     assert fitted.choice(folder.path, ARM, {**RATES, ARM.candidates[1]: 0.9}, 1) is None
     after = fit(folder, block=2)
-    np.testing.assert_array_equal(after, counted(fitted.assembled(files_of(folder), [(3, 0), (1, 1)])))
+    np.testing.assert_array_equal(after, counted(network.assemble(files_of(folder), [(3, 0), (1, 1)])))
     assert (before != after).any()
 
 
@@ -345,11 +358,157 @@ def test_a_damaged_choice_is_one_sentence(folder):
 def test_an_arm_without_all_candidates_or_halves_is_left_out_and_says_why(folder, capsys):
     fitted.fit(a_study(block=IMAGES), ARM, recipe(), folder, RATES)
     assert "the validation images are one block" in capsys.readouterr().err
+    name = fitted.phases(ARM, RATES)[0]
+    scores = folder.evaluation(name)
+    folder.save_evaluation(name, {RULE: scores[RULE] * (np.arange(IMAGES) % 2)[:, None, None]})
+    fitted.fit(a_study(), ARM, recipe(), folder, RATES)
+    assert "the validation images of one half have no labelled pixel" in capsys.readouterr().err
     missing = fitted.phases(ARM, RATES)[2]
     folder.checkpoint(missing).unlink()
     fitted.fit(a_study(), ARM, recipe(), folder, RATES)
     assert f"{ARM.key} is left out: {missing} was not trained" in capsys.readouterr().err
     assert not list(folder.path.glob(f"checkpoints/{ARM.key}*"))
+
+
+# ---- what is said
+
+
+def record_of(found: dict, **changes) -> dict:
+    """A record with these differences of designs: what follows an arm's name -> (values of the seeds, interval)."""
+    record = fake_study.record({"loss": GAIN}, **changes)
+    for design in designs.DESIGNS:
+        name = "random" if design in designs.USUAL[1:] else design.arm[len(designs.USUAL[0].arm) :]
+        if name in found:
+            record["differences"].append(fake_study.difference(design.arm, design.reference, *found[name]))
+            for key, size in ((design.arm, 408_123), (design.reference, 411_765)):
+                record["arms"].append({**fake_study.arm(key), "parameters": size})
+    return record
+
+
+# gains of 0.85 points and more, and of less
+MORE = ((0.0085, 0.0112, 0.0131), (0.0021, 0.0177))
+LESS = ((0.0083, 0.0041, 0.0062), (0.0012, 0.0111))
+
+
+def test_designs_are_compared_with_the_control_of_their_own_kind():
+    assert all(d.arm in arms.ARMS and d.reference in arms.ARMS for d in designs.DESIGNS)
+    new = {d.arm: d.reference for d in designs.DESIGNS if d not in designs.USUAL}
+    every = [arm.key for family in ("structures", "emphasis") for arm in arms.FAMILIES[family]]
+    assert new == {key: key.replace("subnets", "one") for key in every if key.startswith("subnets")}
+    compared = {*results.CLAIMS.values(), *results.OTHERS}
+    assert {(d.arm, d.reference) for d in designs.DESIGNS} <= compared
+    assert len(compared) == len(results.CLAIMS) + len(results.OTHERS)
+
+
+def test_one_data_set_names_the_designs_that_gain_as_much_as_the_paper_reports():
+    said = designs.sentence({"A": record_of({"": LESS, "_fine": MORE, "random": MORE})})
+    assert said == (
+        "Of the two designs of subnets that were compared with a control of the same freedom, one gains 0.85 points of "
+        "mIoU or more over its control: subnets on the finer grid of stage 1 (+1.09: settled gain)."
+    )
+    none = designs.sentence({"A": record_of({"": LESS, "_last": HOLDS_ZERO, "random": MORE})})
+    assert none.endswith(
+        "none gains 0.85 points of mIoU or more over its control; the largest difference is that of subnets that read "
+        "the last stage alone (+0.73: open)."
+    )
+
+
+def test_a_gain_of_as_much_to_the_digit_counts():
+    exact = ((designs.WORTH,) * 3, (0.001, 0.02))
+    assert "one gains 0.85 points" in designs.sentence({"A": record_of({"_fine": exact})})
+
+
+def test_several_data_sets_have_to_agree_on_two():
+    fine = {"A": record_of({"_fine": MORE, "_last": LESS}), "B": record_of({"_fine": LESS, "_last": LESS})}
+    assert designs.sentence(fine).endswith(
+        ", none gains 0.85 points of mIoU or more over its control on two data sets, and on one this does: subnets on "
+        "the finer grid of stage 1 (+1.09 on A: settled gain)."
+    )
+    both = {**fine, "C": record_of({"_fine": BOTH_SIGNS})}
+    assert designs.sentence(both).endswith(
+        ", one gains 0.85 points of mIoU or more over its control on two data sets: subnets on the finer grid of stage "
+        "1 (+1.09 on A: settled gain; +1.04 on C: open)."
+    )
+
+
+def test_differences_of_few_seeds_do_not_count_and_this_is_said():
+    two = ((0.02, 0.03), (0.01, 0.04))
+    assert designs.sentence({"A": record_of({"_fine": two})}) == (
+        "One design of subnets was compared with a control of the same freedom, and none in three seeds or more, so "
+        "nothing is said here of what groups add."
+    )
+    said = designs.sentence({"A": record_of({"_fine": two, "": LESS})})
+    assert "the same freedom (differences of fewer than three seeds do not count), none gains" in said
+    assert said.endswith("the largest difference is that of the usual subnets (+0.62: settled gain).")
+
+
+@pytest.mark.parametrize("kinds", itertools.product((MORE, LESS, LOSS, ONE_SEED), repeat=2))
+def test_there_is_one_whole_sentence_whatever_the_numbers_are(kinds):
+    one, other = (record_of({"": kind, "_fitted": kinds[0]}) for kind in kinds)
+    for records in ({"A": one}, {"A": one, "B": other}, {"A": one, "B": other, "C": fake_study.record({})}):
+        said = designs.sentence(records)
+        assert said[0].isupper() and said.endswith(".") and ". " not in said and "  " not in said
+
+
+def test_the_table_has_every_design_that_was_measured_with_its_control_and_both_sizes():
+    grid = designs.table({"A": record_of({"": LESS, "random": ONE_SEED}), "B": record_of({"_fitted": MORE})})
+    assert [row[2:] for row in grid.rows] == [
+        ["A", "+0.62", "+0.83 / +0.41 / +0.62", "+0.12 to +1.11", "settled gain", "408 / 412"],
+        ["A", "+1.73", "+1.73", "+0.08 to +3.41, images alone", "one seed alone", "408 / 412"],
+        ["B", "+1.09", "+0.85 / +1.12 / +1.31", "+0.21 to +1.77", "settled gain", "408 / 412"],
+    ]
+    assert grid.rows[1][:2] == ["The usual subnets", "Subnets of groups drawn at random"]
+
+
+def test_pages_show_designs_only_where_another_than_the_usual_one_was_measured(tmp_path):
+    usual = record_of({"": LESS, "random": MORE})
+    page.write(usual, tmp_path)
+    assert "When groups help" not in (tmp_path / "study.md").read_text(encoding="utf-8")
+    assert "designs" not in page.terminal(usual)
+    record = record_of({"": LESS, "_fitted": MORE})
+    record["choices"] = [choices_of(ARM, {"0": [1, 0], "1": [3]}), choices_of(ONE, {"0": [2]})]
+    page.write(record, tmp_path)
+    text = (tmp_path / "study.md").read_text(encoding="utf-8")
+    assert "## When groups help\n" in text and designs.sentence({"x": record}) in text
+    assert "each half is scored by the network that was chosen on the other" in text
+    assert "### Structures that were chosen\n" in text and " ".join(page.terminal(record).split()).count(
+        " ".join(designs.sentence({"x": record}).split())
+    )
+    other = {**record, "data": {**record["data"], "split": "test"}}
+    page.write(other, tmp_path)
+    assert "each half is scored" not in (tmp_path / "study.md").read_text(encoding="utf-8")
+
+
+def choices_of(arm, picked: dict) -> dict:
+    """An entry of a record's `choices`: seed -> each group's candidate on the first half; elsewhere the usual one."""
+    each = {
+        seed: {
+            "images": [6, 6],
+            "scores": {on: [[0.4] * 4] * len(of_groups) for on in SCORES},
+            "chosen": {
+                on: [arm.candidates[number * (on == fitted.FIRST)] for number in of_groups] for on in SCORES
+            },
+        }
+        for seed, of_groups in picked.items()
+    }
+    return {"arm": arm.key, "candidates": list(arm.candidates), "seeds": each}
+
+
+def test_choices_are_shown_by_seed_and_group():
+    record = fake_study.record({})
+    record["choices"] = [choices_of(ARM, {"0": [1, 0], "1": [3]}), choices_of(ONE, {"0": [2]})]
+    note, grid = designs.choices(record)
+    assert grid.head == [
+        *("arm", "seed", "group"),
+        *("chosen on: first half", "chosen on: second half", "chosen on: all"),
+    ]
+    assert grid.rows == [
+        [ARM.key, "0", "{wall & <fence>, pole}", "fine", "usual", "usual"],
+        [ARM.key, "0", "{bus, tram}", "usual", "usual", "usual"],
+        [ARM.key, "1", "{wall & <fence>, pole, bus, tram}", "last", "usual", "usual"],
+        [ONE.key, "0", "all classes", "dilated", "usual", "usual"],
+    ]
+    assert designs.choices(fake_study.record({})) == []
 
 
 # ---- the course

@@ -206,7 +206,7 @@ def choices(record: dict) -> list:
     rows, names = [], record["data"]["classes"]
     for found in record.get("choices", ()):
         for seed, of_seed in found["seeds"].items():
-            groups = record["groups"][seed] if len(next(iter(of_seed["chosen"].values()))) > 1 else None
+            groups = record["groups"][seed] if found["arm"].startswith("subnets") else None
             picked = list(zip(*of_seed["chosen"].values()))
             for number, each in enumerate(picked):
                 group = "{" + ", ".join(names[k] for k in groups[number]) + "}" if groups else "all classes"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 
-import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
@@ -26,7 +25,8 @@ from gluon_confseg.run_folder import read_json
 
 from . import arms, statistics
 
-FIRST, SECOND, ALL = "first half", "second half", "all"  # the validation images that a choice is made on
+# the validation images that a choice is made on
+FIRST, SECOND, ALL = "first half", "second half", "all"
 
 
 def fit(study, arm, recipe, folder, rates: dict) -> None:
@@ -35,61 +35,54 @@ def fit(study, arm, recipe, folder, rates: dict) -> None:
     rates   arm -> the chosen learning rate
     Where a candidate is missing, or the images can't be halved, the arm is left out, with a line that says so.
     """
-    names = phases(arm, rates)
+    names, val, block = phases(arm, rates), study.splits.val, study.block_length
     missing = [name for name in names if not folder.finished(name)]
-    halves = statistics.halves(len(study.splits.val), study.block_length)
-    if missing or halves is None:
-        why = (
-            f"{missing[0]} was not trained"
-            if missing
-            else "the validation images are one block, without halves"
-        )
-        say(f"{arm.key} is left out: {why}")
+    if missing:
+        say(f"{arm.key} is left out: {missing[0]} was not trained")
         return
-    rule = recipe.rule_at(recipe.phase(names[0]))
-    of_candidates = [folder.evaluation(name)[rule] for name in names]
+    files, rule = [folder.checkpoint(name) for name in names], recipe.rule_at(recipe.phase(names[0]))
+    own, halves = [folder.evaluation(name)[rule] for name in names], statistics.halves(len(val), block)
+    if halves is None or not all(own[0][halves == half].any() for half in (0, 1)):
+        why = "are one block, without halves" if halves is None else "of one half have no labelled pixel"
+        say(f"{arm.key} is left out: the validation images {why}")
+        return
     settings = {"device": runtime.default_context(), "inference": recipe.evaluation}
-    files = [folder.checkpoint(name) for name in names]
-    found = choice(folder.path, arm, rates, study.block_length)
+    found = choice(folder.path, arm, rates, block)
     if found is None:
         folder.forget(arm.key)
-        sums = by_group(arm.key, files, rule, of_candidates, study.splits.val, halves, settings)
-        picked = {on: chosen(scores) for on, scores in scored(sums).items()}
+        scores = scored(by_group(arm.key, files, rule, own, val, halves, settings))
         found = {
             "candidates": names,
-            "block": study.block_length,
+            "block": block,
             "images": [int((halves == half).sum()) for half in (0, 1)],
-            "scores": {on: scores.tolist() for on, scores in scored(sums).items()},
-            "chosen": {on: [arm.candidates[c] for c in picks] for on, picks in picked.items()},
+            "scores": {on: each.tolist() for on, each in scores.items()},
+            "chosen": {on: [arm.candidates[c] for c in chosen(each)] for on, each in scores.items()},
         }
         folder.write(_place(arm.key), found)
     picked = {on: [arm.candidates.index(key) for key in keys] for on, keys in found["chosen"].items()}
 
-    def network_of(on: str):
-        return assembled(files, list(zip(picked[on], range(len(picked[on])))), settings["device"])
+    def made(on: str):
+        return _assembled(files, list(zip(picked[on], range(len(picked[on])))), settings["device"])
+
+    def counted(on: str, dataset, indices) -> np.ndarray:
+        title = f"evaluating {arm.key}, chosen on {on}"
+        return train.counted(title, made(on), dataset, indices, [rule], **settings)[rule]
 
     if not folder.finished(arm.key):
         meta = checkpoint.peek(files[0])[1]
         about = {name: meta[name] for name in ("labels", "rule", "evaluation", "epoch", "steps")}
-        folder.finish(arm.key, network_of(ALL), {**about, "cells": {}})
+        folder.finish(arm.key, made(ALL), {**about, "cells": {}})
     if not folder.evaluation(arm.key):
-        counts = np.empty_like(of_candidates[0])
+        counts = np.empty_like(own[0])
         for half, on in ((0, SECOND), (1, FIRST)):
             (indices,) = np.nonzero(halves == half)
-            if len(set(picked[on])) == 1:  # all subnets of one candidate: its own network
-                counts[indices] = of_candidates[picked[on][0]][indices]
-            else:
-                title = f"evaluating {arm.key}, half {half + 1}"
-                built = network_of(on)
-                counts[indices] = train.counted(
-                    title, built, study.splits.val, indices.tolist(), [rule], **settings
-                )[rule]
+            alike = len(set(picked[on])) == 1  # then it is that candidate's own network
+            counts[indices] = own[picked[on][0]][indices] if alike else counted(on, val, indices.tolist())
         folder.save_evaluation(arm.key, {rule: counts})
-    if study.split != study.splits.val.split and not folder.evaluation(arm.key, split=study.split):
-        dataset = study.evaluated()
-        every, built = range(len(dataset)), network_of(ALL)
-        counts = train.counted(f"evaluating {arm.key}", built, dataset, every, [rule], **settings)
-        folder.save_evaluation(arm.key, counts, split=study.split)
+    if study.split != val.split and not folder.evaluation(arm.key, split=study.split):
+        other = study.evaluated()
+        counts = counted(ALL, other, range(len(other)))
+        folder.save_evaluation(arm.key, {rule: counts}, split=study.split)
 
 
 def phases(arm, rates: dict) -> list:
@@ -128,20 +121,20 @@ def _place(key: str) -> str:
 # ---- choosing
 
 
-def by_group(title: str, files, rule: str, of_candidates, dataset, halves, settings: dict) -> np.ndarray:
+def by_group(title: str, files, rule: str, own, dataset, halves, settings: dict) -> np.ndarray:
     """(groups, candidates, 2, K, K) int64 counts on both halves, with that candidate's subnet for that group alone.
 
-    files           the candidates' checkpoints
-    of_candidates   (images, K, K) counts of each candidate's own network
-    halves          (images,) 0 or 1
+    files    the candidates' checkpoints
+    own      (images, K, K) counts of each candidate's network
+    halves   (images,) 0 or 1
     All subnets of all candidates run on one pass of the encoder over the images.
     """
-    own = np.stack([[counts[halves == half].sum(0) for half in (0, 1)] for counts in of_candidates])
+    own = np.stack([[counts[halves == half].sum(0) for half in (0, 1)] for counts in own])
     groups = len(checkpoint.peek(files[0])[1]["network"]["groups"])
     if groups == 1:
         return own[None]
     sums = np.repeat(own[None], groups, axis=0)
-    pool = assembled(files, list(itertools.product(range(len(files)), range(groups))), settings["device"])
+    pool = _assembled(files, list(itertools.product(range(len(files)), range(groups))), settings["device"])
     trials = {}
     for group, candidate in itertools.product(range(groups), range(1, len(files))):
         sums[group, candidate] = 0
@@ -182,37 +175,7 @@ class Part(gluon.Block):
         return self.fuse(subnet0_logits, *(subnet_logits[place] for place in self._places))
 
 
-def assembled(files: list, parts: list, device: mx.Context | None = None):
-    """A network with subnets of several trained ones, which have the encoder and subnet 0 in common.
-
-    files   their checkpoints
-    parts   of each subnet (number of the checkpoint, number of the subnet in it), from 0
-    Raises RunError where the checkpoints differ in what they should have in common.
-    """
-    loaded = [checkpoint.load(file) for file in files]
-    arrays, meta = loaded[0]
-    values = {name: array for name, array in arrays.items() if not name.startswith(_subnet())}
-    for file, (other, _) in zip(files, loaded):
-        if any(array.tobytes() != other[name].tobytes() for name, array in values.items()):
-            raise RunError(
-                f"{file}: has another encoder or subnet 0 than {files[0]}, so their subnets don't fit"
-            )
-    for place, (number, subnet) in enumerate(parts):
-        before, now = _subnet(subnet), _subnet(place)
-        of_file = loaded[number][0].items()
-        values.update(
-            {now + name[len(before) :]: array for name, array in of_file if name.startswith(before)}
-        )
-    described = [loaded[number][1]["network"] for number, _ in parts]
-    settings = {**meta["network"]}
-    for name in ("groups", "subnet_heads"):
-        settings[name] = [of_file[name][subnet] for of_file, (_, subnet) in zip(described, parts)]
-    built = network.from_settings(settings, device)
-    checkpoint.restore_network(built, values, files[0])
+def _assembled(files: list, parts: list, device):
+    built = network.assemble(files, parts, device)
     engine.hybridize_parts(built)
     return built
-
-
-def _subnet(number: int | None = None) -> str:
-    """How the names begin that arrays of all subnets have in a checkpoint, or those of one."""
-    return f"{checkpoint.PARAMETER}subnets." + ("" if number is None else f"{number}.")
