@@ -227,7 +227,7 @@ def test_a_dry_run_adds_up_all_tries_and_seeds(root, tmp_path, monkeypatch):
     one = study(root, tmp_path, ["subnets_ce"], tries=3, wanted=(0, 1, 2))
     hours = {"base": 1.0, "ce_rate_0_01": 0.5, "subnets_ce_rate_0_3": 0.25}
     record = {
-        "phases": [{"name": name, "hours": value} for name, value in hours.items()],
+        "phases": [{"name": name, "hours": value, "groups": []} for name, value in hours.items()],
         "matrices": [{"phase": "base", "hours": 0.5}],
         "evaluations": [{"phase": name, "hours": 0.25} for name in hours],
     }

@@ -543,10 +543,27 @@ def test_further_seeds_are_told_which_images_belong_together(root, tmp_path):  #
     assert "--block" not in verb.command(study(root, tmp_path), SimpleNamespace(profile="smoke"))
 
 
-def test_putting_together_takes_one_pass_with_all_subnets_and_one_with_the_chosen():
-    of_image, groups = {"a": 1.0, "b": 4.0}, {"a": 3, "b": 3, "c": 1}
-    assert estimate.put_together(["a", "b"], of_image, groups) == 9
-    assert estimate.put_together(["c"], {"c": 1.0}, groups) == 0
+def test_a_dry_run_counts_one_pass_with_all_subnets_and_one_with_the_chosen(root, tmp_path, monkeypatch):  # noqa: F811
+    one = study(root, tmp_path, [ARM.key, ONE.key], wanted=(0, 1))
+    names = {key: fitted.phases(arms.ARMS[key], RATES) for key in (ARM.key, ONE.key)}
+    phases = ["base", "confusion_ce_rate_0_01", *names[ARM.key], *names[ONE.key]]
+    record = {
+        "phases": [
+            {"name": name, "hours": 1.0, "groups": [2, 2] if name in names[ARM.key] else [6]}
+            for name in phases
+        ],
+        "matrices": [],
+        "evaluations": [{"phase": name, "hours": 0.5, "images": 100 + n} for n, name in enumerate(phases)],
+    }
+    monkeypatch.setattr(estimate.dry_run, "run", lambda recipe, root, images: record)
+    found, trained = estimate.measure(one, 2), 1.5 * 3600
+    seconds = [1800 / (100 + phases.index(name)) for name in names[ARM.key]]
+    wanted = 4 * (sum(seconds) + max(seconds))  # of four validation images
+    assert found["arms"][ARM.key] == pytest.approx(wanted) and found["arms"][ONE.key] == 0
+    assert found["tuning"] == pytest.approx(trained * (1 + 2 + 12) + wanted)
+    assert found["whole"] == pytest.approx(found["tuning"] + 10 * trained + wanted)
+    row = next(line for line in estimate.text(found).splitlines() if line.startswith(ARM.key))
+    assert row.split()[1] == "-"
 
 
 def command(root: Path, out: Path, *families) -> list:  # noqa: F811

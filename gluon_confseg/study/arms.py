@@ -261,7 +261,7 @@ def phase_name(key: str, rate: float) -> str:
 
 
 def cell_of(arm: Arm, rates: dict) -> str:
-    """The key of an arm's cell at the chosen rates."""
+    """The key of an arm's cell at the chosen rates; an arm with candidates has none."""
     name = phase_of(arm, rates)
     return name if arm.trained else f"{name}_{arm.rule}"
 

@@ -24,15 +24,11 @@ def measure(study: Study, processes: int) -> dict:
     one = {arm.key: arm.rate for arm in study.arms if arm.trained}
     recipe = study.recipe(study.arms, {key: [rate] for key, rate in one.items()}, one, 0)
     measured = dry_run.run(recipe, study.root, images=recipe.phases[0].batch_size)
-    seconds, of_image, groups = {}, {}, {}
+    seconds = {}
     for part in ("phases", "matrices", "evaluations"):
         for entry in measured[part]:
             name = entry["name" if part == "phases" else "phase"]
             seconds[name] = seconds.get(name, 0.0) + 3600 * entry["hours"]
-            if part == "phases":
-                groups[name] = len(entry["groups"])
-            elif part == "evaluations":
-                of_image[name] = 3600 * entry["hours"] / entry["images"]
     # an arm that the made-up groups of a dry run leave out takes nothing
     each = {key: seconds.get(arms.phase_name(key, rate), 0.0) for key, rate in one.items()}
     base, others = seconds[arms.BASE], len(study.seeds) - 1
@@ -40,8 +36,7 @@ def measure(study: Study, processes: int) -> dict:
     tuning = base + sum(makespan(wave * study.tries, processes) for wave in waves)
     for arm in study.arms:
         if arm.candidates:
-            names = fitted.phases(arm, one)
-            each[arm.key] = len(study.splits.val) * put_together(names, of_image, groups)
+            each[arm.key] = len(study.splits.val) * put_together(fitted.phases(arm, one), measured)
             tuning += each[arm.key]
     seed = base + sum(each.values())
     return {
@@ -60,15 +55,18 @@ def measure(study: Study, processes: int) -> dict:
     }
 
 
-def put_together(names: list, of_image: dict, groups: dict) -> float:
-    """Seconds for each validation image of an arm with these candidates' phases: see `fitted`; at most.
+def put_together(names: list, measured: dict) -> float:
+    """Seconds for each validation image of an arm with these candidates' phases, at most: see `fitted`.
 
-    of_image   phase -> seconds that its network takes for an image
-    groups     phase -> how many it has
-    All subnets run once to choose, on one pass of the encoder, and one network is scored. Where there is one group,
-    all that is known.
+    All subnets run once to choose, on one pass of the encoder, and one network is scored. A head for all classes was
+    scored in each candidate.
     """
-    known = [of_image[name] for name in names if name in of_image and groups.get(name, 0) > 1]
+    several = {entry["name"] for entry in measured["phases"] if len(entry["groups"]) > 1}
+    known = [
+        3600 * entry["hours"] / entry["images"]
+        for entry in measured["evaluations"]
+        if entry["phase"] in several & set(names)
+    ]
     return sum(known) + max(known, default=0.0)
 
 
