@@ -413,6 +413,15 @@ def test_one_data_set_names_the_designs_that_gain_as_much_as_the_paper_reports()
     )
 
 
+def test_several_designs_that_gain_as_much_are_listed():
+    said = designs.sentence({"A": record_of({"_fine": MORE, "_last": LESS, "_fitted": MORE})})
+    begun = "two gain 0.85 points of mIoU or more over their controls: subnets on the finer grid of stage 1 (+1.09: "
+    assert (
+        f", {begun}settled gain), and subnets of which each has the structure that does best for its group"
+        in said
+    )
+
+
 def test_a_gain_of_as_much_to_the_digit_counts():
     exact = ((designs.WORTH,) * 3, (0.001, 0.02))
     assert "one gains 0.85 points" in designs.sentence({"A": record_of({"_fine": exact})})

@@ -113,39 +113,38 @@ def sentence(records: dict) -> str:
     compared = {d: found for d, found in compared.items() if found}
     if not compared:
         return "No design of subnets was compared with a control of the same freedom."
-    tried = f"{claims.in_words(len(compared))} design{'s' if len(compared) > 1 else ''} of subnets"
-    seeds = f"{claims.in_words(SEEDS)} seeds or more"
+    some = len(compared) > 1
+    tried = f"{claims.in_words(len(compared))} design{'s' if some else ''} of subnets"
+    with_control = f"{'were' if some else 'was'} compared with a control of the same freedom"
+    seeds = f"{claims.in_words(SEEDS)} seeds"
     counted = {d: {label: f for label, f in found.items() if _counts(f)} for d, found in compared.items()}
     if not any(counted.values()):
         return _begun(
-            f"{tried} {'were' if len(compared) > 1 else 'was'} compared with a control of the same freedom, "
-            f"and none in {seeds}, so nothing is said here of what groups add."
+            f"{tried} {with_control}, and none in {seeds} or more, so nothing is said here of what groups add."
         )
     several, gained = len(records) > 1, {d: _with_gain(found) for d, found in counted.items()}
-    worth = f"{claims.points(WORTH, sign=False)} points of mIoU or more over its control"
-    worth += f" on {claims.in_words(SETS)} data sets" if several else ""
+    where = f" on {claims.in_words(SETS)} data sets" if several else ""
+    gain = f"{claims.points(WORTH, sign=False)} points of mIoU or more over"
 
     def told(designs) -> str:
         return claims.listed([f"{d.text} ({_shown(gained[d], several)})" for d in designs], comma=True)
 
     helped = [d for d in gained if len(gained[d]) >= (SETS if several else 1)]
     once = [d for d in gained if gained[d]]
-    if helped:
-        said = (
-            f"{claims.in_words(len(helped))} {'gain' if len(helped) > 1 else 'gains'} {worth}: {told(helped)}"
-        )
+    if len(helped) > 1:
+        said = f"{claims.in_words(len(helped))} gain {gain} their controls{where}: {told(helped)}"
+    elif helped:
+        said = f"one gains {gain} its control{where}: {told(helped)}"
     elif once:
-        said = f"none gains {worth}, and on one {'these do' if len(once) > 1 else 'this does'}: {told(once)}"
+        these = "these do" if len(once) > 1 else "this does"
+        said = f"none gains {gain} its control{where}, and on one {these}: {told(once)}"
     else:
         each = [(f["mean"], d.text, {label: f}) for d, found in counted.items() for label, f in found.items()]
         _, design, largest = max(each, key=lambda entry: entry[0])
-        said = f"none gains {worth}; the largest difference is that of {design} ({_shown(largest, several)})"
-    few = (
-        f" (differences of fewer than {claims.in_words(SEEDS)} seeds do not count)"
-        if counted != compared
-        else ""
-    )
-    return _begun(f"of the {tried} that were compared with a control of the same freedom{few}, {said}.")
+        said = f"none gains {gain} its control{where}; the largest difference is that of {design}"
+        said += f" ({_shown(largest, several)})"
+    few = f" (differences of fewer than {seeds} do not count)" if counted != compared else ""
+    return _begun(f"of the {tried} that {with_control}{few}, {said}.")
 
 
 def _differences(records: dict, design: Design) -> dict:
