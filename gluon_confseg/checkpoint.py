@@ -21,7 +21,7 @@ from .errors import CheckpointError, DivergedError, plain
 _META = "meta.json"
 _MARK = b"gluon-confseg sha256:"
 _MOMENTUM = "momentum:"
-_PARAMETER = "parameter:"
+PARAMETER = "parameter:"
 _PIECE = 1 << 20  # bytes that are read at once for the checksum
 _LARGEST_META = 1 << 22  # of a description; those of the largest networks have some thousand bytes
 
@@ -116,7 +116,7 @@ def network_arrays(network) -> dict:
     # a convolution in inference rearranges its weights in place in the background; asnumpy() might read them half done
     mx.nd.waitall()
     named = network._collect_params_with_prefix()
-    arrays = {_PARAMETER + name: parameter.data().asnumpy() for name, parameter in named.items()}
+    arrays = {PARAMETER + name: parameter.data().asnumpy() for name, parameter in named.items()}
     check_finite(arrays, "the network")
     return arrays
 
@@ -148,7 +148,7 @@ def restore_network(network, arrays: dict, path, devices=None) -> None:
 
     named = network._collect_params_with_prefix()
     check_same_network(network, {name: array.shape for name, array in arrays.items()}, path)
-    stored = {k[len(_PARAMETER) :]: v for k, v in arrays.items() if k.startswith(_PARAMETER)}
+    stored = {k[len(PARAMETER) :]: v for k, v in arrays.items() if k.startswith(PARAMETER)}
     check_finite(stored, path)
     for name, parameter in named.items():
         values = mx.nd.array(stored[name], dtype=stored[name].dtype)
@@ -163,12 +163,12 @@ def restore_part(network, arrays: dict, path) -> None:
     import mxnet as mx
 
     named = network._collect_params_with_prefix()
-    stored = [k[len(_PARAMETER) :] for k in arrays if k.startswith(_PARAMETER)]
+    stored = [k[len(PARAMETER) :] for k in arrays if k.startswith(PARAMETER)]
     part = {name: named[name] for name in stored if name in named}
-    _check_same_shapes(part, {name: arrays[_PARAMETER + name].shape for name in stored}, path)
+    _check_same_shapes(part, {name: arrays[PARAMETER + name].shape for name in stored}, path)
     check_finite(arrays, path)
     for name, parameter in part.items():
-        parameter.set_data(mx.nd.array(arrays[_PARAMETER + name]))
+        parameter.set_data(mx.nd.array(arrays[PARAMETER + name]))
 
 
 def trainer_arrays(trainer, names) -> dict:
@@ -202,7 +202,7 @@ def check_same_network(network, shapes: dict, path) -> None:
 
 def parameter_shapes(shapes: dict) -> dict:
     """Of a file's arrays, name -> shape, those that are parameters of the network, by structural name."""
-    return {k[len(_PARAMETER) :]: shape for k, shape in shapes.items() if k.startswith(_PARAMETER)}
+    return {k[len(PARAMETER) :]: shape for k, shape in shapes.items() if k.startswith(PARAMETER)}
 
 
 def _check_same_shapes(named: dict, stored: dict, path) -> None:

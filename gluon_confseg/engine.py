@@ -187,14 +187,14 @@ def evaluate(
     """Confusion matrices of several fusion rules from one pass over whole images at their own size.
 
     samples    iterable of batches (images, labels, names) of whole images
-    rules      names of `fusion.RULES`, and `fusion.LEARNED` where the network has it
+    rules      names of `fusion.RULES`, and `fusion.LEARNED` where the network has it; or name -> a block like `Fusion`
     inference  the views of each image that are averaged, and what refines them; by default the image as it is
     The network is frozen (`frozen.FrozenNetwork`) with the values that it has at the first batch.
     yields     (names, {rule: (N, H, W) uint8 predictions}, {rule: ConfusionMatrix}) of each batch
     Raises RunError, before the first image, where `inference` needs a library that is not installed.
     """
     inference.check()
-    fusions = {rule: Fusion.of(network, rule) for rule in rules}
+    fusions = rules if isinstance(rules, dict) else {rule: Fusion.of(network, rule) for rule in rules}
     for block in fusions.values():
         block.hybridize()
     network = FrozenNetwork(network, fusions)

@@ -7,6 +7,7 @@ computes a convolution with the addition and the activation that follow it. The 
 from __future__ import annotations
 
 import os
+import time
 
 import mxnet as mx
 import numpy as np
@@ -29,7 +30,11 @@ class Frozen:
     Values that change afterwards are not seen: make a new object for them. On GPUs, for networks on several devices,
     and without oneDNN (`usable`), the function itself is called, in inference mode; also where the graph does not give
     its values on an image of noise, since MXNet fuses some unusual graphs wrongly.
+
+    building   seconds that this process has spent on making graphs, all of them in first calls
     """
+
+    building = 0.0
 
     def __init__(self, function, block):
         self._function, self._block, self._graph = function, block, None
@@ -38,7 +43,9 @@ class Frozen:
         """The function's outputs, without gradients."""
         with autograd.pause(train_mode=False):
             if self._graph is None:
+                began = time.monotonic()
                 self._graph = self._made() or self._function
+                Frozen.building += time.monotonic() - began
             return tuple(self._graph(images))
 
     def _made(self):

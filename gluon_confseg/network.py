@@ -257,6 +257,41 @@ def load(path, device=None) -> TrainedNetwork:
     return TrainedNetwork(built, meta["rule"], labels, meta.get("cells", {}))
 
 
+def assemble(files: list, parts: list, device=None) -> SubnetNetwork:
+    """Build a network with subnets of several trained ones, which have the encoder and subnet 0 in common.
+
+    files   the checkpoints of finished phases
+    parts   of each subnet (number of the checkpoint, number of the subnet in it), from 0
+    Raises CheckpointError where the checkpoints differ in what they should have in common.
+    """
+    loaded = [checkpoint.load(file) for file in files]
+    arrays, meta = loaded[0]
+
+    def of(subnet: int | str) -> str:
+        return f"{checkpoint.PARAMETER}subnets.{subnet}"
+
+    values = {name: array for name, array in arrays.items() if not name.startswith(of(""))}
+    for file, (other, _) in zip(files, loaded):
+        for name, array in values.items():
+            if name not in other or array.tobytes() != other[name].tobytes():
+                raise CheckpointError(
+                    f"{file}: has another encoder or subnet 0 than {files[0]}, so their subnets don't fit together; "
+                    "take phases that started from the same one"
+                )
+    for place, (number, subnet) in enumerate(parts):
+        begins = of(f"{subnet}.")
+        for name, array in loaded[number][0].items():
+            if name.startswith(begins):
+                values[of(f"{place}.{name[len(begins) :]}")] = array
+    settings = dict(meta["network"])
+    for name in ("groups", "subnet_heads"):
+        settings[name] = [loaded[number][1]["network"][name][subnet] for number, subnet in parts]
+    built = from_settings(settings, device, initial_values=False)
+    _infer_shapes(built)
+    checkpoint.restore_network(built, values, files[0], _devices(device))
+    return built
+
+
 def _check_described(meta: dict, shapes: dict) -> None:
     """ValueError for what a checkpoint says of its network and does not hold, before blocks are made for it."""
     settings, rules = meta["network"], (*fusion.RULES, fusion.LEARNED)

@@ -203,6 +203,11 @@ class RunFolder:
     def _given_up(self, phase: str) -> Path:
         return self.path / "checkpoints" / f"{phase}.given-up.json"
 
+    def forget(self, name: str) -> None:
+        """Remove a network that was made of other phases' ones, with its evaluations, so that it is made anew."""
+        for file in (self.path / "checkpoints").glob(f"{name}.*"):
+            file.unlink(missing_ok=True)
+
     def begun(self, phase: str) -> bool:
         """Whether anything of a phase is saved: its result, or a state to go on from."""
         return any(file.exists() for file in (self.checkpoint(phase), *self._progress(phase)))

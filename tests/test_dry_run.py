@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small
 from layouts import make_cityscapes, write_png
 
 from experiments import own, table3, table4, table5
-from gluon_confseg import dry_run, engine, groups, metrics
+from gluon_confseg import dry_run, engine, frozen, groups, metrics
 from gluon_confseg.cli import main
 from gluon_confseg.dry_run import data, estimate, folder, memory
 from gluon_confseg.errors import DatasetError, RunError
@@ -92,6 +93,26 @@ def test_validations_while_training_are_counted(found):
     evaluation = estimate._evaluation(longer, ("base", "single"), image, many)
     assert evaluation["images"] == 7 * 20 + 20 and evaluation["hours"] == pytest.approx(160 * 2 / 3600)
     assert estimate._evaluation(longer, ("base", "flip"), image, many)["images"] == 20
+
+
+def test_an_image_does_not_take_the_time_of_making_its_frozen_graph(tmp_path, monkeypatch):
+    """Of 100 seconds, 80 went by while graphs were made."""
+    clock = iter((1000.0, 1100.0, 1100.0))
+    monkeypatch.setattr(folder, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    splits = data.draw(TINY, tmp_path / "data", 1)
+    lap = folder.DryFolder(tmp_path / "run", TINY, TINY.cells, splits)
+    monkeypatch.setattr(frozen.Frozen, "building", frozen.Frozen.building + 80)
+    assert lap._lap()[0] == 20
+
+
+def test_making_frozen_graphs_is_timed(monkeypatch):
+    clock, built = iter((5.0, 12.0)), small.build()
+    monkeypatch.setattr(frozen, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(frozen.Frozen, "building", 1.0)
+    made = frozen.Frozen(built, built)
+    made(small.images())
+    made(small.images())
+    assert frozen.Frozen.building == 8
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -204,7 +205,7 @@ def test_images_that_belong_together_are_the_data_sets_or_those_given(root, tmp_
     monkeypatch.setattr(train, "run", Trainer())
     one = study(root, tmp_path, ["confusion_ce", "ce"], tries=1, wanted=(0,))
     run.tune(one, 1)
-    alone, together = (results.collect(one, "x", block) for block in (None, 4))
+    alone, together = (results.collect(dataclasses.replace(one, block=n), "x") for n in (None, 4))
     assert (alone["data"]["block"], together["data"]["block"]) == (1, 4)
     # a block of all images holds each of them once: nothing varies
     low, high = together["differences"][0]["interval"]
@@ -226,7 +227,7 @@ def test_a_dry_run_adds_up_all_tries_and_seeds(root, tmp_path, monkeypatch):
     one = study(root, tmp_path, ["subnets_ce"], tries=3, wanted=(0, 1, 2))
     hours = {"base": 1.0, "ce_rate_0_01": 0.5, "subnets_ce_rate_0_3": 0.25}
     record = {
-        "phases": [{"name": name, "hours": value} for name, value in hours.items()],
+        "phases": [{"name": name, "hours": value, "groups": []} for name, value in hours.items()],
         "matrices": [{"phase": "base", "hours": 0.5}],
         "evaluations": [{"phase": name, "hours": 0.25} for name in hours],
     }

@@ -16,7 +16,17 @@ from gluon_confseg.errors import RunError
 
 SUMMARY = "What loss, subnets and groups gain on your data, beside controls and over several seeds."
 PROFILES = ("full", "quick", "smoke")
-FAMILIES = ("main", "controls", "more_controls", "fusion", "plain", "losses", "search")
+FAMILIES = (
+    "main",
+    "controls",
+    "structures",
+    "emphasis",
+    "more_controls",
+    "fusion",
+    "plain",
+    "losses",
+    "search",
+)
 TRIES = (1, 3, 5)
 
 
@@ -90,6 +100,7 @@ def run(arguments) -> Output | int:
         out=out,
         split=arguments.split,
         save_every=arguments.save_every,
+        block=arguments.block,
     )
     if arguments.worker is not None:
         run.train_seed(study, arguments.worker)
@@ -101,7 +112,7 @@ def run(arguments) -> Output | int:
     if first and arguments.profile == "full":
         progress.say(f"{estimate.sentence(measured(study, arguments, processes))}.")
     run.train_all(study, command(study, arguments), processes)
-    record = results.collect(study, name, arguments.block, typed(study, arguments))
+    record = results.collect(study, name, typed(study, arguments))
     stem = page.STEM if study.split == run.VAL else f"{page.STEM}-{study.split}"
     file = out / f"{stem}.json"
     for place in filter(None, (file, arguments.keep)):
@@ -144,4 +155,5 @@ def command(study, arguments) -> list:
     found = ["-m", "gluon_confseg", "study", "--data", study.data, "--root", str(study.root)]
     found += ["--profile", arguments.profile, "--tries", str(study.tries), "--split", study.split]
     found += ["--out", str(study.out), "--save-every", str(study.save_every)]
+    found += ["--block", str(study.block)] if study.block else []
     return [*found, "--arms", *(arm.key for arm in study.arms)]

@@ -36,6 +36,7 @@ class Arm:
     settings   further settings of its phase
     matrix     the arm whose training matrix it reads; None: that of `base`
     rule       where `start` names a network that is not trained any further: the fusion rule that it is read by
+    candidates where it is put together from trained arms: those of which each group gets one's subnet, `start` first
     """
 
     key: str
@@ -48,16 +49,18 @@ class Arm:
     settings: dict = dataclasses.field(default_factory=dict)
     matrix: str | None = None
     rule: str | None = None
+    candidates: tuple = ()
 
     @property
     def trained(self) -> bool:
-        """Whether it has a training of its own; else it is another arm's network, read by another rule."""
-        return self.rule is None
+        """Whether it has a training of its own; else it is made of other arms' networks."""
+        return self.rule is None and not self.candidates
 
     @property
     def needs(self) -> tuple:
         """The arms whose results it reads."""
-        return tuple(key for key in (self.start, self.matrix) if key not in (None, BASE))
+        read = dict.fromkeys((self.start, self.matrix, *self.candidates))
+        return tuple(key for key in read if key not in (None, BASE))
 
 
 def _from_base(key: str, what: str, loss: str, **settings) -> Arm:
@@ -78,12 +81,32 @@ def _read(key: str, start: str, rule: str, what: str) -> Arm:
     return Arm(key, f"{start}, {what}", start=start, rule=rule)
 
 
+def _in_each_structure(key: str, what: str, **settings) -> tuple:
+    return tuple(
+        _heads(f"{key}_{name}", f"{what} {words},", "confusion_ce", subnet_head=head, **settings)
+        for name, (words, head) in STRUCTURES.items()
+    )
+
+
+def _fitted(key: str, what: str) -> Arm:
+    candidates = (key, *(f"{key}_{name}" for name in STRUCTURES))
+    return Arm(f"{key}_fitted", f"{what} on confusion_ce", "confusion_ce", key, candidates=candidates)
+
+
 SUBNETS, ONE = (
     "subnets of the discovered groups",
     "one head for all classes, as wide as all subnets together,",
 )
 WHOLE = "as many heads for all classes as there are subnets"
 NEW = "the paper's loss"
+
+USUAL = SMALL_EFFICIENTNET["subnet_head"]
+# further structures of a head: in words, and its settings; each has as many parameters as the usual one, to a hundredth
+STRUCTURES = {
+    "fine": ("on the grid of stage 1 (stride 4)", dataclasses.replace(USUAL, output_stride=4)),
+    "dilated": ("with dilation 4", dataclasses.replace(USUAL, dilation=4)),
+    "last": ("reading the last stage alone", dataclasses.replace(USUAL, stages=(3,), channels=100)),
+}
 
 # in the order of the tables; an arm stands behind those that it needs
 FAMILIES = {
@@ -100,6 +123,25 @@ FAMILIES = {
         _heads("one_confusion_ce", ONE, "confusion_ce", groups="one"),
         _heads("random_confusion_ce", "subnets of groups drawn at random", "confusion_ce", groups="random"),
         _from_base("confusion_ce_shuffled", f"{NEW} with shuffled rows of C", "confusion_ce", scheme="shuffled"),
+    ),
+    "structures": (
+        *_in_each_structure("subnets_confusion_ce", SUBNETS),
+        *_in_each_structure("one_confusion_ce", ONE, groups="one"),
+        _fitted("subnets_confusion_ce", "subnets, each with the structure that does best for its group,"),
+        _fitted("one_confusion_ce", f"{ONE} with the structure that does best,"),
+    ),
+    "emphasis": (
+        *(
+            _heads(f"{key}_{name}", f"{what} {words},", "confusion_ce", **settings, **own)
+            for name, words, own in (
+                ("meeting", "trained where classes of a group meet", {"crops": "meeting"}),
+                ("balanced", "whose loss weighs groups and others alike", {"others_weight": "balanced"}),
+            )
+            for key, what, settings in (
+                ("subnets_confusion_ce", SUBNETS, {}),
+                ("one_confusion_ce", ONE, {"groups": "one"}),
+            )
+        ),
     ),
     "more_controls": (
         _heads("random_ce", "subnets of groups drawn at random", "ce", groups="random"),
@@ -206,7 +248,10 @@ def has_rates(arm: Arm, rates: dict) -> bool:
 
 
 def phase_of(arm: Arm, rates: dict) -> str:
-    """The name of the phase whose network an arm is scored by, at the chosen rates (arm -> rate)."""
+    """The phase whose network an arm is scored by, at the chosen rates (arm -> rate).
+
+    Of an arm with candidates it is the first one's, which has as many updates as the arm.
+    """
     return phase_name(arm.key, rates[arm.key]) if arm.trained else phase_of(ARMS[arm.start], rates)
 
 
@@ -216,7 +261,7 @@ def phase_name(key: str, rate: float) -> str:
 
 
 def cell_of(arm: Arm, rates: dict) -> str:
-    """The key of an arm's cell at the chosen rates."""
+    """The key of an arm's cell at the chosen rates; an arm with candidates has none."""
     name = phase_of(arm, rates)
     return name if arm.trained else f"{name}_{arm.rule}"
 
@@ -232,6 +277,8 @@ def recipe(plan: Plan, data: str, arms, tried: dict, rates: dict, seed: int) -> 
     phases = [phase(BASE, epochs=plan.epochs.base, learning_rate=BASE_RATE, warm_up=WARM_UP)]
     cells = [Cell(BASE, "0", losses_in_words("ce"), BASE)]
     for arm in arms:
+        if arm.candidates:
+            continue  # it has no phase: `fitted` makes it from finished ones
         subnets = "all" if PARTS[arm.trains].has_groups or not arm.trained else "0"
         if not arm.trained:
             cells.append(

@@ -304,7 +304,7 @@ def _missing(record: dict, claim: Claim) -> str:
     lacking = [key for key in (claim.arm, claim.reference) if arm(record, key) is None]
     if not lacking:
         return "because no seed has both"
-    return f"because {_listed(lacking)} {'was' if len(lacking) == 1 else 'were'} not trained"
+    return f"because {listed(lacking)} {'was' if len(lacking) == 1 else 'were'} not trained"
 
 
 def _confused(record: dict, claim: Claim) -> tuple | None:
@@ -383,14 +383,14 @@ def _counted(records: dict) -> str:
         ),
     )
     if set(called) == {ONE_SEED}:
-        none = f"none of the {_number(len(found))} comparisons in the table can"
+        none = f"none of the {in_words(len(found))} comparisons in the table can"
         return f"with one seed alone {none if len(found) > 1 else 'the comparison in the table can not'} be settled"
     counts = [(called.count(kind), one, several) for kind, one, several in kinds]
-    parts = [f"{_number(count)} {one if count == 1 else several}" for count, one, several in counts if count]
+    parts = [f"{in_words(count)} {one if count == 1 else several}" for count, one, several in counts if count]
     least, most = min(len(d["seeds"]) for d in found), max(len(d["seeds"]) for d in found)
-    seeds = _number(least) if least == most else f"{_number(least)} to {_number(most)}"
-    made = f"{_number(len(found))} comparison{'s' if len(found) > 1 else ''}"
-    return f"of the {made} in the table, of {seeds} seed{'s' if most > 1 else ''} each, {_listed(parts)}"
+    seeds = in_words(least) if least == most else f"{in_words(least)} to {in_words(most)}"
+    made = f"{in_words(len(found))} comparison{'s' if len(found) > 1 else ''}"
+    return f"of the {made} in the table, of {seeds} seed{'s' if most > 1 else ''} each, {listed(parts)}"
 
 
 # ---- six sentences over several data sets
@@ -453,10 +453,10 @@ def _shown(found: dict, brackets: dict, measure: str) -> str:
     for kind, phrase in words.items():
         labels = [f"{label}{brackets.get(label, '')}" for label in called if called[label] == kind]
         if labels:
-            parts.append(f"{phrase} on {_listed(labels)}")
+            parts.append(f"{phrase} on {listed(labels)}")
     missing = [label for label in found if label not in called]
-    told = f"shows {_listed(parts, comma=True)}"
-    return told + (f" (it was not compared on {_listed(missing)})" if missing else "")
+    told = f"shows {listed(parts, comma=True)}"
+    return told + (f" (it was not compared on {listed(missing)})" if missing else "")
 
 
 def _confusions_across(records: dict, *, numbers: bool) -> str:
@@ -477,7 +477,7 @@ def _confusions_across(records: dict, *, numbers: bool) -> str:
 
 
 def _certainty_across(records: dict) -> str:
-    named = _listed([_best(record, f" on {label}") for label, record in records.items()], comma=True)
+    named = listed([_best(record, f" on {label}") for label, record in records.items()], comma=True)
     return _ended(f"{_counted(records)}; the best arms are {named}, which the commands below train")
 
 
@@ -488,14 +488,15 @@ def _ended(clause: str) -> str:
     return f"{clause[0].upper()}{clause[1:]}."
 
 
-def _listed(parts: Sequence[str], comma: bool = False) -> str:
-    """ "a", "a and b", "a, b and c"; with a comma before "and" where parts have one of their own."""
+def listed(parts: Sequence[str], comma: bool = False) -> str:
+    """Parts as one: "a", "a and b", "a, b and c"; with a comma before "and" where parts have one of their own."""
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])}{',' if comma else ''} and {parts[-1]}"
 
 
-def _number(count: int) -> str:
+def in_words(count: int) -> str:
+    """A number of things, in letters up to ten."""
     words = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     return words[count] if count < len(words) else str(count)
 

@@ -8,14 +8,15 @@ from gluon_confseg import dry_run
 from gluon_confseg.progress import duration
 from gluon_confseg.report.grid import Grid
 
-from . import arms
+from . import arms, fitted
 from .run import Study
 
 
 def measure(study: Study, processes: int) -> dict:
     """The time of a study from its beginning, in seconds, for JSON; each training is taken to have a core of its own.
 
-    base, arms   of one training with its validation; arms that are read by another rule only are left out
+    base, arms   of one training with its validation, or of putting an arm together; arms that are read by another rule
+                 only are left out
     tuning       until the first seed has tried all rates, with `processes` trainings side by side
     seed         of one further seed, alone
     whole        of the study
@@ -33,6 +34,10 @@ def measure(study: Study, processes: int) -> dict:
     base, others = seconds[arms.BASE], len(study.seeds) - 1
     waves = [[each[arm.key] for arm in wave if arm.trained] for wave in arms.waves(study.arms)]
     tuning = base + sum(makespan(wave * study.tries, processes) for wave in waves)
+    for arm in study.arms:
+        if arm.candidates:
+            each[arm.key] = len(study.splits.val) * put_together(fitted.phases(arm, one), measured)
+            tuning += each[arm.key]
     seed = base + sum(each.values())
     return {
         "processes": processes,
@@ -48,6 +53,21 @@ def measure(study: Study, processes: int) -> dict:
         "seed": seed,
         "whole": tuning + makespan([seed] * others, processes),
     }
+
+
+def put_together(names: list, measured: dict) -> float:
+    """Seconds for each validation image of an arm with these candidates' phases, at most: see `fitted`.
+
+    All subnets run once to choose, on one pass of the encoder, and one network is scored. A head for all classes was
+    scored in each candidate.
+    """
+    several = {entry["name"] for entry in measured["phases"] if len(entry["groups"]) > 1}
+    known = [
+        3600 * entry["hours"] / entry["images"]
+        for entry in measured["evaluations"]
+        if entry["phase"] in several & set(names)
+    ]
+    return sum(known) + max(known, default=0.0)
 
 
 def makespan(tasks: list, processes: int) -> float:
@@ -72,7 +92,8 @@ def text(found: dict) -> str:
     images, epochs = found["images"], found["epochs"]
     rows = [["base", str(epochs["base"]), duration(found["base"])]]
     for key, seconds in found["arms"].items():
-        rows.append([key, str(epochs[arms.ARMS[key].length]), duration(seconds)])
+        epochs_of_arm = str(epochs[arms.ARMS[key].length]) if arms.ARMS[key].trained else "-"
+        rows.append([key, epochs_of_arm, duration(seconds)])
     by = "{} x {}".format
     return "\n\n".join(
         [

@@ -12,7 +12,7 @@ from gluon_confseg.report import document, html, markdown
 from gluon_confseg.report.document import Command, Fold, Heading, Picture, Sentences, Text
 from gluon_confseg.report.grid import Grid
 from gluon_confseg.run_folder import read_json
-from gluon_confseg.study import claims, picture
+from gluon_confseg.study import claims, designs, picture
 
 AGAIN = "give the `confseg study` command again: what is finished is not repeated"
 STEM = "study"
@@ -29,6 +29,8 @@ SHOWN = (
     "subnets_ce",
     "subnets_confusion_ce",
     "one_confusion_ce",
+    "subnets_confusion_ce_fitted",
+    "one_confusion_ce_fitted",
 )
 OF_PAIRS = ("base", "ce_continued", "subnets_confusion_ce", "one_confusion_ce")
 
@@ -83,9 +85,11 @@ def terminal(record: dict) -> str:
     """What a study prints at its end, as plain text: which data, the six sentences, the command, the claims."""
     said = [f"{about}. {text}" for about, text in zip(claims.ABOUT, claims.sentences(record))]
     wrapped = [textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) for text in said]
-    return "\n\n".join(
-        [first_line(record), *wrapped, f"    {command(record)}", claims.table({label(record): record}).text()]
-    )
+    records = {label(record): record}
+    shown = [first_line(record), *wrapped, f"    {command(record)}", claims.table(records).text()]
+    if designs.measured(records):
+        shown += [textwrap.fill(designs.sentence(records), 100), designs.table(records).text()]
+    return "\n\n".join(shown)
 
 
 def summary(records: dict, stem: str = STEM) -> list:
@@ -109,6 +113,7 @@ def summary(records: dict, stem: str = STEM) -> list:
             "group are taken for another class of the same group. Less is better."
         ),
         claims.table(records, claims.INSIDE),
+        *([Heading("When groups help"), *designs.blocks(records)] if designs.measured(records) else []),
     ]
 
 
@@ -183,6 +188,7 @@ def details(record: dict) -> list:
     """All numbers of one data set, in parts that can be opened one by one."""
     parts = {
         "Groups": _groups(record),
+        "Structures that were chosen": designs.choices(record),
         "Arms": _arms(record),
         "Differences": _differences(record),
         "Learning rates": _tuning(record),
@@ -209,7 +215,8 @@ def _arms(record: dict) -> list:
     for arm in record["arms"]:
         seeds = " / ".join(_percent(scores["mean_iou"]) for scores in arm["seeds"].values())
         shares = [_percent(arm[share]) for share in ("inside", "outside")]
-        counts = [str(arm["epochs"]), str(arm["updates"])]
+        size = arm.get("parameters")
+        counts = [str(arm["epochs"]), str(arm["updates"]), "-" if size is None else f"{size:,.0f}"]
         rows.append(
             [
                 arm["key"],
@@ -221,9 +228,10 @@ def _arms(record: dict) -> list:
                 *shares,
             ]
         )
-    head = ["arm", "what it is", "epochs", "updates", "mIoU, %", "each seed", "spread"]
+    head = ["arm", "what it is", "epochs", "updates", "parameters of heads", "mIoU, %", "each seed", "spread"]
     note = (
-        "Epochs and updates are those of the whole way from the first network on. Spread is the standard deviation "
+        "Epochs and updates are those of the whole way from the first network on. Parameters are those of the heads "
+        "beside subnet 0, the mean over the seeds, whose groups differ. Spread is the standard deviation "
         "over the seeds. The last columns are shares of the pixels whose true class is in a group: those that are "
         "taken for another class of the same group, and those that are taken for a class outside it."
     )

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
-from gluon_confseg import build, metrics, run_folder
+from gluon_confseg import build, checkpoint, metrics, run_folder
 from gluon_confseg.errors import RunError
+from gluon_confseg.phases import Phase
 from gluon_confseg.results import scores
 from gluon_confseg.run_folder import read_evaluation, read_json
 
-from . import arms, claims, statistics, tuning
+from . import arms, claims, designs, fitted, statistics, tuning
 from .run import Study, chosen
 
 PAIRS = 10
 CLAIMS = {claim.key: (claim.arm, claim.reference) for claim in claims.CLAIMS}
+DESIGNS = tuple(
+    pair for pair in ((d.arm, d.reference) for d in designs.DESIGNS) if pair not in CLAIMS.values()
+)
+FITTED = [arm.key for arm in arms.ARMS.values() if arm.candidates]
 # further differences that are worth a row
 OTHERS = (
+    *DESIGNS,
+    *(
+        (arm.key, usual)
+        for family in ("structures", "emphasis")
+        for arm in arms.FAMILIES[family]
+        for usual in ("subnets_confusion_ce", "one_confusion_ce")
+        if arm.key.startswith(usual)
+    ),
     ("confusion_ce_shuffled", "ce"),
     ("subnets_ce", "ce"),
     ("subnets_ce", "one_ce"),
@@ -42,16 +58,38 @@ OTHERS = (
 )
 
 
-class Seed:
-    """What is known of a finished seed. counts: arm -> (images, K, K); groups: those that its training matrix gives."""
+class Source(NamedTuple):
+    """Where an arm's scores are: the name of its network, its fusion rule, and a phase of as many updates."""
 
-    def __init__(self, study: Study, recipe, cells: dict, number: int):
+    network: str
+    rule: str
+    phase: Phase
+
+
+class Seed:
+    """What is known of a finished seed.
+
+    counts       arm -> (images, K, K)
+    groups       those that its training matrix gives
+    parameters   arm -> how many are trained in its heads; None of arms without heads
+    choices      arm with candidates -> `fitted.choice`
+    """
+
+    def __init__(self, study: Study, recipe, sources: dict, rates: dict, number: int):
         path = study.folder(number)
-        self.counts = {}
-        for key, cell in cells.items():
-            found = read_evaluation(path, cell.phase, split=study.split).get(recipe.rule_of(cell))
-            if found is not None:
+        self.choices = {
+            key: fitted.choice(path, arms.ARMS[key], rates, study.block_length)
+            for key in sources
+            if key in FITTED
+        }
+        self.counts, self.parameters = {}, {}
+        for key, source in sources.items():
+            found = read_evaluation(path, source.network, split=study.split).get(source.rule)
+            if found is not None and self.choices.get(
+                key, True
+            ):  # a choice that is none is of other candidates
                 self.counts[key] = found
+                self.parameters[key] = parameters(path / "checkpoints" / f"{source.network}.npz")
         if not self.counts:
             raise RunError(
                 f"{path}: holds no scores on split {study.split}; give the `confseg study` command again"
@@ -71,7 +109,7 @@ class Seed:
     def record(self, key: str) -> dict:
         """An arm's scores in this seed."""
         counts = self.counts[key].sum(0)
-        found = {**scores(counts), "inside": None, "outside": None}
+        found = {**scores(counts), "inside": None, "outside": None, "parameters": self.parameters[key]}
         if self.groups:
             for name in ("inside", "outside"):
                 value = statistics.share(getattr(statistics, name)(counts, self.groups))
@@ -79,21 +117,24 @@ class Seed:
         return found
 
 
-def collect(study: Study, name: str, block: int | None = None, command: str = "") -> dict:
+def collect(study: Study, name: str, command: str = "") -> dict:
     """The record of what is finished; arms that no seed has are left out.
 
-    block     images that belong together; None: as the data set says
     command   how the study was begun, for the reader
     """
     rates, tuned = chosen(study), tuning.read(study.out)
     known = tuple(arm for arm in arms.ARMS.values() if arms.has_rates(arm, rates))
     recipe = study.recipe(known, {key: [rate] for key, rate in rates.items()}, rates, tuned["seed"])
     by_key = {cell.key: cell for cell in recipe.cells}
-    cells = {arms.BASE: by_key[arms.BASE], **{arm.key: by_key[arms.cell_of(arm, rates)] for arm in known}}
-    found = {number: Seed(study, recipe, cells, number) for number in study.seeds}
+    sources = {arms.BASE: Source(arms.BASE, recipe.rule_of(by_key[arms.BASE]), recipe.phase(arms.BASE))}
+    for arm in known:
+        phase = recipe.phase(arms.phase_of(arm, rates))
+        rule = recipe.rule_at(phase) if arm.candidates else recipe.rule_of(by_key[arms.cell_of(arm, rates)])
+        sources[arm.key] = Source(arm.key if arm.candidates else phase.name, rule, phase)
+    found = {number: Seed(study, recipe, sources, rates, number) for number in study.seeds}
     evaluated, train = study.evaluated(), study.splits.train
-    block = block or evaluated.block
-    present = [key for key in cells if any(key in seed.counts for seed in found.values())]
+    block = study.block or evaluated.block
+    present = [key for key in sources if any(key in seed.counts for seed in found.values())]
     config = {key: value for key, value in recipe.config().items() if key != "cells"}
     return {
         "schema": claims.SCHEMA,
@@ -113,18 +154,38 @@ def collect(study: Study, name: str, block: int | None = None, command: str = ""
         "settings": config,
         "tuning": tuned,
         "groups": {str(number): seed.groups for number, seed in found.items()},
-        "arms": [_arm(recipe, key, cells[key], found, len(train)) for key in present],
+        "arms": [_arm(recipe, key, sources[key].phase, found, len(train)) for key in present],
         "differences": differences(found, block),
         "pairs": pairs(found, evaluated.classes, block),
+        "choices": [_choices(key, found) for key in present if key in FITTED],
         "minutes": {str(number): seed.minutes for number, seed in found.items()},
     }
 
 
-def _arm(recipe, key: str, cell, found: dict, train_images: int) -> dict:
+def parameters(file) -> int | None:
+    """How many numbers are trained in the heads beside subnet 0 of a checkpoint's network; None without such heads."""
+    shapes = checkpoint.parameter_shapes(checkpoint.peek(file)[0])
+    # running statistics are counted, not trained, and what standardises features has no scale
+    fixed = ("running_mean", "running_var", "standardise.gamma")
+    sizes = [math.prod(s) for n, s in shapes.items() if n.startswith("subnets.") and not n.endswith(fixed)]
+    return sum(sizes) or None
+
+
+def _choices(key: str, found: dict) -> dict:
+    """What was chosen for an arm with candidates in each seed."""
+    names = ("images", "scores", "chosen")
+    each = {
+        str(number): {name: seed.choices[key][name] for name in names}
+        for number, seed in found.items()
+        if key in seed.counts
+    }
+    return {"arm": key, "candidates": list(arms.ARMS[key].candidates), "seeds": each}
+
+
+def _arm(recipe, key: str, phase, found: dict, train_images: int) -> dict:
     each = {str(number): seed.record(key) for number, seed in found.items() if key in seed.counts}
     values = [scored["mean_iou"] for scored in each.values()]
     iou = np.array([metrics.iou(seed.counts[key].sum(0)) for seed in found.values() if key in seed.counts])
-    phase = recipe.phase(cell.phase)
     what = "the network that all others go on from" if key == arms.BASE else arms.ARMS[key].what
     return {
         "key": key,
@@ -135,6 +196,7 @@ def _arm(recipe, key: str, cell, found: dict, train_images: int) -> dict:
         "mean_iou": float(np.mean(values)),
         "spread": statistics.spread(values),
         "iou": [_mean(column) for column in iou.T],
+        "parameters": _mean([_number(scored["parameters"]) for scored in each.values()]),
         "inside": _mean([_number(scored["inside"]) for scored in each.values()]),
         "outside": _mean([_number(scored["outside"]) for scored in each.values()]),
     }

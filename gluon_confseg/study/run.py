@@ -20,7 +20,7 @@ from gluon_confseg.errors import RunError
 from gluon_confseg.progress import Progress, say
 from gluon_confseg.run_folder import RunFolder
 
-from . import arms, seeds, tuning
+from . import arms, fitted, seeds, tuning
 from .plan import Plan
 
 TRAIN, VAL = "train", "val"
@@ -37,6 +37,7 @@ class Study:
     tries      how many learning rates each arm tries
     seeds      those that are trained; the first, or that of an earlier tuning in `out`, tries the rates
     split      what is evaluated on at last; rates are always chosen on the validation split
+    block      images that belong together; None: as the data set says
     """
 
     data: str
@@ -49,12 +50,18 @@ class Study:
     out: Path
     split: str = VAL
     save_every: float = 60.0
+    block: int | None = None
 
     @property
     def tuning_seed(self) -> int:
         """The seed whose networks the learning rates are chosen by."""
         before = tuning.read(self.out)
         return before["seed"] if before else self.seeds[0]
+
+    @property
+    def block_length(self) -> int:
+        """Neighbouring images that belong together, at least one."""
+        return self.block or self.splits.val.block
 
     def folder(self, seed: int) -> Path:
         """The run folder of a seed."""
@@ -103,7 +110,7 @@ def tune(study: Study, processes: int) -> None:
     record = {"seed": seed, "tries": study.tries, "arms": dict(before["arms"]) if before else {}}
     tried = {arm.key: tuning.rates(arm, study.tries) for arm in study.arms if arm.trained}
     known, rates, folder = [], {}, None
-    for wave in ([], *arms.waves(study.arms)):
+    for wave in ([], *arms.waves([arm for arm in study.arms if not arm.candidates])):
         wave = [arm for arm in wave if all(key in rates for key in arm.needs)]
         known += wave
         recipe = study.recipe(known, tried, rates, seed)
@@ -116,7 +123,7 @@ def tune(study: Study, processes: int) -> None:
             arm.key: {r: arms.phase_name(arm.key, r) for r in tried[arm.key]} for arm in wave if arm.trained
         }
         cells = [arms.BASE, *(name for phases in names.values() for name in phases.values())]
-        cells += [arms.cell_of(arm, rates) for arm in wave if not arm.trained]
+        cells += [arms.cell_of(arm, rates) for arm in wave if arm.rule is not None]
         settings = {"jobs": processes, "leave_out_diverged": True, "later": (_later(study, known), processes)}
         train.run(recipe, study.splits, folder, cells=cells, **settings)
         for key, phases in names.items():
@@ -129,7 +136,7 @@ def tune(study: Study, processes: int) -> None:
                 say(f"{key}: {tuning.sentence(found)}")
         if wave:
             files.write_json(study.out / tuning.NAME, record)
-    _score(study, study.final(rates, seed), folder)
+    _finish(study, study.final(rates, seed), folder, rates)
 
 
 def train_seed(study: Study, seed: int) -> None:
@@ -139,7 +146,7 @@ def train_seed(study: Study, seed: int) -> None:
     config = {**recipe.config(), "images": fingerprint(study.splits)}
     folder = RunFolder(study.folder(seed), config, study.save_every)
     train.run(recipe, study.splits, folder, jobs=1, leave_out_diverged=True)
-    _score(study, recipe, folder)
+    _finish(study, recipe, folder, rates)
 
 
 def chosen(study: Study) -> dict:
@@ -152,12 +159,15 @@ def chosen(study: Study) -> dict:
     return {key: arm["chosen"] for key, arm in found["arms"].items() if arm["chosen"] is not None}
 
 
-def _score(study: Study, recipe, folder) -> None:
-    """Evaluate the networks of all cells on another split than that of validation, where one was asked for."""
+def _finish(study: Study, recipe, folder, rates: dict) -> None:
+    """Put the arms together that are made of trained ones, and score all on another split where one was asked for."""
     if study.split != VAL:
         splits = Data(study.splits.train, study.evaluated())
         trained = [cell for cell in recipe.cells if folder.finished(cell.phase)]
         train.score(recipe, trained, splits, folder, runtime.default_context())
+    for arm in study.arms:
+        if arm.candidates and arms.has_rates(arm, rates):
+            fitted.fit(study, arm, recipe, folder, rates)
 
 
 def _later(study: Study, known: list) -> dict:

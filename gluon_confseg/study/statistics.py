@@ -71,6 +71,15 @@ def largest_pairs(counts: np.ndarray, number: int) -> list:
 # ---- intervals
 
 
+def halves(images: int, block: int = 1) -> np.ndarray | None:
+    """(images,) of 0 and 1: two halves, to which blocks of neighbouring images belong in turn; None for one block.
+
+    In turn, because the images of many data sets are in an order by what they show.
+    """
+    found = np.arange(images) // block % 2
+    return found if found.any() else None
+
+
 def interval(pairs: list, block: int = 1, measure: Callable = mean_iou, draws: int = DRAWS) -> tuple:
     """(low, high) of the mean difference over the seeds, by the bootstrap above; LEVEL of the draws are inside.
 
