@@ -135,7 +135,9 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
     at, per_epoch = folder.resume(phase.name, network, trainer), len(batches)
     steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
     about = _about(recipe, phase, data, steps)
-    bar = Progress(job.title(phase), steps, initial=done, whole=(whole, phase.trains))
+    say(job.title(phase) + (f", from step {done} on" if done else ""))
+    each = (min(phase.batch_size, len(data.train)), "image")
+    bar = Progress(phase.name, steps, initial=done, each=each, whole=(whole, phase.trains))
     with batches, Signals() as signals, bar:
         try:
             for epoch in range(at.epoch, phase.epochs):
@@ -373,15 +375,21 @@ def _closed(phase, at, steps: int) -> dict:
 
 
 def _shown(phase, record: dict) -> dict:
-    """What progress shows of a validation; prints a line if the training score is much higher."""
+    """What progress shows of a validation; prints a line of it, and one if the training score is much higher."""
     worst, val = record["worst"], record["val_mean_iou"]
+    pair = f"{worst['truth']} taken for {worst['prediction']}" if worst else "none"
+    shown = {"val mIoU": f"{100 * val:.1f} %", "worst pair": pair}
+    epoch = (
+        f"{phase.name}, epoch {record['epoch']} of {phase.epochs}: loss {sum(record['loss'].values()):.4g}"
+    )
+    share = f" ({100 * worst['share']:.0f} % of {worst['truth']})" if worst else ""
+    say(", ".join([epoch, *(f"{name} {value}" for name, value in shown.items())]) + share)
     if record.get("train_mean_iou", val) - val > APART:
         say(
             f"{phase.name}: mIoU is {100 * record['train_mean_iou']:.1f} % on training images and {100 * val:.1f} % on "
             "validation images: the network knows its training images by heart; more of them help, or fewer epochs"
         )
-    pair = f"{worst['truth']} taken for {worst['prediction']}" if worst else "none"
-    return {"val mIoU": f"{100 * val:.1f} %", "worst pair": pair}
+    return shown
 
 
 def work(recipe, phases, data: Data) -> dict:
