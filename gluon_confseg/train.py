@@ -16,6 +16,7 @@ from .errors import DatasetError, DivergedError, RunError, Stopped
 from .frozen import FrozenNetwork
 from .fusion import Fusion
 from .inference import PLAIN, TTA
+from .live import Live
 from .progress import Progress, WholeRun, say
 from .recipe import Recipe
 from .report import costs
@@ -138,33 +139,40 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
     say(job.title(phase) + (f", from step {done} on" if done else ""))
     each = (min(phase.batch_size, len(data.train)), "image")
     bar = Progress(phase.name, steps, initial=done, each=each, whole=(whole, phase.trains))
+    views = {"device": device, "inference": recipe.evaluation}
+    events = folder.events(phase.name, done, at.epoch * per_epoch) if phase.epochs else None
+    followed = groups_followed(recipe, phase, data.labels, folder) if events is not None else []
+    live = Live(events, phase, data.val, followed, rule=recipe.rule_at(phase), **views)
     with batches, Signals() as signals, bar:
         try:
             for epoch in range(at.epoch, phase.epochs):
                 for batch in batches.epoch(epoch, at.batch):
                     with signals.held():
                         clock, number_of_step = time.monotonic(), epoch * per_epoch + at.batch
-                        trainer.set_learning_rate(phase.rate_at(number_of_step, steps))
+                        rate = phase.rate_at(number_of_step, steps)
+                        trainer.set_learning_rate(rate)
                         mx.random.seed(_draws(batches.seed, phase, number_of_step))
                         terms = step(engine.on_device(batch.images, device), batch.labels)
                         mean = at.add(terms, batch.names)
                         trainer.step(len(batch.names))
                         at.seconds += time.monotonic() - clock
+                        live.step(number_of_step + 1, mean, rate, len(batch.names))
                         folder.save_if_due(phase.name, at, network, trainer)
                     bar.update(1, loss=mean)
                 record = _closed(phase, at, steps)
                 if _validates(recipe, phase, epoch):
                     ends = epoch == phase.epochs - 1
                     rules = recipe.rules_at(phase, job.cells) if ends else [recipe.rule_at(phase)]
-                    views = {"device": device, "inference": recipe.evaluation}
                     found, counts = validate(network, data.val, rules, whole, **views)
                     record.update(found)
                     if ends:  # for the cells that score this network
                         folder.save_evaluation(phase.name, counts, split=data.val.split)
                         record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
+                    live.validated(network, record, counts[rules[0]])
                     folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
                     bar.update(0, **_shown(phase, record))
                 with signals.held():
+                    live.epoch((epoch + 1) * per_epoch, record)
                     folder.log(record)
                     at.next_epoch()
                     folder.save(phase.name, at, network, trainer)
@@ -284,6 +292,16 @@ def groups_used(recipe, labels, folder) -> list:
         return []
     matrix = folder.training_matrix(phase.matrix) if phase.reads_matrix else None
     return [] if why_left_out(phase, labels, matrix) else groups_of(phase, labels, matrix)
+
+
+def groups_followed(recipe, phase, labels, folder) -> list:
+    """The groups of `groups_used` that are known when a phase begins, however the phases are shared among processes."""
+    of_subnets = next((p for p in recipe.phases if p.part.trains_subnets), None)
+    path = [recipe.phase(name) for name in phase.path]
+    before = {*phase.path[:-1], *(each.matrix for each in path if each.reads_matrix)}
+    if of_subnets is None or (of_subnets.reads_matrix and of_subnets.matrix not in before):
+        return []
+    return groups_used(recipe, labels, folder)
 
 
 def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, device) -> None:
