@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import mxnet as mx
 import numpy as np
 from PIL import Image
@@ -17,6 +18,7 @@ from .frozen import FrozenNetwork
 from .fusion import Fusion
 
 IMAGES = 3  # of the validation split: the same ones after every validation
+HEIGHT, GAP = 192, 4  # pixels, of such an image and between two
 CLASSES = 40  # most classes that a picture of a confusion matrix shows
 
 
@@ -56,7 +58,9 @@ class Live:
         if "train_mean_iou" in record:
             found["validation/mIoU on training images"] = record["train_mean_iou"]
         iou = dict(zip(names, metrics.iou(matrix)))
-        found.update({f"IoU of classes/{name}": value for name, value in iou.items() if not np.isnan(value)})
+        found.update(
+            {f"validation IoU of classes/{name}": value for name, value in iou.items() if not np.isnan(value)}
+        )
         for number, group in enumerate(self._used, 1):
             words = ", ".join(names[klass] for klass in group)
             found[f"confusion inside groups/group {number}: {words}"] = groups.inside(shares, group)
@@ -64,7 +68,7 @@ class Live:
         title = f"{self._phase.name}, epoch {record['epoch']}: mIoU {100 * record['val_mean_iou']:.1f} %"
         self._pictures = {
             "pictures/confusion matrix": _confusion(shares, names, self._used, title),
-            "pictures/predictions": self._panels(network, counts, title),
+            "pictures/predictions": self._predictions(network),
         }
 
     def epoch(self, step: int, record: dict) -> None:
@@ -76,20 +80,36 @@ class Live:
         self._numbers, self._pictures = {}, {}
         self._moment = time.monotonic()
 
-    def _panels(self, network, counts: np.ndarray, title: str) -> tuple:
-        from .report import pictures
-
+    def _predictions(self, network) -> tuple:
+        """Image, label, prediction and errors of some images, side by side."""
         dataset, rows = self._dataset, []
         network = FrozenNetwork(network, {self._rule: Fusion.of(network, self._rule)})
         for index in np.unique(np.linspace(0, len(dataset) - 1, IMAGES).round().astype(int)):
-            image, truth = dataset[int(index)]
+            image, label = dataset[int(index)]
             batch = mx.nd.array(normalize(image, **network.normalisation)[None], ctx=self._device)
             (found,) = engine.predict(network, network.fusions, batch, self._inference).values()
-            why = _largest_confusion(counts[index], dataset.classes)
-            row = {"name": dataset.names[index], "why": why, "image": image, "truth": truth}
-            rows.append({**row, "predictions": [found[0]]})
-        settings = (rows, ["prediction"], dataset.classes, dataset.labels.colors, title)
-        return _drawn(pictures.panels, *settings)
+            rows.append(_row(image, label, found[0], dataset.labels.colors))
+        width = max(row.shape[1] for row in rows)
+        rows = [cv2.copyMakeBorder(row, 0, GAP, 0, width - row.shape[1], cv2.BORDER_CONSTANT) for row in rows]
+        picture = np.concatenate(rows)[:-GAP]
+        return *picture.shape[:2], cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
+
+
+def _row(image, label, prediction, colors) -> np.ndarray:
+    """(HEIGHT, W, 3) RGB: where a pixel is wrong it is red, where it is right gray, and black where it has no label."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colors)] = colors
+    errors = np.where((label == prediction)[..., None], np.uint8(200), np.uint8((213, 50, 20)))
+    errors[label >= len(colors)] = 0
+    width = max(1, round(HEIGHT * image.shape[1] / image.shape[0]))
+    photograph = cv2.resize(image, (width, HEIGHT), interpolation=cv2.INTER_AREA)
+    others = [
+        cv2.resize(each, (width, HEIGHT), interpolation=cv2.INTER_NEAREST)
+        for each in (table[label], table[prediction], errors)
+    ]
+    gap = np.zeros((HEIGHT, GAP, 3), np.uint8)
+    parts = [part for each in (photograph, *others) for part in (each, gap)]
+    return np.concatenate(parts[:-1], axis=1)
 
 
 def _confusion(shares: np.ndarray, names, used, title: str) -> tuple:
@@ -104,12 +124,6 @@ def _confusion(shares: np.ndarray, names, used, title: str) -> tuple:
     shown = [[place[klass] for klass in group if klass in place] for group in used]
     inside = shares[np.ix_(kept, kept)]
     return _drawn(pictures.confusion_matrix, inside, [names[klass] for klass in kept], shown, title)
-
-
-def _largest_confusion(counts: np.ndarray, names) -> str:
-    wrong = counts - np.diag(np.diag(counts))
-    truth, prediction = np.unravel_index(int(wrong.argmax()), wrong.shape)
-    return f"{names[truth]} taken for {names[prediction]}" if wrong.any() else "no pixel is wrong"
 
 
 def _drawn(draw, *content) -> tuple:

@@ -9,11 +9,13 @@ import io
 import json
 import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import side_task
 import small
 from PIL import Image
 
@@ -141,7 +143,7 @@ def test_the_curves_are_those_of_the_log_and_of_the_matrices(whole):
     assert (end, score) == pytest.approx((ends[-1], record["train_mean_iou"]))
     counts = whole.evaluation("subnets")["residual_product"].sum(0)
     for name, iou in zip("abcde", metrics.iou(counts)):
-        assert found[f"IoU of classes/{name}"][-1] == pytest.approx((ends[-1], iou))
+        assert found[f"validation IoU of classes/{name}"][-1] == pytest.approx((ends[-1], iou))
     for number, (group, words) in enumerate(zip(small.GROUPS, ("a, b", "e, c")), 1):
         inside = groups.inside(metrics.normalize(counts), group)
         tag = f"confusion inside groups/group {number}: {words}"
@@ -155,6 +157,21 @@ def test_after_each_validation_there_is_a_picture_of_the_matrix_and_one_of_some_
     for picture in pictures:
         with Image.open(io.BytesIO(picture.encoded_image_string)) as opened:
             assert opened.size == (picture.width, picture.height) and len(set(opened.getdata())) > 5
+
+
+def test_images_are_shown_beside_label_prediction_and_errors():
+    colors = [(200, 0, 0), (0, 0, 200)]
+    image = np.full((2, 4, 3), 90, np.uint8)
+    label, prediction = np.uint8([[0, 0, 1, 255], [0, 0, 1, 1]]), np.uint8([[0, 0, 1, 1], [0, 0, 1, 0]])
+    row, size = live._row(image, label, prediction, colors), live.HEIGHT
+    assert row.shape == (size, 4 * 2 * size + 3 * live.GAP, 3)
+    parts = [row[:, number * (2 * size + live.GAP) :][:, : 2 * size] for number in range(4)]
+    above, below = (
+        [part[place, size * 7 // 4].tolist() for part in parts] for place in (size // 4, size * 3 // 4)
+    )
+    assert above == [[90] * 3, [0] * 3, [0, 0, 200], [0] * 3]  # without a label
+    assert below == [[90] * 3, [0, 0, 200], [200, 0, 0], [213, 50, 20]]  # wrong
+    assert parts[3][0, 0].tolist() == [200] * 3  # right
 
 
 def test_a_matrix_of_many_classes_shows_the_most_confused_ones(monkeypatch):
@@ -311,6 +328,24 @@ def test_a_finished_run_leaves_them_as_they_are(whole):
     whole._lock.close()
     run(whole.path, "subnets")
     assert {file: file.read_bytes() for file in whole.path.rglob("*tfevents*")} == before
+
+
+@pytest.mark.slow
+def test_phases_that_are_trained_side_by_side_write_their_own_and_the_same(tmp_path):
+    here = Path(__file__).resolve().parent
+    paths = os.pathsep.join([str(here.parent), str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
+    for jobs in ("1", "2"):
+        # one thread for each phase both times, so that the phases end with the same bits
+        subprocess.run(
+            [sys.executable, str(here / "side_task.py"), str(tmp_path / jobs), jobs, "tensorboard"],
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": jobs},
+            check=True,
+        )
+    alone, beside = (tmp_path / jobs / "tensorboard" for jobs in ("1", "2"))
+    wanted = sorted(set(side_task.PHASES) - {"base"})  # which has no steps
+    assert sorted(folder.name for folder in beside.iterdir()) == wanted
+    for name in wanted:
+        assert exact(beside / name) == exact(alone / name)
 
 
 def test_read_gives_what_is_in_the_files(whole):
