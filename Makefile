@@ -19,7 +19,7 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-crf setup-notebook setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
+.PHONY: help setup setup-test setup-tensorboard setup-crf setup-notebook setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
 	test test-slow test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
 
 help:  ## this list
@@ -30,7 +30,9 @@ help:  ## this list
 setup:
 	@$(SETUP)
 setup-test:
-	@$(SETUP) test
+	@$(SETUP) test tensorboard
+setup-tensorboard:
+	@$(SETUP) tensorboard
 setup-crf:
 	@$(SETUP) crf
 setup-notebook:

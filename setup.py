@@ -93,6 +93,7 @@ setup(
     extras_require={
         "cuda": [pin for pin in pins("cuda") if not pin.startswith("mxnet")],
         "crf": pins("crf"),
+        "tensorboard": ["tensorboardX>=2.6"],
         "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],
         "notebook": ["nbclient", "nbformat", "ipykernel"],
         "torch": [

@@ -12,17 +12,27 @@ from numbers import Real
 from typing import TextIO
 
 from tqdm import tqdm
+from tqdm.std import Bar
+from tqdm.utils import disp_len
 
 from gluon_confseg.terminal import printable
 
 _send = None  # in a process that works for another one: see `relay`
 _numbers = itertools.count()
-BAR = "{desc}: {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left, {rate_fmt}{postfix}"
+HALF_LIFE = 30.0  # seconds after which a step counts half in the rate that is shown while work goes on
+NARROWEST, WIDEST = 6, 30  # columns of a bar; where fewer are left it is not drawn
 
 
 class _Bar(tqdm):
     # no watcher thread: it would outlive the bar, and forking a process with threads breaks MXNet
     monitor_interval = 0
+
+    def __init__(self, text: Callable, **settings):
+        self._text = text
+        super().__init__(**settings)
+
+    def __str__(self) -> str:
+        return self._text(self.format_dict["ascii"])
 
 
 class Progress:
@@ -32,11 +42,12 @@ class Progress:
     total       number of steps in all; `initial` of them were done before (a resumed run) and do not count in
                 the rate
     unit        what one step is, in the singular
+    each        (how many, of what): what one step works on, such as (16, "image"), in which the rate is then given
     whole       (a `WholeRun`, the kind of work that the steps are); the steps are counted there, `initial` as done, and
                 the line shows how long the whole run still takes
     brief       this is part of other work: if it took less than `interval` seconds, no line stays on the screen
-    stream      where to, stderr if not given; a terminal gets a bar, anything else a plain line every
-                `interval` seconds and one at the end
+    stream      where to, stderr if not given; a terminal gets one line with a bar, from which what does not fit is left
+                out; anything else gets a plain line every `interval` seconds and one at the end
     """
 
     def __init__(
@@ -48,19 +59,25 @@ class Progress:
         *,
         prefix: str = "",
         initial: int = 0,
+        each: tuple | None = None,
         whole: tuple | None = None,
         brief: bool = False,
         interval: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.total, self.unit = printable(prefix + title), int(total), unit
+        self.each = each or (1, unit)
         self.stream = sys.stderr if stream is None else stream
         self.done, self.initial, self.interval, self.clock = int(initial), int(initial), interval, clock
         self.figures: dict = {}
-        self._whole, self._brief = whole, brief
+        self._whole, self._brief, self._left_of_run = whole, brief, ""
         self._bar: tqdm | None = None
         self._number: int | None = None  # among those that are relayed
         self._began = self._last_line = self._last_step = clock()
+        self._seconds = self._recent_steps = self._recent_seconds = (
+            0.0  # of steps, without other work between them
+        )
+        self._ended = False
 
     def __enter__(self) -> Progress:
         self._began = self._last_line = self._last_step = self.clock()
@@ -68,19 +85,16 @@ class Progress:
             settings = {"title": self.name, "total": self.total, "unit": self.unit, "initial": self.initial}
             kind = self._whole[1] if self._whole is not None else None
             self._number = next(_numbers)
-            _send("begin", self._number, {**settings, "brief": self._brief}, kind)
+            _send("begin", self._number, {**settings, "each": self.each, "brief": self._brief}, kind)
             return self
         if self._whole is not None:
             self._whole[0].drop(self._whole[1], self.initial)
         if self.stream.isatty():
             self._bar = _Bar(
-                desc=self.name,
+                self._drawn,
                 total=self.total,
                 initial=self.initial,
-                unit=_plural(self.unit, 2),
                 file=self.stream,
-                bar_format=BAR,
-                ncols=_width(self.stream),
                 leave=not self._brief,
                 nrows=24,  # tqdm hides the bar on a terminal that calls itself 0 high
                 mininterval=0.2,
@@ -88,63 +102,94 @@ class Progress:
         return self
 
     def update(self, n: int = 1, **figures: float) -> None:
-        """Count `n` further steps; `figures` (a loss, a score) are shown behind the rate until they change."""
+        """Count `n` further steps; `figures` (a loss, a score) are shown behind the rate until they change.
+
+        The time before an update of no steps was other work, such as a validation.
+        """
         self.done += n
         if self._number is not None:
             _send("update", self._number, n, figures)
             return
-        if self._whole is not None:
-            run, kind = self._whole
-            if n:
-                run.count(kind, self.clock() - self._last_step, n)
-            self._last_step = self.clock()  # the time before an update without steps was other work
-            figures = {**figures, "the whole run": run.left()}
+        now = self.clock()
+        if n:
+            self._count(n, now - self._last_step)
+        self._last_step = now
         self.figures.update(figures)
         if self._bar is not None:
-            if figures:
-                self._bar.set_postfix_str(_figures(self.figures), refresh=False)
             self._bar.update(n)
-        elif self.done < self.total and self.clock() - self._last_line >= self.interval:
-            self._last_line = self.clock()
-            self._print(self._status())
+        elif self.done < self.total and now - self._last_line >= self.interval:
+            self._last_line = now
+            self._print(f"{self.name}: " + ", ".join(self._parts()))
+
+    def _count(self, n: int, seconds: float) -> None:
+        self._seconds += seconds
+        kept = 0.5 ** (seconds / HALF_LIFE)
+        self._recent_steps = kept * self._recent_steps + n
+        self._recent_seconds = kept * self._recent_seconds + seconds
+        if self._whole is not None:
+            run, kind = self._whole
+            run.count(kind, seconds, n)
+            self._left_of_run = run.left()
 
     def __exit__(self, error: object, *_: object) -> None:
         if self._number is not None:
             _send("end", self._number, error is not None)
             return
+        self._ended = error is None
         if self._bar is not None:
             self._bar.clear()  # where it was: as the last of several it is drawn again above the others
             self._bar.close()
         elif error is None and self._brief and self.clock() - self._began < self.interval:
             return
         elif error is None:
-            self._print(self._summary())
+            self._print(f"{self.name}: " + ", ".join(self._parts()))
         else:
             self._print(f"{self.name}: stopped at {self.done}/{self.total}")
 
     def _print(self, line: str) -> None:
         print(line, file=self.stream, flush=True)
 
-    def _rate(self) -> float:
-        elapsed = self.clock() - self._began
-        return (self.done - self.initial) / elapsed if elapsed > 0 else 0.0
-
-    def _status(self) -> str:
-        rate = self._rate()
-        left = duration((self.total - self.done) / rate) + " left" if rate > 0 else "time left unknown"
-        share = f"{100 * self.done / self.total:.0f} %"
-        parts = [f"{self.done}/{self.total} {_plural(self.unit, self.total)}", share, left, self._pace(rate)]
-        return f"{self.name}: " + ", ".join(filter(None, [*parts, _figures(self.figures)]))
-
-    def _summary(self) -> str:
+    def _parts(self) -> list:
+        """What a line says, the most important first."""
+        now, made = self.clock(), self.done - self.initial
         steps = f"{self.done}/{self.total} {_plural(self.unit, self.total)}"
-        parts = [f"{steps} in {duration(self.clock() - self._began)}", self._pace(self._rate())]
-        return f"{self.name}: " + ", ".join(filter(None, [*parts, _figures(self.figures)]))
+        if self._ended:
+            found = [f"{steps} in {duration(now - self._began)}", self._pace(made, self._seconds)]
+        else:
+            elapsed = now - self._began
+            left = "time left unknown"
+            if made > 0 and elapsed > 0:
+                left = duration((self.total - self.done) * elapsed / made) + " left"
+            found = [steps, self._share(), left, self._pace(self._recent_steps, self._recent_seconds)]
+        figures = _figures(self.figures)
+        if self._left_of_run and not self._ended:
+            figures.insert(1, f"whole run {self._left_of_run} left")
+        return [*filter(None, found), *figures]
 
-    def _pace(self, rate: float) -> str:
-        if rate <= 0:
+    def _share(self) -> str:
+        return f"{100 * self.done / max(self.total, 1):.0f} %"
+
+    def _drawn(self, ascii_only: bool) -> str:
+        """The line of a terminal: as many parts as fit, and a bar in what is left of its width."""
+        room, (text, *parts) = _width(self.stream) - 1, self._parts()
+        text = f"{self.name}: {text}"
+        for part in parts:
+            if disp_len(f"{text}, {part}") > room:
+                break
+            text = f"{text}, {part}"
+        columns = min(WIDEST, room - disp_len(text) - 3)
+        if columns < NARROWEST:
+            return text
+        full = self.done / max(self.total, 1)
+        drawn = Bar(min(full, 1.0), default_len=columns, charset=Bar.ASCII if ascii_only else Bar.UTF)
+        return f"{self.name} |{drawn}|{text[len(self.name) + 1 :]}"
+
+    def _pace(self, steps: float, seconds: float) -> str:
+        if steps <= 0 or seconds <= 0:
             return ""
-        return f"{rate:.3g} {_plural(self.unit, 2)}/s" if rate >= 1 else f"{1 / rate:.3g} s per {self.unit}"
+        number, of = self.each
+        rate = number * steps / seconds
+        return f"{rate:.3g} {_plural(of, 2)}/s" if rate >= 1 else f"{1 / rate:.3g} s per {of}"
 
 
 class WholeRun:
@@ -176,7 +221,7 @@ class WholeRun:
         self._units[kind] = self._units.get(kind, 0.0) + units
 
     def left(self) -> str:
-        """ "about 9 min more", or "" where nothing was measured yet."""
+        """ "about 9 min", or "" where nothing was measured yet."""
         if not self._units:
             return ""
         worth = sum(self._units[kind] * self._weights.get(kind, 1) for kind in self._units)
@@ -186,8 +231,8 @@ class WholeRun:
         seconds += later * self.at_once / self._processes  # a rate is that of all processes together
         minutes = round(seconds / 60)
         if minutes >= 60:
-            return f"about {minutes // 60} h {minutes % 60:02d} min more"
-        return f"about {minutes} min more" if minutes else "less than a minute more"
+            return f"about {minutes // 60} h {minutes % 60:02d} min"
+        return f"about {minutes} min" if minutes else "under a minute"
 
     def _rate(self, kind, each: float) -> float:
         if kind in self._units:
@@ -273,6 +318,6 @@ def _plural(unit: str, count: int) -> str:
     return unit + ("es" if unit.endswith(("ch", "sh", "s", "x")) else "s")
 
 
-def _figures(figures: dict) -> str:
+def _figures(figures: dict) -> list:
     shown = {name: f"{value:.4g}" if isinstance(value, Real) else value for name, value in figures.items()}
-    return printable(", ".join(f"{name} {value}" for name, value in shown.items()))
+    return [printable(f"{name} {value}") for name, value in shown.items()]

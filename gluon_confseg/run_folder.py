@@ -1,8 +1,8 @@
 """The folder of a run. Only this code writes and checks the run's files, except those of the report.
 
-They are config.json, log.jsonl, checkpoints/, confusion.npz, groups.json, results.json and others. A killed run goes on
-from them, and every table and picture is computed from them. A damaged file is computed again where this is possible,
-with a line that says so, and is an error of one sentence otherwise.
+They are config.json, log.jsonl, checkpoints/, confusion.npz, groups.json, results.json, tensorboard/ and others. A
+killed run goes on from them, and every table and picture is computed from them. A damaged file is computed again where
+this is possible, with a line that says so, and is an error of one sentence otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, compiled, files, limits, npz, runtime
+from . import checkpoint, compiled, event_files, files, limits, npz, runtime
 from .errors import CheckpointError, DivergedError, RunError
 from .progress import Progress, say
 
@@ -88,10 +88,17 @@ class RunFolder:
     A recipe may have gained or lost phases and cells, which are told apart by name.
     Raises RunError for a folder that can't be made or written to, that another process is working in, or that holds
     another run. This is checked before anything in the folder is changed.
+
+    save_every    seconds between saved states of a phase
+    tensorboard   write TensorBoard event files of each phase that is trained, which needs tensorboardX: RunError
+                  without it
     """
 
-    def __init__(self, path, config: dict, save_every: float = 30.0):
+    def __init__(self, path, config: dict, save_every: float = 30.0, *, tensorboard: bool = False):
+        if tensorboard:
+            event_files.check()
         self.path, self.save_every, self._saved = Path(path), save_every, time.monotonic()
+        self.tensorboard, self._events = tensorboard, None
         self._known = {}  # training matrices that were read
         self._lock = None
         self.go_on(config)
@@ -262,6 +269,8 @@ class RunFolder:
 
     def save(self, phase: str, at: Position, network, trainer) -> None:
         """Save all that the rest of a phase depends on, over the older of two files, so that one is always whole."""
+        if self._events is not None:
+            self._events.sync()  # or a run that goes on from this state would lack steps there
         arrays = checkpoint.network_arrays(network)
         arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
         older = min(self._progress(phase), key=lambda file: file.stat().st_mtime_ns if file.exists() else -1)
@@ -289,9 +298,28 @@ class RunFolder:
 
     def finish(self, phase: str, network, about: dict) -> None:
         """Save a phase's result and drop its intermediate states."""
+        if self._events is not None:
+            self._events.sync()
         meta = {**about, "phase": phase, "network": network.settings, **_made_with(network)}
         checkpoint.save(self.checkpoint(phase), checkpoint.network_arrays(network), meta)
         self._drop_progress(phase)
+
+    def events(self, phase: str, steps: int, closed: int):
+        """The `event_files.Events` of a phase, which is the only one that this process trains now.
+
+        None where they are not asked for. It goes on from `steps` updates, `closed` of which are of ended epochs.
+        """
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+        if self.tensorboard:
+            self._events = event_files.Events(self.path / "tensorboard" / phase, steps, closed)
+            if self._events.missing:
+                say(
+                    f"{phase}: its curves in {self._events.folder} have a gap before step {steps}, since earlier "
+                    "steps were trained without --tensorboard"
+                )
+        return self._events
 
     def _drop_progress(self, phase: str) -> None:
         for file in self._progress(phase):
@@ -427,8 +455,9 @@ class PartOfRun(RunFolder):
     process of the run, and returns when it has been written.
     """
 
-    def __init__(self, path, config: dict, save_every: float, ask):
+    def __init__(self, path, config: dict, save_every: float, tensorboard: bool, ask):
         self.path, self.config, self.save_every, self._ask = Path(path), config, save_every, ask
+        self.tensorboard, self._events = tensorboard, None
         self._saved, self._known = time.monotonic(), {}
 
     def log(self, record: dict) -> None:

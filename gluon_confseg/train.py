@@ -16,6 +16,7 @@ from .errors import DatasetError, DivergedError, RunError, Stopped
 from .frozen import FrozenNetwork
 from .fusion import Fusion
 from .inference import PLAIN, TTA
+from .live import Live
 from .progress import Progress, WholeRun, say
 from .recipe import Recipe
 from .report import costs
@@ -135,34 +136,43 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
     at, per_epoch = folder.resume(phase.name, network, trainer), len(batches)
     steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
     about = _about(recipe, phase, data, steps)
-    bar = Progress(job.title(phase), steps, initial=done, whole=(whole, phase.trains))
+    say(job.title(phase) + (f", from step {done} on" if done else ""))
+    each = (min(phase.batch_size, len(data.train)), "image")
+    bar = Progress(phase.name, steps, initial=done, each=each, whole=(whole, phase.trains))
+    views = {"device": device, "inference": recipe.evaluation}
+    events = folder.events(phase.name, done, at.epoch * per_epoch) if phase.epochs else None
+    followed = groups_followed(recipe, phase, data.labels, folder) if events is not None else []
+    live = Live(events, phase, data.val, followed, rule=recipe.rule_at(phase), **views)
     with batches, Signals() as signals, bar:
         try:
             for epoch in range(at.epoch, phase.epochs):
                 for batch in batches.epoch(epoch, at.batch):
                     with signals.held():
                         clock, number_of_step = time.monotonic(), epoch * per_epoch + at.batch
-                        trainer.set_learning_rate(phase.rate_at(number_of_step, steps))
+                        rate = phase.rate_at(number_of_step, steps)
+                        trainer.set_learning_rate(rate)
                         mx.random.seed(_draws(batches.seed, phase, number_of_step))
                         terms = step(engine.on_device(batch.images, device), batch.labels)
                         mean = at.add(terms, batch.names)
                         trainer.step(len(batch.names))
                         at.seconds += time.monotonic() - clock
+                        live.step(number_of_step + 1, mean, rate, len(batch.names))
                         folder.save_if_due(phase.name, at, network, trainer)
                     bar.update(1, loss=mean)
                 record = _closed(phase, at, steps)
                 if _validates(recipe, phase, epoch):
                     ends = epoch == phase.epochs - 1
                     rules = recipe.rules_at(phase, job.cells) if ends else [recipe.rule_at(phase)]
-                    views = {"device": device, "inference": recipe.evaluation}
                     found, counts = validate(network, data.val, rules, whole, **views)
                     record.update(found)
                     if ends:  # for the cells that score this network
                         folder.save_evaluation(phase.name, counts, split=data.val.split)
                         record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
+                    live.validated(network, record, counts[rules[0]])
                     folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
                     bar.update(0, **_shown(phase, record))
                 with signals.held():
+                    live.epoch((epoch + 1) * per_epoch, record)
                     folder.log(record)
                     at.next_epoch()
                     folder.save(phase.name, at, network, trainer)
@@ -284,6 +294,16 @@ def groups_used(recipe, labels, folder) -> list:
     return [] if why_left_out(phase, labels, matrix) else groups_of(phase, labels, matrix)
 
 
+def groups_followed(recipe, phase, labels, folder) -> list:
+    """The groups of `groups_used` that are known when a phase begins, however the phases are shared among processes."""
+    of_subnets = next((p for p in recipe.phases if p.part.trains_subnets), None)
+    path = [recipe.phase(name) for name in phase.path]
+    before = {*phase.path[:-1], *(each.matrix for each in path if each.reads_matrix)}
+    if of_subnets is None or (of_subnets.reads_matrix and of_subnets.matrix not in before):
+        return []
+    return groups_used(recipe, labels, folder)
+
+
 def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, device) -> None:
     """Write crops where cells differ most inside the groups, and one where the last cell made most new errors: Fig. 8.
 
@@ -373,15 +393,21 @@ def _closed(phase, at, steps: int) -> dict:
 
 
 def _shown(phase, record: dict) -> dict:
-    """What progress shows of a validation; prints a line if the training score is much higher."""
+    """What progress shows of a validation; prints a line of it, and one if the training score is much higher."""
     worst, val = record["worst"], record["val_mean_iou"]
+    pair = f"{worst['truth']} taken for {worst['prediction']}" if worst else "none"
+    shown = {"val mIoU": f"{100 * val:.1f} %", "worst pair": pair}
+    epoch = (
+        f"{phase.name}, epoch {record['epoch']} of {phase.epochs}: loss {sum(record['loss'].values()):.4g}"
+    )
+    share = f" ({100 * worst['share']:.0f} % of {worst['truth']})" if worst else ""
+    say(", ".join([epoch, *(f"{name} {value}" for name, value in shown.items())]) + share)
     if record.get("train_mean_iou", val) - val > APART:
         say(
             f"{phase.name}: mIoU is {100 * record['train_mean_iou']:.1f} % on training images and {100 * val:.1f} % on "
             "validation images: the network knows its training images by heart; more of them help, or fewer epochs"
         )
-    pair = f"{worst['truth']} taken for {worst['prediction']}" if worst else "none"
-    return {"val mIoU": f"{100 * val:.1f} %", "worst pair": pair}
+    return shown
 
 
 def work(recipe, phases, data: Data) -> dict:

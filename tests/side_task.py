@@ -1,6 +1,6 @@
 """A training of five small phases, of which two at a time need not wait for each other.
 
-Run: python side_task.py FOLDER [JOBS [NAME=VALUE ...]]
+Run: python side_task.py FOLDER [JOBS [tensorboard] [NAME=VALUE ...]]
 
 The process's OMP_NUM_THREADS counts. It ends as `confseg train` does, and saves every step.
 """
@@ -40,8 +40,8 @@ def main(out: str, jobs: str = "", *settings: str) -> int:
     """Train and score; the exit status."""
 
     def run() -> None:
-        told = recipe(settings)
-        folder = RunFolder(out, told.config(), save_every=0.0)
+        told = recipe([setting for setting in settings if setting != "tensorboard"])
+        folder = RunFolder(out, told.config(), save_every=0.0, tensorboard="tensorboard" in settings)
         train.run(told, small.data(), folder, jobs=int(jobs) if jobs else None)
 
     return frame.run(run, goes_on=True)

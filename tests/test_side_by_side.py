@@ -370,7 +370,16 @@ def test_side_by_side_with_one_thread_each_is_one_after_the_other_with_one_threa
     meta = {name: checkpoint.peek(tmp_path / f"run/checkpoints/{name}.npz")[1] for name in side_task.PHASES}
     assert [found["threads"] for found in meta.values()] == [2, 1, 1, 1, 1]
     # both were trained at once, and every line says of what it is
-    titles = ("phase ", "ce: ", "confusion_ce: ", "subnets_", "training matrix: ", "evaluating ")
+    titles = (
+        "phase ",
+        "ce: ",
+        "ce, ",
+        "confusion_ce: ",
+        "confusion_ce, ",
+        "subnets_",
+        "training matrix: ",
+        "evaluating ",
+    )
     assert all(line.startswith(titles) for line in lines), lines
 
 

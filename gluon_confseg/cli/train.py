@@ -49,6 +49,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--jobs", type=options.positive, metavar="N",
                         help="train at most so many phases at once on a CPU; 1: one after the other; unless given, "
                         "a few steps are measured")  # fmt: skip
+    parser.add_argument("--tensorboard", action="store_true",
+                        help="write TensorBoard event files (curves, confusion, images) into the run folder; needs "
+                        "tensorboardX")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true",
                         help="two steps of each phase at full size, and what the whole will need; profile full unless "
                         "another is named, and drawn images without --root")  # fmt: skip
@@ -73,6 +76,8 @@ def run(arguments) -> Output:
         arguments.usage("--packs does nothing in a dry run, which reads a handful of images")
     if arguments.jobs and arguments.dry_run:
         arguments.usage("--jobs does nothing in a dry run, which measures one phase after the other")
+    if arguments.tensorboard and arguments.dry_run:
+        arguments.usage("--tensorboard does nothing in a dry run, which makes two steps of each phase")
     if arguments.recipe is None:
         arguments.usage("give a recipe: a name that --list shows, or your own file")
     found = recipe_files.find(arguments.recipe)
@@ -95,16 +100,19 @@ def run(arguments) -> Output:
             list_weights=arguments.list_weights,
         )
         return Output(dry_run.text(record), record)
-    from gluon_confseg import report, train
+    from gluon_confseg import event_files, report, train
     from gluon_confseg.report import tables
     from gluon_confseg.run_folder import RunFolder, read_json
 
+    if arguments.tensorboard:
+        event_files.check()  # before images are drawn or read
     recipe.choose(arguments.cell)  # an unknown cell is said before the work
     _check_start(recipe, arguments.cell)
     recipe, root = _root(recipe, arguments.root)
     out = arguments.out or Path("runs") / name_of(recipe, root)
     splits = open_data(recipe, root, packs=arguments.packs, look=not any(out.glob("checkpoints/*.npz")))
-    folder = RunFolder(out, {**recipe.config(), "images": fingerprint(splits)}, arguments.save_every)
+    config = {**recipe.config(), "images": fingerprint(splits)}
+    folder = RunFolder(out, config, arguments.save_every, tensorboard=arguments.tensorboard)
     wanted = {"cells": arguments.cell, "jobs": arguments.jobs, "list_weights": arguments.list_weights}
     train.run(recipe, splits, folder, **wanted)
     page, results = report.write(folder.path), read_json(folder.path / "results.json")

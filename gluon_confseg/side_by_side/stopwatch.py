@@ -53,7 +53,7 @@ class Stopwatch:
     def save(self, *_, **__) -> None:
         """Nothing is saved."""
 
-    log = save_best = save_evaluation = save
+    log = save_best = save_evaluation = events = save
 
     def seconds(self) -> float:
         """The median time of a step."""

@@ -110,7 +110,8 @@ class Team:
         found = [worker for worker in self._workers if worker.phase is None][:count]
         folder = self.folder
         try:
-            setting = (self.complete, self.job, folder.path.absolute(), folder.config, folder.save_every)
+            place = (folder.path.absolute(), folder.config, folder.save_every, folder.tensorboard)
+            setting = (self.complete, self.job, *place)
             content = pickle.dumps(setting, pickle.HIGHEST_PROTOCOL)
             new = []
             for _ in range(count - len(found)):
