@@ -93,7 +93,7 @@ class Pictures:
     complete: Sequence[int] = ()
 
     def read(self, index: int) -> tuple:
-        """Its photograph, (H, W, 3) uint8 RGB or None; truth, (H, W) uint8; and each arm's prediction, alike, or None."""
+        """Its photograph, (H, W, 3) uint8 RGB or None; truth, (H, W) uint8; each arm's prediction, alike, or None."""
         raise NotImplementedError
 
 

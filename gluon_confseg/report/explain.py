@@ -42,7 +42,7 @@ def pair(compared: Comparison, truth: int, prediction: int) -> dict:
 
 
 def mended(compared: Comparison, truth: int, prediction: int) -> list:
-    """Whether the other arms confuse them less than the first: a sentence on the best, and one on who mends most."""
+    """Whether other arms confuse them less than the first: of the best, of the one that mends most, and at what price."""
     return _Pair(compared, truth, prediction).mended()
 
 
@@ -124,8 +124,8 @@ class _Pair:
                 f"{percent(first['share'])} % of the pixels of {self.i} were taken for {self.j} by {by}: "
                 f"{first['pixels']:,} pixels. Of all that was called {self.j}, they are "
                 f"{percent(first['share_of_prediction'])} %.",
-                f"They cost {percent(first['cost'])} points of mIoU: so much would be gained if all were right. That is "
-                f"{order} of {len(ranked)} confusions.",
+                f"They cost {percent(first['cost'])} points of mIoU: so much would be gained if all were right. That "
+                f"is {order} of {len(ranked)} confusions.",
             ]
         else:
             said = [f"Of the {there:,} pixels of {self.i}, {by} took none for {self.j}."]
@@ -163,6 +163,13 @@ class _Pair:
             (1 - NOTICED) * self.share(self.first), self.share(best)
         ):
             said.append(f"With {least.name}, which mends most of it, {self._change(least)}.")
+        if not self.of_no_class and self._helped(least):
+            before, after = (arm.shares[self.prediction, self.truth] for arm in (self.first, least))
+            if after - before > NOTICED * (self.share(self.first) - self.share(least)):
+                said.append(
+                    f"But there {self.j} is taken for {self.i} more than before: from {percent(before)} % to "
+                    f"{percent(after)} % of {self.j}."
+                )
         return said
 
     def _change(self, arm: Arm) -> str:
