@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -37,30 +38,33 @@ class Browser:
 
     def __enter__(self) -> Browser:
         self._home = tempfile.mkdtemp(prefix="chromium-")
-        to_browser, self._write = os.pipe()
-        self._read, from_browser = os.pipe()
-        # Chromium reads its descriptor 3 and writes its descriptor 4
-        command = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
+        pipes = os.pipe(), os.pipe()
+        # Chromium reads descriptor 3 and writes descriptor 4: no end may be one of these already
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for pipe in pipes for end in pipe]
+        for end in (end for pipe in pipes for end in pipe):
+            os.close(end)
+        to_browser, self._write, self._read, from_browser = ends
         arguments = [find(), *OPTIONS, f"--user-data-dir={self._home}", "about:blank"]
-        self._process = subprocess.Popen(
-            ["sh", "-c", command, *arguments],
-            pass_fds=(to_browser, from_browser),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        actions = [
+            *((os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)),
+            (os.POSIX_SPAWN_DUP2, to_browser, 3),
+            (os.POSIX_SPAWN_DUP2, from_browser, 4),
+        ]
+        self._process = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions, setpgroup=0)
         os.close(to_browser)
         os.close(from_browser)
         self._buffer, self._number, self.events = b"", 0, []
         return self
 
     def __exit__(self, *_) -> None:
-        os.close(self._write)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        os.close(self._write)  # at which Chromium ends
+        until = time.monotonic() + 10
+        while os.waitpid(self._process, os.WNOHANG)[0] == 0:
+            if time.monotonic() > until:
+                os.kill(self._process, signal.SIGKILL)
+            time.sleep(0.02)
+        with contextlib.suppress(ProcessLookupError):  # its helpers
+            os.killpg(self._process, signal.SIGKILL)
         os.close(self._read)
         shutil.rmtree(self._home, ignore_errors=True)
 

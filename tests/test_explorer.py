@@ -17,7 +17,7 @@ import fake_run
 import numpy as np
 import pytest
 
-from gluon_confseg import groups, metrics, report
+from gluon_confseg import groups, metrics
 from gluon_confseg.errors import RunError
 from gluon_confseg.report import comparison, costs, explorer
 from gluon_confseg.run_folder import read_evaluation
@@ -36,8 +36,13 @@ HOSTILE = [
 def run(tmp_path_factory):
     """A run folder with its report; tests only read it."""
     folder = fake_run.make(tmp_path_factory.mktemp("runs") / "run", images=7)
-    report.write(folder)
+    write(folder)
     return folder
+
+
+def write(folder: Path) -> None:
+    """The page alone, without the pictures of report.md."""
+    explorer.write(comparison.of_runs([folder]), folder)
 
 
 def page_of(folder: Path) -> str:
@@ -83,6 +88,7 @@ def test_the_groups_at_each_threshold_are_those_of_the_discovery(run):
         shares = metrics.normalize(matrices["train"])
     found = data["discoveries"][0]
     assert found["name"] == "training images" and len(found["steps"]) > 5
+    assert all(of_step is not None for _, of_step in found["steps"][1:])
     for threshold, of_step in found["steps"]:
         try:
             wanted = [list(group) for group in groups.discover(shares, threshold=threshold)]
@@ -157,7 +163,7 @@ def test_classes_that_the_labels_lack_are_named(tmp_path):
     for matrix in counts.values():
         matrix[3], matrix[:, 3] = 0, 0
     folder = fake_run.make(tmp_path / "run", counts)
-    report.write(folder)
+    write(folder)
     assert "The labels of these images hold no pixel of bus." in page_of(folder)
 
 
@@ -186,9 +192,9 @@ def hostile_run(folder: Path) -> Path:
     return made
 
 
-@pytest.mark.filterwarnings("ignore:no font here has the letters")
 def test_names_do_no_harm(tmp_path):
-    page = page_of(report.write(hostile_run(tmp_path / "run")).parent)
+    write(hostile_run(tmp_path / "run"))
+    page = page_of(tmp_path / "run")
     assert page.count("<script") == page.count("</script>") == 2 and "<img" not in page.replace(
         "<img src=x", "?"
     )
@@ -199,9 +205,9 @@ def test_names_do_no_harm(tmp_path):
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page)
 
 
-@pytest.mark.filterwarnings("ignore:no font here has the letters")
 def test_no_cell_of_the_spreadsheet_is_a_formula(tmp_path):
-    folder = report.write(hostile_run(tmp_path / "run")).parent
+    folder = hostile_run(tmp_path / "run")
+    write(folder)
     with open(folder / "results.csv", encoding="utf-8", newline="") as stream:
         cells = [cell for row in csv.reader(stream) for cell in row]
     assert "'=cmd()" in cells and not any(re.match(r"[=@\t\r]|[+-](?!\d)", cell) for cell in cells)
@@ -259,14 +265,14 @@ def test_a_run_of_an_earlier_version_says_what_is_missing(tmp_path):
     shutil.rmtree(folder / "examples")
     for file in folder.glob("checkpoints/*.predictions.npz"):
         file.unlink()
-    report.write(folder)
+    write(folder)
     page = page_of(folder)
     data = data_of(page)
     assert "this run folder keeps no predictions" in page and data["crops"] == []
     assert data["names"]["0"] == "image 1 of 4" and data["imagesOf"]
     for file in folder.glob("checkpoints/*.evaluation.npz"):
         file.unlink()
-    report.write(folder)
+    write(folder)
     page = page_of(folder)
     assert "lacks checkpoints/*.evaluation.npz" in page and not data_of(page)["imagesOf"]
 
@@ -274,7 +280,7 @@ def test_a_run_of_an_earlier_version_says_what_is_missing(tmp_path):
 def test_an_arm_whose_predictions_were_not_kept_stands_beside_the_others(tmp_path):
     folder = fake_run.make(tmp_path / "run", images=4)
     (folder / "checkpoints/subnets_ce.predictions.npz").unlink()
-    report.write(folder)
+    write(folder)
     crops = data_of(page_of(folder))["crops"]
     assert crops and all(
         [p is None for p in crop["predictions"]] == [False, True, False, False] for crop in crops
@@ -286,7 +292,7 @@ def test_counts_of_single_images_of_another_run_are_refused(tmp_path):
     other = fake_run.make(tmp_path / "other", images=3, seed=5)
     shutil.copy(other / "checkpoints/ce.evaluation.npz", folder / "checkpoints/ce.evaluation.npz")
     with pytest.raises(RunError, match="subnet0_ce is the sum of: they are of different runs"):
-        report.write(folder)
+        write(folder)
 
 
 @pytest.mark.parametrize("spoil", [{"names": 7}, {"images": [{"index": 99}]}, {"split": None}])
@@ -295,7 +301,7 @@ def test_a_damaged_list_of_examples_is_named(tmp_path, spoil):
     examples = json.loads((folder / "examples/examples.json").read_text())
     fake_run.write(folder / "examples/examples.json", {**examples, **spoil})
     with pytest.raises(RunError, match="examples.json: is no list of images"):
-        report.write(folder)
+        write(folder)
 
 
 def test_a_picture_outside_the_folder_is_not_read(tmp_path):
@@ -304,7 +310,7 @@ def test_a_picture_outside_the_folder_is_not_read(tmp_path):
     examples["images"][0]["photograph"] = "../../secret.jpg"
     fake_run.write(folder / "examples/examples.json", examples)
     with pytest.raises(RunError, match="examples.json: is no list of images"):
-        report.write(folder)
+        write(folder)
 
 
 # ---- several runs

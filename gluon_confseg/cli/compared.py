@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 TURNED = 0.02  # a photograph whose sides' ratio differs from its label's by more is of something else
 
 
-def of_folders(arguments) -> Comparison:
+def of_folders(arguments, images: Path | None = None, *, shown: bool = True) -> Comparison:
     """Folders of predictions as arms, the first of which the others are compared with.
+
+    images    the folder of the photographs, if they are not a data set's
+    shown     whether photographs are wanted at all
 
     Reads every file once, and again those that are shown. Raises DatasetError as `folders.count` does, and where the
     folders are not of the same labels.
@@ -44,7 +47,7 @@ def of_folders(arguments) -> Comparison:
     notes = [note for counted in found for note in counted.notes]
     for folder, counted in zip(given, found):
         notes += suspicions(counted.matrix, arguments.labels, folder)
-    photographs = _photographs(arguments, labels, first, notes)
+    photographs = _photographs(images, labels, first, arguments.suffix, notes) if shown else {}
     names = distinct(given)
     arms = [
         Arm(name, counted.matrix.counts, counted.matrix.misses, counted.per_image())
@@ -84,9 +87,11 @@ class FolderPictures(Pictures):
         return photograph, truth, [counted.train_ids(key, 1) for counted in self._found]
 
 
-def _photographs(arguments, labels: sides.Labels, counted: CountedPairs, notes: list) -> dict:
+def _photographs(
+    images: Path | None, labels: sides.Labels, counted: CountedPairs, suffix: str, notes: list
+) -> dict:
     """Key of a pair -> its photograph; what is missing is added to the notes."""
-    if arguments.images is None:
+    if images is None:
         if labels.dataset is not None:
             by_label = dict(zip(labels.dataset.label_paths, labels.dataset.image_paths))
             return {key: by_label[label] for key, (label, _) in counted.pairs.items()}
@@ -94,22 +99,20 @@ def _photographs(arguments, labels: sides.Labels, counted: CountedPairs, notes: 
             "No photographs were given, so crops show classes alone; give their folder with --images."
         )
         return {}
-    if not arguments.images.is_dir():
-        raise DatasetError(f"{arguments.images}: there is no such folder; give the folder of the photographs")
-    found = matching.walk(arguments.images, pictures.FORMATS)
+    if not images.is_dir():
+        raise DatasetError(f"{images}: there is no such folder; give the folder of the photographs")
+    found = matching.walk(images, pictures.FORMATS)
     files = {key: label for key, (label, _) in counted.pairs.items()}
     cure = "give --suffix={}"
-    matched = matching.match(files, found, names=("label", "image"), cure=cure, suffix=arguments.suffix)
+    matched = matching.match(files, found, names=("label", "image"), cure=cure, suffix=suffix)
     if not matched.pairs:
         kinds = ", ".join(pictures.FORMATS)
         raise DatasetError(
-            f"{arguments.images}: holds no photograph ({kinds}) of any label{matched.reason}; they pair by path and "
+            f"{images}: holds no photograph ({kinds}) of any label{matched.reason}; they pair by path and "
             "name, less usual endings"
         )
     if matched.alone[0]:
-        notes.append(
-            f"{len(matched.alone[0])} of {len(files)} images have no photograph in {arguments.images}."
-        )
+        notes.append(f"{len(matched.alone[0])} of {len(files)} images have no photograph in {images}.")
     return {key: photograph for key, (_, photograph) in matched.pairs.items()}
 
 

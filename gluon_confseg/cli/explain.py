@@ -38,7 +38,7 @@ def run(arguments) -> Output:
     if arguments.predictions:
         from gluon_confseg.cli import compared
 
-        about, told = compared.of_folders(arguments), []
+        about, told = compared.of_folders(arguments, shown=False), []
     else:
         from gluon_confseg.report import comparison
 

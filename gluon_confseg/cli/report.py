@@ -33,7 +33,7 @@ def run(arguments) -> Output:
     if arguments.predictions:
         from gluon_confseg.cli import compared
 
-        return _written(compared.of_folders(arguments), out)
+        return _written(compared.of_folders(arguments, arguments.images), out)
     if len(arguments.run) == 1 and out is None:
         return _of_run(arguments.run[0])
     from gluon_confseg.report import comparison

@@ -21,7 +21,8 @@ class Discovery:
     name        which matrix it is
     strength    (K, K) shares A + A^T, zeros on the diagonal
     automatic   the threshold that `groups.discover` takes by default
-    steps       [(threshold, groups)], thresholds ascending; groups are lists of classes, None where all classes are one
+    steps       [(threshold, groups)], thresholds ascending; groups are lists of classes. At the first threshold all
+                classes may be one group, which is no group: it is None then, and lower ones are left out
     """
 
     name: str
@@ -40,20 +41,22 @@ class Discovery:
 
 
 def at_thresholds(name: str, counts: np.ndarray) -> Discovery:
-    """Discover groups from threshold 0 on to the heaviest edge, at the automatic threshold among others."""
+    """Discover groups at thresholds from near 0 to near the heaviest edge, the automatic one among them."""
     shares = metrics.normalize(counts)
     strength = shares + shares.T
     np.fill_diagonal(strength, 0)
     automatic, most = groups.automatic_threshold(shares), float(strength.max(initial=0))
-    thresholds = [automatic]
-    if 0 < automatic < most:
-        below, above = next(steps for size, steps in STEPS.items() if len(shares) <= size)
-        thresholds = [
-            0.0,
-            *(automatic * np.geomspace(LOWEST, 1, below + 1)[:-1]),
-            *np.geomspace(automatic, most, above + 1)[:-1],
-        ]
-    return Discovery(name, strength, automatic, [(float(t), _groups(shares, t)) for t in thresholds])
+    below, above = next(steps for size, steps in STEPS.items() if len(shares) <= size)
+    if not 0 < automatic < most:
+        below = above = 0
+    lower = [*(automatic * np.geomspace(LOWEST, 1, below + 1)[-2::-1]), 0.0] if below else []
+    higher = np.geomspace(automatic, most, above + 1)[:-1] if above else [automatic]
+    steps = [(float(threshold), _groups(shares, threshold)) for threshold in higher]
+    for threshold in lower:
+        steps.insert(0, (float(threshold), _groups(shares, threshold)))
+        if steps[0][1] is None:
+            break
+    return Discovery(name, strength, automatic, steps)
 
 
 def _groups(shares: np.ndarray, threshold: float) -> list | None:

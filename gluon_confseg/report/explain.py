@@ -42,7 +42,7 @@ def pair(compared: Comparison, truth: int, prediction: int) -> dict:
 
 
 def mended(compared: Comparison, truth: int, prediction: int) -> list:
-    """Whether other arms confuse them less than the first: of the best, of the one that mends most, and at what price."""
+    """Whether other arms confuse them less than the first: the best arm, the one that mends most, and its price."""
     return _Pair(compared, truth, prediction).mended()
 
 
