@@ -55,7 +55,9 @@ def of_folders(arguments, images: Path | None = None, *, shown: bool = True) -> 
     ]
     listed = ", ".join(str(folder) for folder in given)
     return Comparison(
-        title=f"What is confused in {names[0]}" if len(arms) == 1 else f"{' and '.join(names)}, compared",
+        title=f"What is confused in {names[0]}"
+        if len(arms) == 1
+        else f"{', '.join(names[:-1])} and {names[-1]} compared",
         data=f"Data: {len(first.pairs)} images; predictions in {listed} (read as {first.predictions}), labels in "
         f"{labels.where} (read as {first.labels}), classes of {labels.space.title}.",
         classes=list(labels.space.classes),

@@ -18,7 +18,7 @@ from gluon_confseg.report.folder import Run, phase_of, read
 from gluon_confseg.report.per_image import PerImage
 from gluon_confseg.run_folder import AGAIN, read_predictions
 
-MANY = 64  # classes: pages are made for fewer
+MANY = 64  # more classes than these do not stand side by side
 NO_CLASS = "(no class)"  # what pixels are taken for that are predicted as 255
 
 

@@ -14,8 +14,8 @@ from gluon_confseg import metrics
 from gluon_confseg.report.per_image import PerImage
 
 PAIRS = 120  # of these pairs of classes, those that cost most, crops are sought
-ROUNDS = 5  # crops of one pair at most
-WORST_IMAGES = 12  # images that are shown as a whole
+ROUNDS = 8  # crops of one pair at most
+WORST_IMAGES = 20  # images that are shown as a whole
 LARGEST = (270, 360)  # height and width of a crop as it is shown
 LEAST = (120, 160)  # of a crop in the image's own pixels
 MARGIN = 0.4  # of the size of what it shows, on each side

@@ -20,7 +20,7 @@ from gluon_confseg.datasets.base import in_threads
 from gluon_confseg.files import write_bytes
 from gluon_confseg.progress import Progress
 from gluon_confseg.report import costs, crops, explain, outcome, spreadsheet, tables
-from gluon_confseg.report.comparison import Arm, Comparison
+from gluon_confseg.report.comparison import MANY, Arm, Comparison
 from gluon_confseg.report.crops import Crop
 from gluon_confseg.report.document import settings_grid, shown
 from gluon_confseg.report.grid import Grid
@@ -35,6 +35,7 @@ ABREAST = 6  # arms whose predictions stand beside each other in a crop
 LISTED = 12  # pairs, and images
 EXPLAINED = 200  # pairs that have sentences
 IMAGES = 300  # that are listed in the page's data
+SHOWN = 5e-5  # a change that two decimals of a percent show
 THREADS = 2
 
 
@@ -161,6 +162,7 @@ def data(compared: Comparison, shown_crops: Sequence[Crop]) -> dict:
             for arm in arms
         ],
         "best": arms.index(compared.best),
+        "many": MANY,
         "groups": [list(map(int, group)) for group in used],
         "worst": [list(pair) for pair in pairs[:EXPLAINED]],
         "explained": {
@@ -255,6 +257,8 @@ def _crop(crop: Crop) -> dict:
 def _discovery(compared: Comparison, found) -> dict:
     """A discovery, with an order of the classes in which groups stand side by side at most thresholds."""
     size = len(compared.classes)
+    # of many classes, those with the strongest confusions
+    shown = np.sort(np.argsort(-found.strength.max(1), kind="stable")[:MANY]).tolist()
     keys = [[] for _ in range(size)]
     for _, of_step in found.steps:
         place = {klass: n for n, group in enumerate(of_step or [range(size)]) for klass in group}
@@ -268,7 +272,7 @@ def _discovery(compared: Comparison, found) -> dict:
             for i, j in zip(rows, columns)
             if found.strength[i, j] >= 0.002
         ],
-        "order": sorted(range(size), key=lambda klass: (_automatic(found, klass), keys[klass], klass)),
+        "order": sorted(shown, key=lambda klass: (_automatic(found, klass), keys[klass], klass)),
         "automatic": next(n for n, (at, _) in enumerate(found.steps) if at == found.automatic),
         "steps": [[round(at, 6), of_step] for at, of_step in found.steps],
     }
@@ -474,10 +478,10 @@ def _changes(compared: Comparison) -> dict:
         }
 
     return {
-        "better": [row(i, j) for i, j in ranked[:6] if change[i, j] < 0],
-        "worse": [row(i, j) for i, j in ranked[::-1][:6] if change[i, j] > 0],
-        "classes_better": [class_row(k) for k in classes[:5] if gain[k] > 0],
-        "classes_worse": [class_row(k) for k in classes[::-1][:5] if gain[k] < 0],
+        "better": [row(i, j) for i, j in ranked[:6] if change[i, j] < -SHOWN],
+        "worse": [row(i, j) for i, j in ranked[::-1][:6] if change[i, j] > SHOWN],
+        "classes_better": [class_row(k) for k in classes[:5] if gain[k] > SHOWN],
+        "classes_worse": [class_row(k) for k in classes[::-1][:5] if gain[k] < -SHOWN],
     }
 
 

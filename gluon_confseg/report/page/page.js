@@ -2,7 +2,7 @@
 (() => {
 const data = JSON.parse(document.getElementById("data").textContent);
 const K = data.classes.length;
-const NO_CLASS = "(no class)";
+const NO_CLASS = "(no class)", MANY = data.many;
 const SATURATED = 0.3, CHANGE_SATURATED = 0.15;
 const byId = (id) => document.getElementById(id);
 const groupOf = data.classes.map((_, k) => data.groups.findIndex((group) => group.includes(k)));
@@ -62,11 +62,14 @@ function value(arm, i, j, measure) {
 // ---- the matrix
 
 const MEASURES = [["truth", "% of the truth"], ["prediction", "% of the prediction"], ["pixels", "pixels"]];
-const matrix = { arm: 0, against: -1, measure: "truth", order: "groups" };
+const matrix = { arm: 0, against: -1, measure: "truth", order: "groups", which: K > MANY ? "costliest" : "all" };
 
+// the classes that are shown, in order: of many those whose confusions cost most
 function order() {
-  const grouped = [...new Set([...data.groups.flat(), ...data.classes.keys()])];
-  return matrix.order === "groups" ? grouped : [...data.classes.keys()];
+  const classes = [...data.classes.keys()], grouped = [...new Set([...data.groups.flat(), ...classes])];
+  const cost = classes.map((k) => sum(arms[0].costs[k]) + sum(arms[0].costs.map((row) => row[k])));
+  const shown = new Set(matrix.which === "all" ? classes : [...classes].sort((a, b) => cost[b] - cost[a]).slice(0, MANY));
+  return (matrix.order === "groups" ? grouped : classes).filter((k) => shown.has(k));
 }
 
 function cellText(i, j) {
@@ -163,6 +166,7 @@ function startMatrix() {
     several && choice("against", [["-1", "nothing"], ...names], "-1", draw("against", Number)),
     choice("in", MEASURES, "truth", draw("measure")),
     data.groups.length > 0 && choice("ordered by", [["groups", "group"], ["list", "the list of classes"]], "groups", draw("order")),
+    K > MANY && choice("Classes", [["costliest", `the ${MANY} that confusions cost most`], ["all", `all ${K}`]], "costliest", draw("which")),
   ].filter(Boolean));
   drawMatrix();
 }
@@ -200,7 +204,7 @@ function drawGraph(found, step) {
   });
   (groups || []).forEach((group, n) => group.forEach((k) => inGroup.set(k, n)));
   const color = (n) => (n === undefined ? "var(--soft)" : `var(--g${n % 8})`);
-  const edges = found.edges.filter(([, , weight]) => weight > threshold).sort((a, b) => a[2] - b[2]);
+  const edges = found.edges.filter(([i, j, weight]) => weight > threshold && place.has(i) && place.has(j)).sort((a, b) => a[2] - b[2]);
   const lines = edges.map(([i, j, weight]) => {
     const a = place.get(i), b = place.get(j), near = inGroup.get(i) !== undefined && inGroup.get(i) === inGroup.get(j);
     const pull = 0.35, path = `M${a.x.toFixed(1)},${a.y.toFixed(1)}Q${((a.x + b.x) * pull / 2).toFixed(1)},${((a.y + b.y) * pull / 2).toFixed(1)} ${b.x.toFixed(1)},${b.y.toFixed(1)}`;
@@ -221,7 +225,7 @@ function drawGraph(found, step) {
         "text-anchor": left ? "end" : "start", "dominant-baseline": "middle", style: { fill: color(inGroup.get(k)) },
       }, named(k)));
   });
-  const reach = R + 14 + 6.2 * Math.min(18, Math.max(...data.classes.map((name) => name.length)));
+  const reach = R + 14 + 6.2 * Math.min(18, Math.max(...found.order.map((k) => named(k).length)));
   const said = groups === null ? "All classes are one group." : `${groups.length} groups.`;
   byId("graph").replaceChildren(make("svg", {
     viewBox: `${-reach} ${-reach} ${2 * reach} ${2 * reach}`, role: "img",
@@ -229,6 +233,7 @@ function drawGraph(found, step) {
   }, make("g", {}, lines), make("g", {}, nodes)));
   const alone = data.classes.filter((_, k) => !inGroup.has(k));
   byId("graph-groups").replaceChildren(
+    ...(size < K ? [make("p", { class: "term" }, `Drawn are the ${size} of ${K} classes with the strongest confusions.`)] : []),
     ...(groups === null
       ? [make("p", {}, "At this threshold all classes are one group, which leaves none for \u201cothers\u201d: it is too low.")]
       : [make("ol", { class: "members" }, groups.map((group, n) => make("li", {}, badge(n), " ", group.map(named).join(", ")))),
@@ -265,6 +270,7 @@ function startClasses() {
       make("td", { class: "track" }, track(arms.map((arm) => arm[state.score][k]))),
       arms.map((arm, n) => make("td", { class: `n ${column(n)}` }, percent(arm[state.score][k]))),
       several ? make("td", { class: "n" }, make("span", { class: sign(gain(k), true) }, gain(k) === null ? "-" : points(gain(k)))) : "");
+    const rows = make("tbody", {}, classes.slice(0, MANY).map(row));
     byId("classes").replaceChildren(
       make("p", { class: "legend" }, TOLD[state.score] + " ", arms.map((arm, n) => make("span", {}, mark(n), ` ${arm.name} `))),
       make("table", { class: "dots" },
@@ -272,7 +278,11 @@ function startClasses() {
           make("td", { class: "track", "aria-hidden": true }, make("span", { class: "scale" }, make("span", {}, "0"), make("span", {}, "50"), make("span", {}, "100 %"))),
           arms.map((arm, n) => make("th", { scope: "col", class: `n ${column(n)}` }, arm.name)),
           several ? make("th", { scope: "col", class: "n", title: `${arms[data.best].name} against ${arms[0].name}` }, "gain") : "")),
-        make("tbody", {}, classes.map(row))));
+        rows));
+    if (classes.length > MANY) {
+      const more = make("button", { type: "button", onclick: () => { rows.replaceChildren(...classes.map(row)); more.remove(); } }, `Show ${classes.length} classes`);
+      byId("classes").append(more);
+    }
   };
   const set = (name) => (to) => { state[name] = to; draw(); };
   byId("classes-controls").replaceChildren(
@@ -396,7 +406,7 @@ function marker(what) {
   };
 }
 
-const MARK = [214, 0, 110], ELSE = [240, 160, 90], FINE = [226, 229, 233], FINE_DARK = [44, 50, 58];
+const MARK = [214, 0, 110], ELSE = [240, 160, 90], NOTHING = [0, 0, 0, 0];
 
 function paint(canvas, crop, color) {
   const [height, width] = crop.size, context = canvas.getContext("2d"), picture = context.createImageData(width, height);
@@ -451,7 +461,7 @@ function cropFigure(number, what, only = null) {
     const ids = await classesOf(crop, crop.truth);
     const answers = await Promise.all(crop.predictions.map((text) => (text === null ? null : classesOf(crop, text))));
     const ink = (values) => (n, x, y) => (values[n] < K ? data.colors[values[n]] : striped(x, y));
-    const isDark = dark(), mark = marker(what);
+    const mark = marker(what);
     paint(truth, crop, ink(ids));
     answers.forEach((answer, n) => {
       if (!predicted[n]) return;
@@ -461,7 +471,7 @@ function cropFigure(number, what, only = null) {
         if (ids[at] >= K) return striped(x, y);
         const kind = mark(ids[at], answer[at]);
         pixels += kind === 1;
-        return kind === 1 ? MARK : kind === 2 ? ELSE : isDark ? FINE_DARK : FINE;
+        return kind === 1 ? MARK : kind === 2 ? ELSE : NOTHING;
       });
       errors[n].dataset.marked = pixels;
     });
@@ -472,7 +482,7 @@ function cropFigure(number, what, only = null) {
         const edge = !isMarked(x - 1, y) || !isMarked(x + 1, y) || !isMarked(x, y - 1) || !isMarked(x, y + 1);
         return [...MARK, edge ? 255 : crop.photograph ? 60 : 160];
       }
-      return [0, 0, 0, 0];
+      return NOTHING;
     });
     const seen = new Map();
     for (const values of [ids, ...answers.filter(Boolean)]) for (const k of values) seen.set(k, (seen.get(k) || 0) + 1);
@@ -665,8 +675,6 @@ function close() {
 
 const THEMES = { "": "Auto", light: "Light", dark: "Dark" };
 const TOLD = { "": "colours: as the system has them", light: "colours: light", dark: "colours: dark" };
-const wide = window.matchMedia("(prefers-color-scheme: dark)");
-const dark = () => (document.documentElement.dataset.theme || (wide.matches ? "dark" : "light")) === "dark";
 
 function theme(name) {
   document.documentElement.dataset.theme = name;
@@ -682,15 +690,7 @@ function startTheme() {
   byId("theme").addEventListener("click", () => {
     const names = Object.keys(THEMES);
     theme(names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length]);
-    repaint();
   });
-  wide.addEventListener("change", repaint);
-}
-
-// error maps have the page's colours
-function repaint() {
-  if (!byId("view").hidden) { const at = window.scrollY; byId("view").replaceChildren(...parse(location.hash)()); window.scrollTo(0, at); }
-  startLead();
 }
 
 function startLead() {
