@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from gluon_confseg import groups, metrics
 from gluon_confseg.errors import CheckpointError, RunError
 from gluon_confseg.report import costs, discovery, tables
 from gluon_confseg.report.folder import Run, phase_of, read
+from gluon_confseg.report.panels import ABREAST
 from gluon_confseg.report.per_image import PerImage
 from gluon_confseg.run_folder import AGAIN, read_predictions
 
@@ -81,6 +82,12 @@ class Arm:
         """(K, K + 1) mIoU that each confusion costs: `costs.pair_costs`."""
         return costs.pair_costs(self.counts, self.misses)
 
+    @cached_property
+    def ranked(self) -> list:
+        """(truth, prediction) of the confusions that occur, those that cost most first; K is no class."""
+        ranked = np.unravel_index(np.argsort(-self.costs, axis=None, kind="stable"), self.costs.shape)
+        return [(int(i), int(j)) for i, j in zip(*ranked) if i != j and self.full[i, j]]
+
 
 class Pictures:
     """The pixels of the images that can be shown; those of a run are in its folder.
@@ -139,6 +146,12 @@ class Comparison:
         return [discovery.at_thresholds(name, counts) for name, counts in sources.items()]
 
     @property
+    def abreast(self) -> list:
+        """Indices of the arms that stand side by side in crops: all, or the first and the best of the others."""
+        others = sorted(range(1, len(self.arms)), key=lambda place: -self.arms[place].mean_iou)
+        return [0, *sorted(others[: ABREAST - 1])]
+
+    @property
     def best(self) -> Arm:
         """The arm with the highest mIoU besides the first, the first of equals; the only one where there is one."""
         return max(self.arms[1:] or self.arms, key=lambda arm: arm.mean_iou)
@@ -150,14 +163,6 @@ class Comparison:
     def group_of(self, *classes: int) -> int | None:
         """The number, from 1, of the group that holds all of these classes; None where there is none."""
         return next((n for n, group in enumerate(self.groups, 1) if set(classes) <= set(group)), None)
-
-    def ranked_pairs(self, arm: Arm) -> Iterator[tuple]:
-        """(truth, prediction) of an arm's confusions, those that cost most first."""
-        cost = arm.costs
-        ranked = np.argsort(-cost, axis=None, kind="stable")
-        for i, j in zip(*np.unravel_index(ranked, cost.shape)):
-            if i != j and arm.full[i, j]:
-                yield int(i), int(j)
 
 
 def of_runs(folders: Sequence) -> Comparison:

@@ -117,7 +117,7 @@ class _Pair:
         if not there:
             return [f"The labels of these images hold no pixel of {self.i}, so nothing can be told."]
         if first["pixels"]:
-            ranked = list(self.compared.ranked_pairs(self.first))
+            ranked = self.first.ranked
             place = ranked.index((self.truth, self.prediction)) + 1
             order = "the costliest" if place == 1 else f"number {place} in order of cost"
             said = [
@@ -395,7 +395,7 @@ def klass(compared: Comparison, index: int) -> dict:
         }
         for arm in compared.arms
     ]
-    pairs = [at for at in compared.ranked_pairs(first) if index in at]
+    pairs = [at for at in first.ranked if index in at]
     taken_for = [_of_class(compared, at, at[1]) for at in pairs if at[0] == index][:LISTED]
     taken_from = [_of_class(compared, at, at[0]) for at in pairs if at[1] == index][:LISTED]
     images = []
