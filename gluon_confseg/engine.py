@@ -209,16 +209,20 @@ def evaluate(
 
 def evaluate_images(
     network, dataset, indices, rules, *, device=None, inference: Inference = PLAIN
-) -> Iterator[dict]:
-    """`evaluate` images of a data set, in the order of `indices`; yields {rule: (K, K) int64 counts} for each image."""
+) -> Iterator[tuple]:
+    """`evaluate` images of a data set, in the order of `indices`.
+
+    yields  ({rule: (K, K) int64 counts}, {rule: (H, W) uint8 predictions}) of each image
+    """
     samples = whole_images(
         dataset, workers=readers(len(indices), device), indices=indices, **network.normalisation
     )
     counted = evaluate(
         network, samples, rules, dataset.labels.num_classes, device=device, inference=inference
     )
-    for _, _, matrices in counted:
-        yield {rule: matrix.counts for rule, matrix in matrices.items()}
+    for _, predictions, matrices in counted:
+        counts = {rule: matrix.counts for rule, matrix in matrices.items()}
+        yield counts, {rule: predicted[0] for rule, predicted in predictions.items()}
 
 
 def readers(samples: int, device=None) -> int:

@@ -1,18 +1,15 @@
-"""The contents of a finished run's groups.json, results.json and prediction panels (Fig. 8). Writes no files."""
+"""The contents of a finished run's groups.json and results.json. Writes no files."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import cv2
 import numpy as np
 
 from . import build, groups, metrics
 from .settings import FROM_MATRIX, SETTINGS
 
 SCHEMA = 2
-PANELS = 6
-ABREAST = 6  # most cells that a panel can show
 NOT_RUN = (
     "The paper's own setting - ResNet-101 with ImageNet weights, full-size Cityscapes, 100 epochs on GPUs - "
     "was not run for this report."
@@ -224,79 +221,3 @@ def phase_scores(log: list) -> list:
     last = {r["phase"]: r for r in log if "val_mean_iou" in r}
     names = ("epoch", "val_mean_iou", "train_mean_iou", "worst")
     return [{"phase": phase, **{n: r[n] for n in names if n in r}} for phase, r in last.items()]
-
-
-# ---- panels
-
-
-def panel(index: int, pair: tuple, worse: bool, dataset, answers: dict) -> tuple:
-    """A panel: an image with every cell's prediction; returns (its entry in panels.json, its pictures by name)."""
-    image, mask = dataset[index]
-    pictures = {"image": cv2.cvtColor(image, cv2.COLOR_RGB2BGR), "truth": mask, **answers}
-    first, last = list(answers.values())[0], list(answers.values())[-1]
-    changed = (mask == pair[0]) & ((first == pair[1]) != (last == pair[1]))
-    i, j = (dataset.classes[k] for k in pair)
-    about = {
-        "name": dataset.names[index].replace("/", "_"),
-        "why": f"{i} taken for {j}" + (", worse with the last cell" if worse else ""),
-        "worse": worse,
-        "box": _box(changed, mask.shape),
-        "classes": list(pair),
-    }
-    return about, {name: cv2.imencode(".png", picture)[1].tobytes() for name, picture in pictures.items()}
-
-
-def choose_panels(before: np.ndarray, after: np.ndarray, used: list) -> list:
-    """[(image index, (true class, predicted class), whether it got worse)]: at most PANELS, each image once.
-
-    before, after   (images, K, K) counts of the first cell and of the last
-    """
-    pairs = _worst_pairs(before.sum(0), used)
-    chosen, taken = [], set()
-    for i, j in pairs:
-        index = _best_unused((before - after)[:, i, j], taken)
-        if index is not None and len(chosen) < PANELS - 1:
-            chosen.append((index, (i, j), False))
-    if pairs:
-        i, j = max(pairs, key=lambda pair: (after - before)[:, pair[0], pair[1]].max())
-        index = _best_unused((after - before)[:, i, j], taken)
-        if index is not None:
-            chosen.append((index, (i, j), True))
-    if pairs and not chosen:  # nothing changed: show where the worst pair is confused most
-        chosen.append((int(before[:, pairs[0][0], pairs[0][1]].argmax()), pairs[0], False))
-    return chosen
-
-
-def _best_unused(gains: np.ndarray, taken: set):
-    for index in np.argsort(-gains, kind="stable"):
-        if gains[index] <= 0:
-            return None
-        if int(index) not in taken:
-            taken.add(int(index))
-            return int(index)
-    return None
-
-
-def _worst_pairs(counts: np.ndarray, used) -> list:
-    """Pairs (truth, prediction) inside the groups, by their share of the truth, with the groups in turn."""
-    shares = metrics.normalize(counts)
-    ranked = [
-        sorted(
-            ((i, j) for i in group for j in group if i != j and shares[i, j] > 0), key=lambda p: -shares[p]
-        )
-        for group in used
-    ]
-    longest = max((len(pairs) for pairs in ranked), default=0)
-    return [pairs[turn] for turn in range(longest) for pairs in ranked if turn < len(pairs)]
-
-
-def _box(changed: np.ndarray, shape: tuple) -> list:
-    """[top, left, bottom, right] of 60 % of the image's height and half its width, about the changed pixels."""
-    height, width = round(shape[0] * 0.6), round(shape[1] * 0.5)
-    rows, columns = np.nonzero(changed)
-    row, column = (
-        int(np.median(v)) if v.size else s // 2 for v, s in ((rows, shape[0]), (columns, shape[1]))
-    )
-    top = min(max(row - height // 2, 0), shape[0] - height)
-    left = min(max(column - width // 2, 0), shape[1] - width)
-    return [top, left, top + height, left + width]

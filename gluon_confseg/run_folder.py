@@ -21,6 +21,7 @@ import numpy as np
 
 from . import checkpoint, compiled, event_files, files, limits, npz, runtime
 from .errors import CheckpointError, DivergedError, RunError
+from .predictions import Predictions
 from .progress import Progress, say
 
 # lists of a configuration whose entries have names: key of the list -> key of an entry's name
@@ -28,7 +29,7 @@ NAMED = {"phases": "name", "cells": "key"}
 # settings of these entries that configurations of earlier versions lack, with the values that these versions had
 LATER = {"phases": {"crops": "random", "others_weight": 1.0}}
 _UNFINISHED = re.compile(
-    r"\..+\.(npz|json|jsonl|png|html|md|csv)\.\d+\.part"
+    r"\..+\.(npz|json|jsonl|png|jpg|html|md|csv)\.\d+\.part"
 )  # the names that `files.write_bytes` gives
 WAY = ("phases", "threads", "at_once", "seconds_of_a_step")  # of an entry of threads.json
 MADE_WITH = ("threads", "compiled")  # of the description of a state or a result
@@ -152,7 +153,7 @@ class RunFolder:
             self.path,
             self.path / "checkpoints",
             self.path / "pictures",
-            *self.path.glob("panels/*/"),
+            self.path / "examples",
         ):
             for file in folder.glob(".*.part"):
                 if _UNFINISHED.fullmatch(file.name):
@@ -392,15 +393,34 @@ class RunFolder:
         """Keep the per-image counts of a phase's network."""
         checkpoint.save(_evaluation(self.path, phase, tta, split), counts, {"phase": phase})
 
+    def predictions(self, phase: str, tta: str = "single", split: str = "val") -> Predictions | None:
+        """The kept predictions of a phase's network; None if there are none, or if they are damaged, with a line."""
+        try:
+            return read_predictions(self.path, phase, tta, split)
+        except CheckpointError as error:
+            say(f"{error}; the report goes without them")
+            return None
+
+    def save_predictions(
+        self, phase: str, predictions: Predictions, tta: str = "single", split: str = "val"
+    ) -> None:
+        """Keep predictions of a phase's network."""
+        checkpoint.save(_predictions(self.path, phase, tta, split), predictions.arrays(), {"phase": phase})
+
     # ---- what a finished run says
+
+    def save_examples(self, record: dict, pictures: dict) -> None:
+        """Replace examples/, the images that the report shows crops of: examples.json and its pictures by name."""
+        for name, content in pictures.items():
+            files.write_bytes(self.path / "examples" / name, content)
+        self.write("examples/examples.json", record)
+        for file in (self.path / "examples").glob("*.*"):
+            if file.name not in (*pictures, "examples.json"):
+                file.unlink()
 
     def write(self, name: str, value) -> None:
         """Replace a JSON file of the run."""
         files.write_json(self.path / name, value)
-
-    def write_picture(self, name: str, content: bytes) -> None:
-        """Replace a picture of the run."""
-        files.write_bytes(self.path / name, content)
 
     def save_way(self, phases, threads: int, at_once: int, measured: dict) -> None:
         """Note in threads.json how these phases are trained, for the reader: a run goes on as its states say.
@@ -537,9 +557,31 @@ def read_evaluation(path, phase: str, tta: str = "single", split: str = "val") -
     return checkpoint.load(file)[0] if file.exists() else {}
 
 
+def read_predictions(path, phase: str, tta: str = "single", split: str = "val") -> Predictions | None:
+    """The kept predictions of a phase's network in a run folder; None if none were kept.
+
+    Raises CheckpointError if the file is damaged.
+    """
+    file = _predictions(Path(path), phase, tta, split)
+    if not file.exists():
+        return None
+    try:
+        return Predictions.from_arrays(checkpoint.load(file)[0])
+    except ValueError as error:
+        raise CheckpointError(f"{file}: its arrays are not ours ({error}); delete it") from error
+
+
 def _evaluation(path: Path, phase: str, tta: str, split: str) -> Path:
+    return _of_phase(path, phase, tta, split, "evaluation")
+
+
+def _predictions(path: Path, phase: str, tta: str, split: str) -> Path:
+    return _of_phase(path, phase, tta, split, "predictions")
+
+
+def _of_phase(path: Path, phase: str, tta: str, split: str, what: str) -> Path:
     parts = [phase, *([] if tta == "single" else [tta]), *([] if split == "val" else [split])]
-    return path / "checkpoints" / ".".join([*parts, "evaluation", "npz"])
+    return path / "checkpoints" / ".".join([*parts, what, "npz"])
 
 
 def _locked(folder: Path):

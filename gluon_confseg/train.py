@@ -6,24 +6,24 @@ import dataclasses
 import time
 import zlib
 
+import cv2
 import mxnet as mx
 import numpy as np
 
 from . import engine, losses, metrics, results, runtime, side_by_side
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
-from .datasets import normalize
 from .errors import DatasetError, DivergedError, RunError, Stopped
-from .frozen import FrozenNetwork
-from .fusion import Fusion
 from .inference import PLAIN, TTA
 from .live import Live
+from .predictions import MOST, Keeper
 from .progress import Progress, WholeRun, say
 from .recipe import Recipe
-from .report import costs
+from .report import costs, examples
 from .signals import Signals
 
 SAMPLE = 30  # at most so many training images are scored beside the validation images when a phase ends
 APART = 0.15  # print a line if mIoU on training images is higher than on validation images by more than this
+QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 90]  # of the photographs that are kept for the report
 WEIGHTS = {"subnets": 0.7, "fusion": 0.7, "image": 0.5}  # time relative to a step of subnet 0
 
 
@@ -93,7 +93,7 @@ def run(
         why = "; ".join(dict.fromkeys(left_out[cell.phase] for cell in chosen))
         raise RunError(f"there is nothing to score ({', '.join(cell.key for cell in chosen)}): {why}")
     score(recipe, cells, data, folder, device)
-    conclude(recipe, cells, left_out, data, folder, device)
+    conclude(recipe, cells, left_out, data, folder)
     folder.add_time(time.monotonic() - began)
 
 
@@ -163,10 +163,13 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
                 if _validates(recipe, phase, epoch):
                     ends = epoch == phase.epochs - 1
                     rules = recipe.rules_at(phase, job.cells) if ends else [recipe.rule_at(phase)]
-                    found, counts = validate(network, data.val, rules, whole, **views)
+                    keeper = keeper_of(recipe, phase, job.cells, data.val) if ends else None
+                    found, counts = validate(network, data.val, rules, whole, keeper=keeper, **views)
                     record.update(found)
                     if ends:  # for the cells that score this network
                         folder.save_evaluation(phase.name, counts, split=data.val.split)
+                        if keeper.rules:
+                            folder.save_predictions(phase.name, keeper.kept(), split=data.val.split)
                         record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
                     live.validated(network, record, counts[rules[0]])
                     folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
@@ -230,16 +233,33 @@ def validations(recipe, phase) -> int:
     return sum(_validates(recipe, phase, epoch) for epoch in range(phase.epochs))
 
 
-def counted(title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN, **shown) -> dict:
-    """Fusion rule -> (images, K, K) int64 counts of these images; `shown` are settings of `Progress`."""
+def counted(
+    title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN, keeper=None, **shown
+) -> dict:
+    """Fusion rule -> (images, K, K) int64 counts of these images.
+
+    keeper   a `predictions.Keeper`, which gets the predictions as well
+    shown    settings of `Progress`
+    """
     found = {rule: [] for rule in rules}
     images = engine.evaluate_images(network, dataset, indices, rules, device=device, inference=inference)
     with Progress(title, len(indices), "image", **shown) as bar:
-        for counts in images:
+        for index, (counts, predictions) in zip(indices, images):
             for rule in rules:
                 found[rule].append(counts[rule])
+            if keeper is not None:
+                keeper.add(index, predictions)
             bar.update(1)
     return {rule: np.stack(counts) for rule, counts in found.items()}
+
+
+def keeper_of(recipe, phase, cells, dataset, tta: str = "single", rules=None) -> Keeper:
+    """What keeps the predictions of a phase's network for the report: by the rules of the cells that score it.
+
+    rules    those that are evaluated; None: all that cells ask for
+    """
+    asked = {recipe.rule_of(cell) for cell in cells if (cell.phase, cell.tta) == (phase.name, tta)}
+    return Keeper(sorted(asked if rules is None else asked & set(rules)), spread_indices(len(dataset), MOST))
 
 
 def measure_training_set(job: Job, phase, folder) -> None:
@@ -264,20 +284,25 @@ def score(recipe, cells, data: Data, folder, device) -> None:
             title = f"evaluating {name}" + ("" if tta == "single" else f", {tta}")
             views = recipe.evaluation if tta == "single" else TTA[tta]
             network, every = load(folder.checkpoint(phase.name), device), range(len(data.val))
-            counts = counted(title, network, data.val, every, missing, device=device, inference=views)
+            keeper = keeper_of(recipe, phase, cells, data.val, tta, missing)
+            settings = {"device": device, "inference": views, "keeper": keeper}
+            counts = counted(title, network, data.val, every, missing, **settings)
             _check_labelled(counts, data.val)
             folder.save_evaluation(name, {**known, **counts}, tta, data.val.split)
+            if keeper.rules:
+                kept = keeper.kept().joined(folder.predictions(name, tta, data.val.split))
+                folder.save_predictions(name, kept, tta, data.val.split)
 
 
-def conclude(recipe, cells, left_out: dict, data: Data, folder, device) -> None:
-    """Write the files that the report reads (matrices, groups, panels, results) from those in the run folder."""
+def conclude(recipe, cells, left_out: dict, data: Data, folder) -> None:
+    """Write the files that the report reads (matrices, groups, examples, results) from those in the run folder."""
     split, matrix = data.val.split, folder.training_matrix(recipe.matrix_phase)
     evaluations = {cell.key: folder.evaluation(cell.phase, cell.tta, split) for cell in cells}
     per_image = {cell.key: evaluations[cell.key][recipe.rule_of(cell)] for cell in cells}
     folder.save_matrices({key: counts.sum(0) for key, counts in per_image.items()})
     used = groups_used(recipe, data.labels, folder)
     folder.write("groups.json", results.groups_record(recipe, used, matrix, data.labels))
-    write_panels(recipe, cells, per_image, used, data.val, folder, device)
+    keep_examples(recipe, cells, per_image, used, data.val, folder)
     counts = {key: {rule: c.sum(0) for rule, c in found.items()} for key, found in evaluations.items()}
     trained = [p.name for p in recipe.needed(cells) if p.epochs and p.name not in left_out]
     about = {"cells": cells, "left_out": left_out, "counts": counts, "used": used, "matrix": matrix}
@@ -304,33 +329,26 @@ def groups_followed(recipe, phase, labels, folder) -> list:
     return groups_used(recipe, labels, folder)
 
 
-def write_panels(recipe, cells, per_image: dict, used: list, dataset, folder, device) -> None:
-    """Write crops where cells differ most inside the groups, and one where the last cell made most new errors: Fig. 8.
+def keep_examples(recipe, cells, per_image: dict, used: list, dataset, folder) -> None:
+    """Keep the photographs and labels of those validation images that the report shows crops of.
 
-    It writes none if there are more cells than fit side by side, since their networks would not fit in memory together.
+    They are chosen among the images whose predictions were kept, by where the cells confuse most.
     """
-    few = 0 < len(cells) <= results.ABREAST
-    chosen = results.choose_panels(per_image[cells[0].key], per_image[cells[-1].key], used) if few else []
-    phases = dict.fromkeys(cell.phase for cell in cells) if chosen else ()
-    loaded = {name: load(folder.checkpoint(name), device) for name in phases}
-    networks = {}
-    for cell in cells if chosen else ():
-        network, rule = loaded[cell.phase], recipe.rule_of(cell)
-        networks[cell.key] = FrozenNetwork(network, {rule: Fusion.of(network, rule)})
-    records = []
-    for index, pair, worse in chosen:
-        answers = {}
-        for cell in cells:
-            network = networks[cell.key]
-            views = recipe.evaluation if cell.tta == "single" else TTA[cell.tta]
-            images = mx.nd.array(normalize(dataset[index][0], **network.normalisation)[None], ctx=device)
-            (answer,) = engine.predict(network, network.fusions, images, views).values()
-            answers[cell.key] = answer[0]
-        about, pictures = results.panel(index, pair, worse, dataset, answers)
-        records.append(about)
-        for name, content in pictures.items():
-            folder.write_picture(f"panels/{about['name']}/{name}.png", content)
-    folder.write("panels/panels.json", records)
+    images = set()
+    for cell in cells:
+        kept = folder.predictions(cell.phase, cell.tta, dataset.split)
+        if kept is not None and recipe.rule_of(cell) in kept.rules:
+            images.update(kept.images)
+    record = {"split": dataset.split, "names": list(dataset.names), "images": []}
+    pictures = {}
+    for index in examples.choose([per_image[cell.key] for cell in cells], used, images):
+        photograph, truth = dataset[index]
+        files = {"photograph": f"{index:05d}.jpg", "labels": f"{index:05d}.png"}
+        record["images"].append({"index": index, **files})
+        bgr = cv2.cvtColor(photograph, cv2.COLOR_RGB2BGR)
+        pictures[files["photograph"]] = cv2.imencode(".jpg", bgr, QUALITY)[1].tobytes()
+        pictures[files["labels"]] = cv2.imencode(".png", truth)[1].tobytes()
+    folder.save_examples(record, pictures)
 
 
 def worst_pair(matrix: np.ndarray, classes) -> dict | None:

@@ -313,7 +313,7 @@ def test_a_flipped_bit_stops_every_verb_that_loads_a_network(place, tmp_path, re
 
 
 def test_a_run_folder_shows_its_first_arm_and_names_the_others(tmp_path, call, ask):
-    run = fake_run.make(tmp_path / "run", panels=0)
+    run = fake_run.make(tmp_path / "run")
     shown = call("confusion", run)
     assert (
         shown.startswith("Data: invented for a test")
@@ -565,7 +565,7 @@ def test_the_script_reads_and_refuses_what_predict_does(alone, tmp_path):
 
 def test_report_writes_the_page_again_and_shows_the_table(tmp_path, call, refuse):
     counts = {"subnet0_ce": fake_run.invented_counts()["subnet0_ce"]}
-    run = fake_run.make(tmp_path / "run", counts, panels=0)
+    run = fake_run.make(tmp_path / "run", counts)
     shown, page = call("report", run), run / "report.html"
     assert page.exists() and shown.rstrip().endswith(f"Report: {page}")
     assert f"{100 * metrics.mean_of_defined(metrics.iou(counts['subnet0_ce'])):.2f}" in shown

@@ -118,7 +118,7 @@ def test_of_many_cells_the_best_is_named_and_compared():
 
 
 def test_the_terminal_and_the_report_say_it_before_their_tables(tmp_path):
-    folder = fake_run.make(tmp_path / "run", panels=0)
+    folder = fake_run.make(tmp_path / "run")
     run = read(folder)
     said = outcome.sentences(run.results)
     shown = tables.terminal(run.results)
@@ -130,7 +130,7 @@ def test_the_terminal_and_the_report_say_it_before_their_tables(tmp_path):
 
 
 def test_tables_of_cells_show_updates(tmp_path):
-    run = read(fake_run.make(tmp_path / "run", panels=0))
+    run = read(fake_run.make(tmp_path / "run"))
     wanted = [f"{cell['updates']:,}" for cell in fake_run.CELLS]
     assert ["updates", *wanted] in tables.cells(run.results).rows
     assert tables.classes(run.results).rows[-1] == ["updates", "", *wanted, ""]

@@ -91,7 +91,7 @@ def test_a_finished_run_is_not_trained_again(finished):
 def test_the_same_recipe_run_twice_gives_the_same_bytes(finished, tmp_path):
     before, folder = finished
     again = run(TINY, folder / "scenes", tmp_path / "run")
-    for name in ("results.json", "groups.json", "panels/panels.json"):
+    for name in ("results.json", "groups.json", "examples/examples.json"):
         assert (again.path / name).read_bytes() == (before.path / name).read_bytes()
     for file in ("confusion.npz", *(f"checkpoints/{of.name}.npz" for of in TINY.phases)):
         with np.load(before.path / file) as wanted, np.load(again.path / file) as found:

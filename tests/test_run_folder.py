@@ -22,7 +22,7 @@ from gluon_confseg.run_folder import Position, RunFolder, read_log
 PROJECT = Path(__file__).resolve().parents[1]
 CONFIG = {"seed": 0, "phases": [{"name": "base", "epochs": 3}], "cells": []}
 FOREIGN = ("Downloads/.film.mkv.part", ".notes.txt.part", "checkpoints/.film.mkv.12.part", "letter.txt")
-OURS = (".log.jsonl.7.part", "checkpoints/.base.npz.123.part", "panels/aachen/.truth.png.9.part",
+OURS = (".log.jsonl.7.part", "checkpoints/.base.npz.123.part", "examples/.00009.jpg.9.part",
         "pictures/.groups.png.4.part", ".report.html.5.part")  # fmt: skip
 
 

@@ -31,6 +31,7 @@ VERBS = (
     "submit",
     "export",
     "report",
+    "explain",
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gluon_confseg.cli import data, options, writable
+from gluon_confseg.cli import data, options, sides, writable
 from gluon_confseg.cli.output import Output
 
 if TYPE_CHECKING:
@@ -19,27 +19,7 @@ LITTLE = 0.1  # a network that agrees with fewer pixels is probably not what was
 def add_arguments(parser) -> None:
     """A file, or two folders; and what is shown."""
     options.add_matrix(parser, "the first that is not `train`", nargs="?")
-    parser.add_argument(
-        "--predictions", type=Path, metavar="FOLDER", help="PNGs or arrays of class ids, instead of a file"
-    )
-    parser.add_argument(
-        "--labels", type=Path, metavar="FOLDER", help="the same of the truth, paired by path and name"
-    )
-    parser.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
-    parser.add_argument("--split", help="with --root: train, val (default) or test")
-    options.add_classes(parser, "needed for folders")
-    for side in ("labels", "predictions"):
-        parser.add_argument(
-            f"--{side}-are",
-            choices=options.KINDS_OF_IDS,
-            help="ids of the data set's label files (your list's values), or train ids (default: told by the files)",
-        )
-    parser.add_argument(
-        "--suffix",
-        default="",
-        metavar="TEXT",
-        help="an ending of names that does not count, beside the usual ones",
-    )
+    sides.add_arguments(parser, "a file")
     parser.add_argument(
         "--class", dest="only", action="append", metavar="NAME", help="only pairs with this class"
     )
@@ -81,48 +61,28 @@ def run(arguments) -> Output:
 
 def of_predictions(arguments) -> NamedMatrix:
     """The matrix of a folder of predictions against a folder of labels, or a data set's."""
-    from gluon_confseg.cli import folders, id_files, matrices
-    from gluon_confseg.labels import LABEL_SPACES
+    from gluon_confseg.cli import folders, matrices
 
-    own = data.own_classes(arguments)
-    space = own.space if own else LABEL_SPACES[arguments.data]
+    _, space = sides.space_of(arguments)
     for name in arguments.only or ():  # an unknown one is said before the work, not after it
         matrices.index(space.classes, name)
-    predictions_are = arguments.predictions_are or folders.said_kind(arguments.predictions, space)
-    if own:
-        train = folders.TRAIN
-        read_predictions = id_files.of_own_predictions(own, train_ids=predictions_are == train)
-        read_labels = id_files.of_own_labels(own)
-        if arguments.labels_are == train:
-            read_labels = id_files.of_own_predictions(own, train_ids=True)
-    else:
-        read_labels = read_predictions = id_files.of_data_set(space)
-    predictions = folders.of_folder(arguments.predictions, "prediction", read_predictions, predictions_are)
-    if arguments.labels:
-        # labels of one's own data hold what the list says; those of a data set may be of either kind
-        kind = arguments.labels_are or (folders.RAW if own else None)
-        labels, where = folders.of_folder(arguments.labels, "label", read_labels, kind), arguments.labels
-    else:
-        options = {"classes": arguments.classes} if arguments.classes else {}
-        name = arguments.data or "custom"
-        if name == "custom":
-            options["suffix"] = arguments.suffix
-        dataset = data.split_of(name, arguments.root, arguments.split or "val", labelled=True, **options)
-        labels, where = folders.of_dataset(dataset), f"{dataset.root}, split {dataset.split}"
-    counted = folders.count(labels, predictions, space, arguments.suffix)
+    labels = sides.labels(arguments)
+    predictions = labels.predictions(arguments.predictions, arguments.predictions_are)
+    counted = folders.count(labels.side, predictions, space, arguments.suffix)
     told = (
-        f"{counted.pairs} predictions in {arguments.predictions} (read as {counted.predictions}), "
-        f"labels in {where} (read as {counted.labels}), classes of {space.title}."
+        f"{len(counted.pairs)} predictions in {arguments.predictions} (read as {counted.predictions}), "
+        f"labels in {labels.where} (read as {counted.labels}), classes of {space.title}."
     )
-    told = " ".join([told, *counted.notes, *_suspicions(counted.matrix, arguments)])
+    folder = arguments.labels, arguments.predictions
+    told = " ".join([told, *counted.notes, *suspicions(counted.matrix, *folder)])
     about = {"labels_are": counted.labels, "predictions_are": counted.predictions, "data": told}
     return matrices.NamedMatrix(counted.matrix, space.classes, space, "predictions", told, about)
 
 
-def _suspicions(matrix, arguments) -> Iterator[str]:
+def suspicions(matrix, labels: Path | None, predictions: Path) -> Iterator[str]:
     """What speaks for a mistake of whoever gave the folders."""
     labelled = matrix.counts.sum() + matrix.misses.sum()
-    if arguments.labels and arguments.labels.resolve() == arguments.predictions.resolve():
+    if labels and labels.resolve() == predictions.resolve():
         yield "The labels and the predictions are the same folder."
     if labelled == 0:
         yield "Note: the labels have no pixel of any class."
@@ -139,23 +99,13 @@ def _check_usage(arguments) -> None:
     if arguments.data and arguments.classes:
         arguments.usage("give --data or --classes, not both")
     if arguments.file:
-        for option in ("labels", "root", "out", "split", "labels_are", "predictions_are", "suffix"):
+        for option in ("out", *sides.OF_FOLDERS):
             if getattr(arguments, option):
                 arguments.usage(f"--{option.replace('_', '-')} goes with --predictions, not with a file")
         return
     if arguments.key:
         arguments.usage("--key goes with a file, not with --predictions")
-    if not arguments.data and not arguments.classes:
-        arguments.usage(
-            "--predictions needs --data, the data set whose classes the ids are, or --classes, your list"
-        )
-    # of custom, the root holds the list of classes
-    if arguments.labels and arguments.root and arguments.data != "custom":
-        arguments.usage("give --labels or --root, not both")
-    if arguments.split and arguments.labels:
-        arguments.usage("--split goes with --root, not with --labels")
-    if arguments.labels_are and not arguments.labels:
-        arguments.usage("--labels-are goes with --labels")
+    sides.check_usage(arguments)
 
 
 def _text(named: NamedMatrix, pairs: list) -> str:

@@ -26,6 +26,7 @@ from gluon_confseg.errors import DatasetError
 from gluon_confseg.labels import LABEL_SPACES, UNKNOWN, LabelSpace
 from gluon_confseg.metrics import ConfusionMatrix, count_pairs
 from gluon_confseg.progress import Progress
+from gluon_confseg.report.per_image import PerImage
 
 RAW, TRAIN = "raw", "train"
 ABOUT = "classes.json"  # `confseg predict` writes it beside the PNGs of ids: what they are
@@ -55,13 +56,46 @@ class Side(NamedTuple):
 
 
 class CountedPairs(NamedTuple):
-    """The matrix, how many pairs it is of, how each side was read, and what to say about that."""
+    """The pairs of two sides, and their matrix.
+
+    matrix       of all pairs together
+    pairs        key, which is the label's -> (label, prediction), in the order in which they were counted
+    labels       how the labels were read, for people
+    predictions  the same of the predictions
+    notes        sentences on what was read in a way that may surprise
+    each         of each pair: (how its two sides are meant, joined values that occur, how often)
+    values       what the values of labels and of predictions mean
+    """
 
     matrix: ConfusionMatrix
-    pairs: int
+    pairs: Mapping[str, tuple[Path, Path]]
     labels: str
     predictions: str
     notes: list[str]
+    each: list[tuple]
+    values: tuple
+
+    def per_image(self) -> PerImage:
+        """The matrix of every pair by itself; `count` was told to keep them."""
+        space, images, cells, counts = self.values[0].space, [], [], []
+        for number, (kinds, joined, often) in enumerate(self.each):
+            truth, answer = (side.table(kind) for side, kind in zip(self.values, kinds))
+            rows, columns = truth[joined // _VALUES], answer[joined % _VALUES]
+            labelled = rows != space.ignore_label
+            columns = np.where(columns == space.ignore_label, space.num_classes, columns)
+            cell = rows[labelled].astype(np.int64) * (space.num_classes + 1) + columns[labelled]
+            # several values may mean one class
+            found, place = np.unique(cell, return_inverse=True)
+            cells.append(found)
+            counts.append(np.bincount(place, weights=often[labelled], minlength=len(found)).astype(np.int64))
+            images.append(np.full(len(found), number))
+        parts = (np.concatenate(part) if part else [] for part in (images, cells, counts))
+        return PerImage(len(self.each), space.num_classes, *parts)
+
+    def train_ids(self, key: str, side: int) -> np.ndarray:
+        """(H, W) uint8 train ids of a pair's label (side 0) or prediction (1), read again."""
+        values, kind = self.values[side].read(self.pairs[key][side])
+        return self.values[side].table(kind)[values].astype(np.uint8)
 
 
 def of_folder(folder: Path, what: str, read: Callable, kind: str | None = None) -> Side:
@@ -114,8 +148,12 @@ def of_dataset(dataset: SegmentationDataset) -> Side:
     return Side("label", dict(zip(keys, dataset.label_paths)), read, chosen=True)
 
 
-def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") -> CountedPairs:
+def count(
+    labels: Side, predictions: Side, space: LabelSpace, suffix: str = "", *, each: bool = False
+) -> CountedPairs:
     """Count all pairs.
+
+    each     keep what every pair holds as well, for `CountedPairs.per_image`
 
     Raises DatasetError: one for all files that lack a partner; for a file that holds no ids, or does not fit; where
     ids may be raw or train ids and nothing tells.
@@ -152,18 +190,22 @@ def count(labels: Side, predictions: Side, space: LabelSpace, suffix: str = "") 
 
     # how often a label's value meets a prediction's, by how the two are meant
     joint = defaultdict(lambda: np.zeros((_VALUES, _VALUES), np.int64))
-    truth, answer = _Values(space, labels), _Values(space, predictions)
+    truth, answer, kept = _Values(space, labels), _Values(space, predictions), []
     with Progress("counting", len(pairs), "image") as bar:
         for pair, (kinds, cells) in zip(pairs, in_threads(counted, len(pairs), _THREADS)):
             truth.see(pair[0], kinds[0], cells.sum(1))
             answer.see(pair[1], kinds[1], cells.sum(0))
             joint[kinds] += cells
+            if each:
+                joined = np.flatnonzero(cells)
+                kept.append((kinds, joined.astype(np.uint16), cells.ravel()[joined]))
             bar.update(1)
     for side in (truth, answer):
         side.kind = side.kind or side.told()
     if None in (truth.kind, answer.kind):
         notes.append(_settle(truth, answer, joint))
-    return CountedPairs(_fold(joint, truth, answer), len(pairs), truth.described, answer.described, notes)
+    matrix, described = _fold(joint, truth, answer), (truth.described, answer.described)
+    return CountedPairs(matrix, matched.pairs, *described, notes, kept, (truth, answer))
 
 
 def _fold(joint: Mapping, truth: _Values, answer: _Values) -> ConfusionMatrix:
@@ -206,7 +248,7 @@ class _Values:
     """
 
     def __init__(self, space: LabelSpace, side: Side):
-        self.space, self.what, self.kind, self._read = space, side.what, side.kind, side.read
+        self.space, self.what, self.kind, self.read = space, side.what, side.kind, side.read
         self._colours = False
         self._first: dict[int, Path] = {}  # value -> the first file that holds it
         self._evidence: dict[str, Path] = {}  # RAW or TRAIN -> the first file that can be nothing else
@@ -282,7 +324,7 @@ class _Values:
         table = self._tables[self.kind]
         for value, path in self._first.items():
             if table[value] == UNKNOWN:
-                row, column = np.argwhere(self._read(path)[0] == value)[0]
+                row, column = np.argwhere(self.read(path)[0] == value)[0]
                 raise DatasetError(
                     f"{path}: value {value} at row {row}, column {column} is no {self.space.title} class "
                     f"({self.space.valid_range(self.kind == RAW)}, or 255 for none); "

@@ -284,7 +284,9 @@ def _notes(found: dict) -> list:
     notes.append(
         "The learning rate of these steps is a millionth of the recipe's, since random values may not stand more."
     )
-    notes.append("Not measured: reading and checking the data, and the report's pictures.")
+    notes.append(
+        "Not measured: reading and checking the data, the report's pictures, and the predictions kept for them."
+    )
     machine = found["machine"]
     if machine["load"] > machine["threads"] / 2:
         notes.append(

@@ -65,7 +65,8 @@ class DryFolder(RunFolder):
     evaluations  (phase, tta) -> ImageFigures; networks that differ in their values alone share those of the first
     records      name of a file -> what a finished run would say in it; on the disk it would be taken for results
     doing        what is being done, for errors
-    Evaluations are returned with every pixel right: what random values confuse says nothing, and no panels are drawn.
+    Evaluations are returned with every pixel right, since what random values confuse says nothing. So no images are
+    kept for the report.
     """
 
     def __init__(self, path, recipe, cells, data):

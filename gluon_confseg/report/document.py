@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gluon_confseg.groups import overlap
 from gluon_confseg.report import outcome, tables
 from gluon_confseg.report.folder import Run
 from gluon_confseg.report.grid import Grid
+from gluon_confseg.report.panels import Panel
 from gluon_confseg.report.pictures.lettering import Lettering
 
 
@@ -50,10 +52,11 @@ class Fold(NamedTuple):
     blocks: tuple
 
 
-def build(run: Run) -> list:
-    """The blocks of a run's report; the line with the data and the title come before them."""
-    sections = [_result, _costs, _groups, _matrices, _classes, _panels_and_training, _settings]
-    return [block for section in sections for block in section(run)]
+def build(run: Run, panels: Sequence[Panel] = ()) -> list:
+    """The blocks of a run's report; the line with the data and the title come before them. panels: of panels.png"""
+    sections = [_result, _costs, _groups, _matrices, _classes]
+    blocks = [block for section in sections for block in section(run)]
+    return [*blocks, *_panels(panels), *_training(run), *_settings(run)]
 
 
 def _result(run: Run) -> list:
@@ -140,25 +143,36 @@ def _classes(run: Run) -> list:
     return [Heading("Classes"), Picture("class_iou.png", caption), tables.classes(run.results, run.groups)]
 
 
-def _panels_and_training(run: Run) -> list:
-    blocks = [Heading("Predictions")]
-    if run.panels:
-        worse = sum(bool(panel.get("worse")) for panel in run.panels)
-        note = (
-            "These crops are not typical: they are where the last cell differs most from the first inside the "
-            f"groups, {len(run.panels) - worse} for the better, {worse} for the worse."
-        )
-        caption = "Crops of validation images: image, truth, and every cell"
-        blocks += [Text(note), Picture("panels.png", caption)]
-    else:
-        blocks.append(Text("This run folder holds no panels."))
-    blocks.append(Heading("Training"))
+def _panels(panels: Sequence[Panel]) -> list:
+    if not panels:
+        return [Heading("Predictions"), Text("This run folder holds no predictions to show.")]
+    worse = sum(panel.worse for panel in panels)
+    note = (
+        "These images are not typical: they are where the last cell differs most from the first inside the groups, "
+        f"{len(panels) - worse} for the better, {worse} for the worse."
+    )
+    caption = "Validation images: image, truth, and every cell"
+    return [Heading("Predictions"), Text(note), Picture("panels.png", caption)]
+
+
+def _training(run: Run) -> list:
     if run.epochs:
-        return [*blocks, Picture("training.png", "Loss of every epoch, phase by phase")]
-    return [*blocks, Text("This run folder holds no log.jsonl.")]
+        return [Heading("Training"), Picture("training.png", "Loss of every epoch, phase by phase")]
+    return [Heading("Training"), Text("This run folder holds no log.jsonl.")]
 
 
 def _settings(run: Run) -> list:
+    (title, settings), *others = settings_grid(run)
+    blocks = [Heading(title), settings]
+    for name, table in others:
+        blocks += [Text(f"{name}:"), table]
+    if run.results.get("not_run"):
+        blocks += [Heading("What was not run"), *map(Text, run.results["not_run"])]
+    return blocks
+
+
+def settings_grid(run: Run) -> list:
+    """[(title, table)]: the settings of a run, and those of its phases where they have some of their own."""
     results = run.results
     # the name of a layout could be taken for that of a data set: the description says which data it was
     left_out = {("data", "name"), ("training", "phases")}
@@ -170,16 +184,13 @@ def _settings(run: Run) -> list:
     ]
     rows.append(["", "seed", shown(results.get("seed"))])
     rows += [["time", name.replace("_", " "), shown(value)] for name, value in run.timing.items()]
-    blocks = [Heading("Settings"), Grid(["part", "setting", "value"], rows, words=3)]
+    found = [("Settings", Grid(["part", "setting", "value"], rows, words=3))]
     phases = (results.get("training") or {}).get("phases")
     if phases:
         head = list(dict.fromkeys(name for phase in phases for name in phase))
         rows = [[shown(phase.get(name)) for name in head] for phase in phases]
-        blocks.append(Text("Phases of training:"))
-        blocks.append(Grid([name.replace("_", " ") for name in head], rows, words=4))
-    if results.get("not_run"):
-        blocks += [Heading("What was not run"), *map(Text, results["not_run"])]
-    return blocks
+        found.append(("Phases of training", Grid([name.replace("_", " ") for name in head], rows, words=4)))
+    return found
 
 
 def shown(value) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from gluon_confseg import metrics
 from gluon_confseg.errors import RunError
-from gluon_confseg.run_folder import AGAIN, read_json, read_log, read_matrices
+from gluon_confseg.report.per_image import PerImage
+from gluon_confseg.run_folder import AGAIN, read_evaluation, read_json, read_log, read_matrices
 
 NEEDED = ("schema", "title", "first_line", "data", "classes", "colors", "groups", "cells")
 NEEDED_OF_CELL = ("key", "subnets", "loss", "mean_iou", "iou")
@@ -24,8 +25,10 @@ class Run:
     results      results.json
     counts       cell key -> int64 (K, K), rows truth, columns prediction; in the order of the cells
     train        the training split's matrix that groups and weights come from; None where the run kept none
+    train_of     phase -> such a matrix, of other phases that the run measured
     found        groups.json
-    panels       panels/panels.json, empty where there is none
+    examples     examples/examples.json, empty where there is none
+    per_image    cell key -> PerImage, of those cells whose counts of single images the folder holds
     epochs       the lines of log.jsonl, empty where there is none
     timing       timing.json, empty where there is none
     """
@@ -34,8 +37,10 @@ class Run:
     results: dict
     counts: dict[str, np.ndarray]
     train: np.ndarray | None
+    train_of: dict[str, np.ndarray]
     found: dict
-    panels: list[dict]
+    examples: dict
+    per_image: dict[str, PerImage]
     epochs: list[dict]
     timing: dict
 
@@ -62,13 +67,16 @@ def read(folder) -> Run:
         )
     results = _results(folder / "results.json")
     matrices = _matrices(folder / "confusion.npz", results)
+    examples = _examples(folder / "examples")
     return Run(
         folder=folder,
         results=results,
         counts={cell["key"]: matrices[cell["key"]] for cell in results["cells"]},
         train=matrices.get("train"),
+        train_of={name[6:]: counts for name, counts in matrices.items() if name.startswith("train_")},
         found=_groups(folder / "groups.json"),
-        panels=_panels(folder / "panels", results),
+        examples=examples,
+        per_image=_per_image(folder, results, matrices, examples.get("split", "val")),
         epochs=read_log(folder / "log.jsonl"),
         timing=read_json(folder / "timing.json") if (folder / "timing.json").exists() else {},
     )
@@ -125,14 +133,44 @@ def _matrices(path: Path, results: dict) -> dict:
     return matrices
 
 
-def _panels(folder: Path, results: dict) -> list:
-    if not (folder / "panels.json").exists():
-        return []
-    panels = read_json(folder / "panels.json")
-    wanted = ["image", "truth"] + [cell["key"] for cell in results["cells"]]
-    for panel in panels:
-        for name in wanted:
-            path = folder / panel["name"] / f"{name}.png"
-            if not path.is_file():
-                raise RunError(f"{path}: there is no such picture, though panels.json lists it; {AGAIN}")
-    return panels
+def phase_of(cell: dict) -> str:
+    """The name of the phase whose network a cell scores; "" where results.json does not say."""
+    return Path(cell.get("checkpoint", "")).stem
+
+
+def _examples(folder: Path) -> dict:
+    if not (folder / "examples.json").exists():
+        return {}
+    examples = read_json(folder / "examples.json")
+    try:
+        names, images, split = examples["names"], examples["images"], examples["split"]
+        fits = isinstance(split, str) and all(isinstance(name, str) for name in names)
+        for image in images:
+            fits = fits and 0 <= image["index"] < len(names)
+            fits = fits and all(
+                re.fullmatch(r"\d+\.(jpg|png)", image[part]) for part in ("photograph", "labels")
+            )
+    except (KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise RunError(f"{folder / 'examples.json'}: is no list of images; delete it and {AGAIN}")
+    return examples
+
+
+def _per_image(folder: Path, results: dict, matrices: dict, split: str) -> dict:
+    """Of each cell, its counts by image; RunError where their sum is not its matrix."""
+    found, files = {}, {}
+    for cell in results["cells"]:
+        at = (phase_of(cell), cell.get("tta", "single"))
+        if at not in files:
+            files[at] = read_evaluation(folder, *at, split)
+        counts = files[at].get(cell.get("rule"))
+        if counts is None:
+            continue
+        if not np.array_equal(counts.sum(0), matrices[cell["key"]]):
+            raise RunError(
+                f"{folder}: the counts of single images in checkpoints/ are not those that the matrix of cell "
+                f"{cell['key']} is the sum of: they are of different runs; {AGAIN}"
+            )
+        found[cell["key"]] = PerImage.from_matrices(counts)
+    return found

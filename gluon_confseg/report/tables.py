@@ -187,3 +187,19 @@ def pairs(results: dict, counts: dict, used: Sequence = (), most: int = 12) -> G
     head += [f"% of the truth: {cell_name(columns[0])}"]
     head += [f"change: {cell_name(cell)}" for cell in columns[1:]]
     return Grid(head, rows, words=3)
+
+
+def arms(compared) -> Grid:
+    """The arms of a comparison, one in each row."""
+    first = compared.arms[0]
+    rows = [
+        [
+            arm.name,
+            percent(arm.mean_iou),
+            "" if arm is first else percent(arm.mean_iou - first.mean_iou, sign=True),
+            percent(arm.pixel_accuracy),
+            percent(metrics.mean_of_defined(arm.recall)),
+        ]
+        for arm in compared.arms
+    ]
+    return Grid(["arm", "mIoU, %", "gain, points", "pixel accuracy, %", "mean recall, %"], rows)

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from gluon_confseg import metrics
-from gluon_confseg.errors import RunError
 from gluon_confseg.files import write_bytes
-from gluon_confseg.report import document, html, markdown, pictures, tables
-from gluon_confseg.report.folder import AGAIN, Run, read
+from gluon_confseg.report import comparison, document, explorer, markdown, panels, pictures, tables
+from gluon_confseg.report.comparison import Comparison
+from gluon_confseg.report.folder import Run
 
 
 def write(run_folder) -> Path:
     """See `report.write`."""
-    run = read(run_folder)
+    compared = comparison.of_runs([run_folder])
+    (run,), chosen = compared.runs, choose_panels(compared)
     draw(run)
-    blocks = document.build(run)
-    first_line, title = run.results["first_line"], run.results["title"]
-    write_bytes(run.folder / "report.md", markdown.page(first_line, title, blocks).encode("utf-8"))
-    page = run.folder / "report.html"
-    write_bytes(page, html.page(first_line, title, blocks, run.folder / "pictures").encode("utf-8"))
-    return page
+    if chosen:
+        draw_panels(compared, chosen)
+    blocks = document.build(run, chosen)
+    page = markdown.page(run.results["first_line"], run.results["title"], blocks)
+    write_bytes(run.folder / "report.md", page.encode("utf-8"))
+    return explorer.write(compared, run.folder)
 
 
 def draw(run: Run) -> None:
-    """Draw every picture of a run into its folder pictures/."""
+    """Draw every picture of a run but the panels into its folder pictures/."""
     folder, names = run.folder / "pictures", [tables.cell_name(cell) for cell in run.cells]
-    if run.panels:
-        rows = [_panel(run, panel) for panel in run.panels]
-        pictures.panels(folder / "panels.png", rows, names, run.classes, run.results["colors"])
     shares = [metrics.normalize(run.counts[cell["key"]]) for cell in run.cells]
     for cell, name, of_cell in zip(run.cells, names, shares):
         path = folder / f"confusion_{cell['key']}.png"
@@ -50,23 +45,28 @@ def draw(run: Run) -> None:
         pictures.curves(folder / "training.png", run.epochs)
 
 
-def _panel(run: Run, panel: dict) -> dict:
-    folder = run.folder / "panels" / panel["name"]
-    image = _picture(folder / "image.png", cv2.IMREAD_COLOR)
-    ids = [
-        _picture(folder / f"{name}.png", cv2.IMREAD_GRAYSCALE, image.shape[:2])
-        for name in ("truth", *(cell["key"] for cell in run.cells))
-    ]
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return {**panel, "image": rgb, "truth": ids[0], "predictions": ids[1:]}
+def choose_panels(compared: Comparison) -> list:
+    """The rows of Fig. 8, as far as the run has the pixels for them."""
+    arms, images = compared.arms, compared.pictures.complete
+    if len(arms) > panels.ABREAST or any(arm.per_image is None for arm in arms):
+        return []
+    return panels.choose(arms[0].per_image, arms[-1].per_image, compared.groups, images)
 
 
-def _picture(path: Path, mode: int, size: tuple = ()) -> np.ndarray:
-    pixels = cv2.imread(str(path), mode)
-    if pixels is None:
-        raise RunError(f"{path}: can't be read as a picture; delete it and {AGAIN}")
-    if size and pixels.shape != size:
-        raise RunError(
-            f"{path}: {pixels.shape[1]} x {pixels.shape[0]}, but its image is {size[1]} x {size[0]}; {AGAIN}"
+def draw_panels(compared: Comparison, chosen: list) -> None:
+    """Draw pictures/panels.png."""
+    rows = []
+    for image, pair, worse in chosen:
+        photograph, truth, predictions = compared.pictures.read(image)
+        why = " taken for ".join(compared.classes[klass] for klass in pair)
+        rows.append(
+            {
+                "name": compared.names[image],
+                "why": why + (", worse with the last cell" if worse else ""),
+                "image": photograph,
+                "truth": truth,
+                "predictions": predictions,
+            }
         )
-    return pixels
+    names, (run,) = [arm.name for arm in compared.arms], compared.runs
+    pictures.panels(run.folder / "pictures/panels.png", rows, names, compared.classes, compared.colors)

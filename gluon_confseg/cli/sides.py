@@ -1,0 +1,126 @@
+"""Folders of labels and of predictions, and the options that say how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from gluon_confseg.cli import data, options
+
+if TYPE_CHECKING:
+    from gluon_confseg.cli.folders import Side
+    from gluon_confseg.datasets import SegmentationDataset
+    from gluon_confseg.datasets.class_list import ClassList
+    from gluon_confseg.labels import LabelSpace
+
+
+def add_arguments(parser, instead: str, *, several: bool = False) -> None:
+    """--predictions, --labels, and how they are read.
+
+    instead    what is given instead of predictions, for the help
+    several    --predictions may be repeated, and is a list
+    """
+    again = "; may be repeated" if several else ""
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FOLDER",
+        action="append" if several else "store",
+        help=f"PNGs or arrays of class ids, instead of {instead}{again}",
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="FOLDER", help="the same of the truth, paired by path and name"
+    )
+    parser.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
+    parser.add_argument("--split", help="with --root: train, val (default) or test")
+    options.add_classes(parser, "needed for folders")
+    for side in ("labels", "predictions"):
+        parser.add_argument(
+            f"--{side}-are",
+            choices=options.KINDS_OF_IDS,
+            help="ids of the data set's label files (your list's values), or train ids (default: told by the files)",
+        )
+    parser.add_argument(
+        "--suffix",
+        default="",
+        metavar="TEXT",
+        help="an ending of names that does not count, beside the usual ones",
+    )
+
+
+OF_FOLDERS = ("labels", "root", "split", "labels_are", "predictions_are", "suffix")  # that nothing else takes
+
+
+def check_usage(arguments) -> None:
+    """End with a usage error where options of folders don't fit together; --predictions was given."""
+    if not arguments.data and not arguments.classes:
+        arguments.usage(
+            "--predictions needs --data, the data set whose classes the ids are, or --classes, your list"
+        )
+    # of custom, the root holds the list of classes
+    if arguments.labels and arguments.root and arguments.data != "custom":
+        arguments.usage("give --labels or --root, not both")
+    if arguments.split and arguments.labels:
+        arguments.usage("--split goes with --root, not with --labels")
+    if arguments.labels_are and not arguments.labels:
+        arguments.usage("--labels-are goes with --labels")
+
+
+class Labels(NamedTuple):
+    """Where the truth comes from.
+
+    own       your list of classes; None for a known data set
+    space     the classes
+    dataset   the data set whose labels they are; None for a folder
+    where     the folder, or the data set's folder and split, for people
+    """
+
+    own: ClassList | None
+    space: LabelSpace
+    side: Side
+    dataset: SegmentationDataset | None
+    where: str
+
+    def predictions(self, folder: Path, kind: str | None) -> Side:
+        """A folder of predictions of the same classes; kind: what ids are, raw or train; None: told by the files."""
+        from gluon_confseg.cli import folders, id_files
+
+        kind = kind or folders.said_kind(folder, self.space)
+        if self.own:
+            read = id_files.of_own_predictions(self.own, train_ids=kind == folders.TRAIN)
+        else:
+            read = id_files.of_data_set(self.space)
+        return folders.of_folder(folder, "prediction", read, kind)
+
+
+def space_of(arguments) -> tuple:
+    """(your list of classes or None, the classes)."""
+    from gluon_confseg.labels import LABEL_SPACES
+
+    own = data.own_classes(arguments)
+    return own, own.space if own else LABEL_SPACES[arguments.data]
+
+
+def labels(arguments) -> Labels:
+    """The labels that the arguments name."""
+    from gluon_confseg.cli import folders, id_files
+
+    own, space = space_of(arguments)
+    if arguments.labels:
+        if not own:
+            read = id_files.of_data_set(space)
+        elif arguments.labels_are == folders.TRAIN:
+            read = id_files.of_own_predictions(own, train_ids=True)
+        else:
+            read = id_files.of_own_labels(own)
+        # labels of one's own data hold what the list says; those of a data set may be of either kind
+        kind = arguments.labels_are or (folders.RAW if own else None)
+        side = folders.of_folder(arguments.labels, "label", read, kind)
+        return Labels(own, space, side, None, str(arguments.labels))
+    settings = {"classes": arguments.classes} if arguments.classes else {}
+    name = arguments.data or "custom"
+    if name == "custom":
+        settings["suffix"] = arguments.suffix
+    dataset = data.split_of(name, arguments.root, arguments.split or "val", labelled=True, **settings)
+    where = f"{dataset.root}, split {dataset.split}"
+    return Labels(own, space, folders.of_dataset(dataset), dataset, where)
