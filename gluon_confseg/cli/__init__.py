@@ -20,6 +20,7 @@ from gluon_confseg.terminal import printable
 
 # A new verb's name is added here: in the order of --help
 VERBS = (
+    "demo",
     "train",
     "doctor",
     "check",

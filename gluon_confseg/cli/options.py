@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from gluon_confseg import demo
 from gluon_confseg.errors import did_you_mean
 
 # names that live in modules too heavy for --help; a test holds them to `fusion`, `datasets` and `labels`
@@ -72,6 +73,11 @@ def number(kind: type, least: float, most: float, wanted: str) -> Callable[[str]
     return convert
 
 
+def checkpoint(text: str) -> Path:
+    """A checkpoint's file; the word demo is the network that ships with the package, unless a file has that name."""
+    return demo.NETWORK if text == demo.WORD and not Path(text).exists() else Path(text)
+
+
 data_set = one_of(DATASETS, also={"own": "custom"})
 count = number(int, 0, 10**6, "a whole number from 0 on")
 positive = number(int, 1, 10**6, "a whole number from 1 on")
@@ -84,7 +90,11 @@ def _instead(word: str, names) -> str:
 def add_checkpoint(verb: Parser, **kwargs) -> None:
     """CHECKPOINT, and --rule."""
     verb.add_argument(
-        "checkpoint", type=Path, help="a finished phase's network, RUN/checkpoints/PHASE.npz", **kwargs
+        "checkpoint",
+        type=checkpoint,
+        help=f"a trained network, RUN/checkpoints/PHASE.npz, or the word {demo.WORD} for the one that ships with the "
+        "package",
+        **kwargs,
     )
     verb.add_argument(
         "--rule",
