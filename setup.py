@@ -72,7 +72,10 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     packages=find_packages(include=["gluon_confseg", "gluon_confseg.*"]),
-    package_data={"gluon_confseg.compiled": ["*.cc", "*.h"], "gluon_confseg.demo": ["network.npz", "card.md"]},
+    package_data={
+        "gluon_confseg.compiled": ["*.cc", "*.h"],
+        "gluon_confseg.demo": ["network.npz", "card.md"],
+    },
     cmdclass={"build_py": BuildWithRecipes},
     python_requires=">=3.8,<3.12",
     install_requires=[

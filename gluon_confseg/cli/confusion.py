@@ -12,7 +12,14 @@ from gluon_confseg.cli.output import Output
 if TYPE_CHECKING:
     from gluon_confseg.cli.matrices import NamedMatrix
 
-SUMMARY = "Show a confusion matrix and its worst pairs: of a run, or of any predictions in a folder."
+SUMMARY = "Show a confusion matrix and the pairs of classes that cost most: of a run, or of any program's predictions."
+EXAMPLES = (
+    ("confusion RUN", "of a run that confseg train wrote"),
+    (
+        "confusion --labels LABELS --predictions PREDICTIONS --classes classes.csv",
+        "of any program's predictions",
+    ),
+)
 LITTLE = 0.1  # a network that agrees with fewer pixels is probably not what was meant
 
 
@@ -20,33 +27,46 @@ def add_arguments(parser) -> None:
     """A file, or two folders; and what is shown."""
     options.add_matrix(parser, "the first that is not `train`", nargs="?")
     parser.add_argument(
-        "--predictions", type=Path, metavar="FOLDER", help="PNGs or arrays of class ids, instead of a file"
+        "--predictions",
+        type=Path,
+        metavar="FOLDER",
+        help="instead of a file: a folder of predictions, PNGs or arrays of class ids",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FOLDER", help="the same of the truth, paired by path and name"
+        "--labels",
+        type=Path,
+        metavar="FOLDER",
+        help="the ground truth of the predictions, paired by path and name",
     )
-    parser.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
-    parser.add_argument("--split", help="with --root: train, val (default) or test")
-    options.add_classes(parser, "needed for folders")
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="instead of --labels: the data set's folder"
+    )
+    parser.add_argument("--split", metavar="NAME", help="with --root: train, val or test (default: val)")
+    options.add_classes(parser, "needed for folders of predictions")
     for side in ("labels", "predictions"):
         parser.add_argument(
             f"--{side}-are",
             choices=options.KINDS_OF_IDS,
-            help="ids of the data set's label files (your list's values), or train ids (default: told by the files)",
+            help=f"what the ids in the {side} are: raw, those of the data set's own label files (the column "
+            "value of your list), or train, 0 to K - 1 (default: told by the files)",
         )
     parser.add_argument(
         "--suffix",
         default="",
         metavar="TEXT",
-        help="an ending of names that does not count, beside the usual ones",
+        help="an ending of file names that is left out when files are paired, beside the usual ones",
     )
     parser.add_argument(
-        "--class", dest="only", action="append", metavar="NAME", help="only pairs with this class"
+        "--class",
+        dest="only",
+        action="append",
+        metavar="NAME",
+        help="list only pairs with this class; may be repeated",
     )
     parser.add_argument(
-        "--worst", type=options.count, default=10, metavar="N", help="pairs to list (default: 10)"
+        "--worst", type=options.count, default=10, metavar="N", help="how many pairs to list (default: 10)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="for folders: write the matrix here")
+    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="of folders: write the matrix there")
 
 
 def run(arguments) -> Output:

@@ -12,6 +12,10 @@ from gluon_confseg.errors import RunError
 SUMMARY = (
     "Draw street scenes, segment them by the network that ships with the package, and show what it confuses."
 )
+EXAMPLES = (
+    ("demo", "needs no data set; half a minute"),
+    ("demo RUN/checkpoints/subnets_ce.npz", "the same by a network of the recipe drawn that you trained"),
+)
 LISTED = 5  # pairs of classes
 
 

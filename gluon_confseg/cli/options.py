@@ -19,6 +19,13 @@ KINDS_OF_IDS = ("raw", "train")
 HIDDEN = argparse.SUPPRESS  # the help of an option that is for the package itself
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps a description, and keeps the lines of examples as they are."""
+
+    def _fill_text(self, text, width, indent):
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that takes no abbreviations, and says which verb or option a misspelt one is nearest to."""
 
@@ -100,7 +107,8 @@ def add_checkpoint(verb: Parser, **kwargs) -> None:
         "--rule",
         type=one_of(RULES),
         metavar="RULE",
-        help=f"how subnets are fused: {', '.join(RULES)} (default: as the network was trained for)",
+        help="the fusion rule, by which the outputs of all subnets become one prediction: "
+        f"{', '.join(RULES)} (default: the one that the network was trained for)",
     )
 
 
@@ -112,8 +120,15 @@ def add_data(verb: Parser, split: str, what: str) -> None:
         metavar="NAME",
         help=f"{what}: {', '.join(DATASETS)} (default: the one whose classes the network has)",
     )
-    verb.add_argument("--root", type=Path, help="its folder (default: $CITYSCAPES_ROOT, $VOC_ROOT, ...)")
-    verb.add_argument("--split", default=split, help=f"train, val or test (default: {split})")
+    verb.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="its folder (default: $CITYSCAPES_ROOT, $CAMVID_ROOT, ...)",
+    )
+    verb.add_argument(
+        "--split", default=split, metavar="NAME", help=f"its split: train, val or test (default: {split})"
+    )
 
 
 def add_matrix(verb: Parser, first: str, **kwargs) -> None:
@@ -121,11 +136,11 @@ def add_matrix(verb: Parser, first: str, **kwargs) -> None:
     verb.add_argument(
         "file",
         type=Path,
-        help="confusion.npz of a run, of `evaluate` or of `confusion --out`; a run folder will do",
+        help="a run folder, or a file that confseg evaluate --out or confseg confusion --out wrote",
         **kwargs,
     )
-    verb.add_argument("--key", help=f"which matrix of the file (default: {first})")
-    verb.add_argument("--picture", type=png, metavar="FILE.png", help="draw it")
+    verb.add_argument("--key", metavar="NAME", help=f"which matrix of the file (default: {first})")
+    verb.add_argument("--picture", type=png, metavar="FILE.png", help="draw it as a picture")
 
 
 def add_classes(verb: Parser, when: str) -> None:
@@ -134,7 +149,7 @@ def add_classes(verb: Parser, when: str) -> None:
         "--data",
         type=data_set,
         metavar="NAME",
-        help=f"whose classes they are, of {', '.join(DATASETS)}; {when}",
+        help=f"the data set whose classes they are: {', '.join(DATASETS)}; {when}",
     )
     verb.add_argument(
         "--classes",
