@@ -98,6 +98,7 @@ setup(
         "crf": pins("crf"),
         "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],
         "notebook": ["nbclient", "nbformat", "ipykernel"],
+        "docs": ["sphinx>=7.1", "myst-parser>=3", "furo"],
         "torch": [
             "torch>=1.13,<2",
             "torchvision",

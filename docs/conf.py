@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+from docutils import nodes
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -33,16 +35,24 @@ include_patterns = [
     "CHANGELOG.md",
 ]
 # folders that are not walked through, data sets above all
-exclude_patterns = [".*", "build", "dist", "runs", "tests", "data/*/[!R]*", "experiments/[!R]*", "gluon_confseg/[!d]*"]
+exclude_patterns = [
+    ".*",
+    "build",
+    "dist",
+    "runs",
+    "tests",
+    "data/*/[!R]*",
+    "experiments/[!R]*",
+    "gluon_confseg/[!d]*",
+]
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["attrs_block"]
+myst_enable_extensions = ["deflist"]
 default_role = "code"  # of docstrings, whose names stand in single backticks
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say what goes in and out, with shapes and units
-autodoc_default_options = {"members": True, "show-inheritance": False}
-autodoc_preserve_defaults = True
+autodoc_default_options = {"members": True}
 
 html_theme = "furo"
 html_title = "gluon-confseg"
@@ -61,7 +71,7 @@ _COLUMN = re.compile(r"^(?P<name>[\w\"*`][^ ]*(?: ?[,=] ?[^ ]+| \([^)]*\))*) {2,
 
 
 def plain_to_rst(lines: list) -> list:
-    """A docstring's lines in reStructuredText: columns become lists of definitions, and no sign means more than itself."""
+    """A docstring's lines in reStructuredText: columns become definitions, and no sign means more than itself."""
     found, in_column = [], False
     for line in lines:
         column = _COLUMN.match(line)
@@ -83,13 +93,33 @@ def plain_to_rst(lines: list) -> list:
 def _escaped(text: str) -> str:
     """Text whose stars, bars and final underscores are themselves, but for what stands in backticks."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([*|\\]|_(?!\w))", r"\\\1", part) for part in parts)
+    return "".join(
+        part if part.startswith("`") else re.sub(r"([*|\\]|_(?!\w))", r"\\\1", part) for part in parts
+    )
+
+
+def read_docstring(app, what, name, obj, options, lines) -> None:
+    """Read by `plain_to_rst`; what stands in the docstring of a constant is that of its type."""
+    lines[:] = [] if what == "data" else plain_to_rst(lines)
+
+
+# ---- drawings: each has a version for dark pages beside it
+
+
+def add_dark_versions(app, tree) -> None:
+    """Put NAME-dark.svg beside each picture NAME.svg that has one; the theme shows one of the two."""
+    folder = (ROOT / app.env.docname).parent
+    for image in list(tree.findall(nodes.image)):
+        dark = image["uri"].replace(".svg", "-dark.svg")
+        if dark != image["uri"] and (folder / dark).is_file():
+            other = image.deepcopy()
+            other["uri"] = dark
+            image["classes"].append("only-light")
+            other["classes"].append("only-dark")
+            image.parent.insert(image.parent.index(image) + 1, other)
 
 
 def setup(app) -> None:
-    """Read docstrings by `plain_to_rst`."""
-
-    def read(app, what, name, obj, options, lines) -> None:
-        lines[:] = plain_to_rst(lines)
-
-    app.connect("autodoc-process-docstring", read)
+    """Connect the two to Sphinx, the second before it collects pictures."""
+    app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("doctree-read", add_dark_versions, priority=100)
