@@ -375,11 +375,16 @@ def test_a_headless_opencv_is_installed_after_gluoncv_s_and_stays(monkeypatch):
     assert sorted(opencv, reverse=True)[-1].startswith("opencv-contrib-python-headless==")
 
 
-def test_a_wheel_carries_the_recipes(tmp_path):
+def test_a_wheel_carries_the_recipes_and_the_demonstration(tmp_path):
     command = [sys.executable, "setup.py", "--quiet", "build", "--build-base", str(tmp_path)]
     subprocess.run(command, cwd=str(ROOT), check=True, capture_output=True)
     built = {file.name for file in tmp_path.glob("lib/gluon_confseg/recipes/*")}
     assert built == {file.name for file in (ROOT / "experiments").glob("[!_]*.py")}
+    shipped = {file.name for file in tmp_path.glob("lib/gluon_confseg/demo/*")}
+    there = (
+        file for file in (ROOT / "gluon_confseg" / "demo").iterdir() if file.suffix in (".py", ".npz", ".md")
+    )
+    assert shipped == {file.name for file in there}
 
 
 def test_the_state_is_readable_by_people(ready, env):
