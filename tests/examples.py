@@ -25,7 +25,6 @@ import numpy as np
 
 from experiments import PROJECT
 from experiments.tools import made_up_data
-from gluon_confseg import demo
 
 PAGES = sorted(
     path.relative_to(PROJECT).as_posix()
@@ -77,9 +76,6 @@ def small(text: str) -> str:
     text = _SIZED.sub(
         lambda line: line[0] if "--profile" in line[1] else f"{line[1]} --profile smoke{line[2]}", text
     )
-    if not demo.NETWORK.exists():
-        text = re.sub(r"confseg demo\b(?! \S+\.npz)", f"confseg demo {RUN}/checkpoints/subnets_ce.npz", text)
-        text = text.replace("confseg predict demo", f"confseg predict {RUN}/checkpoints/subnets_ce.npz")
     return text
 
 

@@ -182,7 +182,6 @@ def test_a_run_with_other_settings_has_no_card(run):
         demo_network.command_of(run, config)
 
 
-@pytest.mark.skipif(not demo.NETWORK.exists(), reason="no network ships with the package yet")
 def test_the_network_that_ships_is_the_one_of_its_card(ask, tmp_path):
     content, card = demo.NETWORK.read_bytes(), demo.CARD.read_text(encoding="utf-8")
     assert len(content) < demo_network.LARGEST and hashlib.sha256(content).hexdigest() in card

@@ -120,9 +120,10 @@ def drawn(chosen: list, before: dict, after: dict, colors) -> bytes:
     axes = figure.subplots(len(chosen), 3, squeeze=False)
     for row, crop in zip(axes, chosen):
         shown = (crop.truth, *crop.predictions)
+        words = ("all subnets" if cell["subnets"] != "0" else "subnet 0 alone" for cell in (before, after))
         heads = [
             "ground truth",
-            *(f"{name(c)}: {100 * w:.1f} % wrong" for c, w in zip((before, after), crop.wrong)),
+            *(f"{what}: {100 * wrong:.1f} % wrong" for what, wrong in zip(words, crop.wrong)),
         ]
         for place, ids, head in zip(row, shown, heads):
             place.imshow(painted(crop, ids, colors))
