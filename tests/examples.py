@@ -40,7 +40,9 @@ PAGES = sorted(
 )
 RUN = "runs/drawn-smoke-seed0"
 _BLOCK = re.compile(r"(?:<!-- example: (.*?) -->\n)?^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_SIZED = re.compile(r"^(confseg (?:train|study) (?!.*--(?:show|list)\b).*?)(\s*(?:#.*)?)$", re.MULTILINE)
+_SIZED = re.compile(
+    r"^(confseg (?:train|study) (?!.*(?:--show|--list|\.py)\b).*?)(\s*(?:#.*)?)$", re.MULTILINE
+)
 
 
 class Example(NamedTuple):

@@ -85,7 +85,8 @@ def test_commands_become_small():
         examples.small("confseg train own --root A   # b")
         == "confseg train own --root A --profile smoke   # b"
     )
-    assert examples.small("confseg train drawn --show") == "confseg train drawn --show"
+    for command in ("confseg train drawn --show", "confseg train my_recipe.py --root MYDATA"):
+        assert examples.small(command) == command
     assert examples.small("confseg study --profile quick") == "confseg study --profile smoke"
     assert examples.small("confseg report runs/drawn-quick-seed0") == "confseg report runs/drawn-smoke-seed0"
 
