@@ -19,8 +19,8 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-tensorboard setup-crf setup-notebook setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
-	test test-slow test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks export doctor clean clean-venv
+.PHONY: help setup setup-test setup-tensorboard setup-crf setup-notebook setup-docs setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
+	test test-slow test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks docs export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
@@ -37,6 +37,8 @@ setup-crf:
 	@$(SETUP) crf
 setup-notebook:
 	@$(SETUP) notebook
+setup-docs:
+	@$(SETUP) docs
 setup-torch:
 	@$(SETUP) --venv .venv-torch test torch
 setup-bench:
@@ -115,6 +117,10 @@ check-data: setup  ## look a data set through: ARGS="cityscapes ROOT --deep"
 
 notebooks: setup-notebook  ## execute experiments/notebooks/
 	$(RUN) -m experiments.tools.run_notebooks $(ARGS)
+
+docs: setup-docs  ## build the documentation, with search, into build/docs, and look for broken links
+	$(RUN) -m sphinx -q -E -W --keep-going -b html -c docs . build/docs
+	$(RUN) -m experiments.tools.links --built build/docs
 
 export: setup  ## write the tables' networks to symbols/
 	$(RUN) -m experiments.tools.export_symbols $(ARGS)

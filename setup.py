@@ -72,7 +72,11 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     packages=find_packages(include=["gluon_confseg", "gluon_confseg.*"]),
-    package_data={"gluon_confseg.compiled": ["*.cc", "*.h"], "gluon_confseg.report": ["page/*"]},
+    package_data={
+        "gluon_confseg.compiled": ["*.cc", "*.h"],
+        "gluon_confseg.demo": ["network.npz", "card.md"],
+        "gluon_confseg.report": ["page/*"],
+    },
     cmdclass={"build_py": BuildWithRecipes},
     python_requires=">=3.8,<3.12",
     install_requires=[
@@ -97,6 +101,7 @@ setup(
         "tensorboard": ["tensorboardX>=2.6"],
         "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],
         "notebook": ["nbclient", "nbformat", "ipykernel"],
+        "docs": ["sphinx>=7.1", "myst-parser>=3", "furo"],
         "torch": [
             "torch>=1.13,<2",
             "torchvision",

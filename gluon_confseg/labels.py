@@ -39,6 +39,7 @@ class LabelSpace:
 
     @property
     def num_classes(self) -> int:
+        """K, the number of classes."""
         return len(self.classes)
 
     def table(self, raw: bool = True) -> np.ndarray:

@@ -20,11 +20,11 @@ _PART = 1 << 22
 class ConfusionMatrix:
     """A confusion matrix of K classes that counts batch by batch.
 
-    Parameters
-    ----------
-    num_classes : K; classes are 0 ... K - 1
-    ignore_label : the label that is skipped. A *prediction* of this value is a miss: the matrix has no entry for it,
-        and it counts in the union of its true class.
+    num_classes   K; classes are 0 ... K - 1
+    ignore_label  the label that is skipped. A *prediction* of this value is a miss: the matrix has no entry for it, and
+                  it counts in the union of its true class.
+    counts        (K, K) int64; rows are truth, columns are predictions
+    misses        (K,) int64, pixels of each class that were predicted as no class
     """
 
     def __init__(self, num_classes: int, ignore_label: int = 255):

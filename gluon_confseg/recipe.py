@@ -180,7 +180,19 @@ GIVEN = 4  # levels from here on: settings changed by name, not given by the rec
 
 
 def declare(*, name, title, data, phases, cells, matrix_phase, profile="full", **settings) -> Recipe:
-    """A recipe from the settings of all its phases, and the list of its phases (`phase`) with their own settings."""
+    """A recipe: its phases and cells, with the settings that all phases share. A recipe's file assigns it to RECIPE.
+
+    name          part of the run folder's name
+    title         the heading of its report
+    data          a name of `datasets.DATASETS`
+    phases        what `phase` returns, in the order of training
+    cells         `Cell`s, the entries of the table of results, in the order of its columns
+    matrix_phase  the phase whose confusion matrix on the training images gives the loss's weights and the groups
+    profile       the size of this recipe, where a file has several
+    settings      of all phases (`confseg train RECIPE --show` lists them), and of the whole: `seed`, `draw`,
+                  `other_rules`, `validate_every`, `matrix_images`, `evaluation`, `train_split`
+    Raises RunError for an unknown setting, a wrong value, and phases or cells that don't fit together.
+    """
     fixed = {"name": name, "title": title, "data": data, "profile": profile, "matrix_phase": matrix_phase}
     unknown = sorted(set(settings) - set(DEFAULTS) - set(OF_RECIPE))
     if unknown:
@@ -191,7 +203,16 @@ def declare(*, name, title, data, phases, cells, matrix_phase, profile="full", *
 
 
 def phase(name: str, start: str | None = None, trains: str = "subnet0", **own) -> dict:
-    """One phase in a recipe's file. Settings that are left out come from the recipe, or from the phase `start`."""
+    """One phase of training in a recipe's file.
+
+    name    letters, digits, _ and -: its checkpoint is NAME.npz
+    start   the phase whose network it goes on with; None: initial values, or a file of weights
+    trains  "subnet0", encoder and subnet 0; "subnets", all further subnets on the frozen encoder; "fusion", the learned
+            fusion rule
+    own     its own settings, such as `epochs`, `learning_rate` and `loss`; all others are the recipe's, or those of the
+            phase `start`
+    Raises RunError for an unknown setting or a wrong value.
+    """
     if trains not in PARTS:
         raise RunError(f"phase {name} trains {trains!r}, which is none of {', '.join(PARTS)}")
     unknown = sorted(set(own) - set(DEFAULTS) - {"epochs"})
@@ -508,7 +529,13 @@ def branching_phases(
     warm_up: int = 0,
     continued: bool = False,
 ) -> tuple:
-    """For short trainings: one base network, from which both losses go on for equally many epochs; then the subnets."""
+    """For short trainings: one base network, from which both losses go on for equally many epochs; then the subnets.
+
+    base, subnet0, subnets          epochs of the base network, of its further training by each loss, and of the subnets
+    rate, fine_rate, subnet_rate    the learning rates of the same
+    warm_up                         steps in which the base network's rate rises to its full value
+    continued                       with a control, subnet 0 trained on for as long as the subnets: see `four_cells`
+    """
     fine = {"epochs": subnet0, "learning_rate": fine_rate}
     heads = {"epochs": subnets, "learning_rate": subnet_rate}
     return (
@@ -522,7 +549,12 @@ def branching_phases(
 
 
 def separate_phases(*, subnet0: int, subnets: int, rate: float, continued: bool = False) -> tuple:
-    """As in the paper, Section 4: subnet 0 from ImageNet weights by each loss; then subnets on each, frozen."""
+    """As in the paper, Section 4: subnet 0 from ImageNet weights by each loss; then subnets on each, frozen.
+
+    subnet0, subnets   epochs of subnet 0 with its encoder, and of the subnets
+    rate               the learning rate of all
+    continued          with a control, subnet 0 trained on for as long as the subnets: see `four_cells`
+    """
     fine = {"epochs": subnet0, "learning_rate": rate}
     heads = {"epochs": subnets, "learning_rate": rate}
     return (

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the virtual environment that every make target runs in, or finds it ready:
-#     sh requirements/bootstrap.sh [--venv .venv] [test] [tensorboard] [notebook] [torch]
+#     sh requirements/bootstrap.sh [--venv .venv] [test] [tensorboard] [notebook] [docs] [torch]
 #     sh requirements/bootstrap.sh --venv .venv-bench bench
 # This half finds a Python from 3.8 to 3.11 (NumPy 1.23, which MXNet 1.9.1 needs, is for these); setup_env.py does the rest.
 # Set PYTHON to choose the interpreter, CONFSEG_MXNET to cpu or cuda to choose the MXNet wheel.

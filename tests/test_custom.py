@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -356,8 +355,8 @@ def test_a_checkpoint_with_any_other_record_is_one_error(tmp_path, record):
 
 def test_the_example_of_the_readme_runs(tmp_path):
     readme = (PROJECT / "data" / "custom" / "README.md").read_text()
-    block = readme.split("from folders to batches:\n\n")[1].split("\nCheck it")[0]
-    code = textwrap.dedent(block).replace('"FOLDER"', repr(str(make_custom(tmp_path))))
+    block = readme.split("from folders to batches:\n\n```python\n")[1].split("```")[0]
+    code = block.replace('"MYDATA"', repr(str(make_custom(tmp_path))))
     lines = [line for line in code.splitlines() if line.strip() and not line.startswith("#")]
     values: dict = {}
     exec(code, values)

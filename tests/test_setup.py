@@ -322,7 +322,9 @@ def test_the_user_s_python_is_refused_rather_than_replaced(tmp_path, interpreter
 # --- the lists
 
 
-@pytest.mark.parametrize("name", ["base", "cpu", "cuda", "test", "tensorboard", "notebook", "torch", "bench"])
+@pytest.mark.parametrize(
+    "name", ["base", "cpu", "cuda", "test", "tensorboard", "notebook", "docs", "torch", "bench"]
+)
 def test_every_requirement_is_exact_and_listed_once(name):
     names = [line.split("==")[0] for line in lines(name)]
     assert all(
@@ -334,7 +336,7 @@ def test_every_requirement_is_exact_and_listed_once(name):
 
 def test_one_version_of_a_package_in_all_lists_of_an_environment():
     seen: dict[str, set] = {}
-    for name in ("base", "cpu", "test", "tensorboard", "notebook", "torch"):
+    for name in ("base", "cpu", "test", "tensorboard", "notebook", "docs", "torch"):
         for line in lines(name):
             package, _, version = line.partition(";")[0].partition("==")
             seen.setdefault(package, set()).add(version.strip())
@@ -375,11 +377,16 @@ def test_a_headless_opencv_is_installed_after_gluoncv_s_and_stays(monkeypatch):
     assert sorted(opencv, reverse=True)[-1].startswith("opencv-contrib-python-headless==")
 
 
-def test_a_wheel_carries_the_recipes(tmp_path):
+def test_a_wheel_carries_the_recipes_and_the_demonstration(tmp_path):
     command = [sys.executable, "setup.py", "--quiet", "build", "--build-base", str(tmp_path)]
     subprocess.run(command, cwd=str(ROOT), check=True, capture_output=True)
     built = {file.name for file in tmp_path.glob("lib/gluon_confseg/recipes/*")}
     assert built == {file.name for file in (ROOT / "experiments").glob("[!_]*.py")}
+    shipped = {file.name for file in tmp_path.glob("lib/gluon_confseg/demo/*")}
+    there = (
+        file for file in (ROOT / "gluon_confseg" / "demo").iterdir() if file.suffix in (".py", ".npz", ".md")
+    )
+    assert shipped == {file.name for file in there}
 
 
 def test_the_state_is_readable_by_people(ready, env):

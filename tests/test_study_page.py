@@ -462,7 +462,11 @@ def test_a_record_of_another_version_is_one_sentence(tmp_path):
 
 def test_the_committed_pages_and_picture_are_those_of_the_committed_results(tmp_path):
     records = docs.records()
-    for place, parts in ((docs.PAGE, ("summary", "details")), (docs.README, ("study in short",))):
+    for place, parts in (
+        (docs.PAGE, ("summary", "details")),
+        (docs.SHORT, ("study in short",)),
+        (docs.README, ("results",)),
+    ):
         text = place.read_text(encoding="utf-8")
         assert [docs.MARKS[name][0] in text for name in parts] == [True] * len(parts)
         assert docs.rendered(text, records) == text, "give python -m experiments.study.page"
@@ -490,13 +494,12 @@ def test_every_decimal_number_of_the_committed_page_is_of_the_committed_results(
 @pytest.fixture
 def made_up(tmp_path, monkeypatch):
     """The page's files elsewhere, with results of two data sets and one of an earlier version."""
-    text, short = (place.read_text(encoding="utf-8") for place in (docs.PAGE, docs.README))
-    monkeypatch.setattr(docs, "PAGE", tmp_path / "docs" / "study.md")
-    monkeypatch.setattr(docs, "README", tmp_path / "README.md")
+    text = docs.PAGE.read_text(encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    for name, place in (("PAGE", "docs/study.md"), ("SHORT", "docs/results.md"), ("README", "README.md")):
+        (tmp_path / place).write_text(getattr(docs, name).read_text(encoding="utf-8"), encoding="utf-8")
+        monkeypatch.setattr(docs, name, tmp_path / place)
     monkeypatch.setattr(docs, "RESULTS", tmp_path)
-    docs.PAGE.parent.mkdir()
-    docs.README.write_text(short, encoding="utf-8")
-    docs.PAGE.write_text(text, encoding="utf-8")
     write_json(tmp_path / "other.json", fake_study.full())
     write_json(
         tmp_path / "msrc21.json", fake_study.record({"loss": LOSS, "groups_one": GAIN}, {"whole": HOLDS_ZERO})
@@ -515,8 +518,40 @@ def test_the_page_is_written_from_the_results_of_every_data_set(made_up, capsys)
     assert "](images/study.png)" in text and (docs.PAGE.parent / "images" / "study.png").exists()
     known = set().union(*map(of_pages, docs.records().values()))
     assert not set(DECIMALS.findall(text)) - known
-    short = docs.README.read_text(encoding="utf-8").partition(docs.MARKS["study in short"][0])[2]
+    short = docs.SHORT.read_text(encoding="utf-8").partition(docs.MARKS["study in short"][0])[2]
     assert "the paper's loss shows a settled gain on mine, and a settled loss on MSRC-21; " in short
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_table_of_readme_has_a_row_for_each_data_set_and_for_what_was_not_run(count):
+    records = {
+        "A": fake_study.record({"loss": GAIN, "groups_one": LOSS}),
+        "B": fake_study.record({"loss": ONE_SEED, "whole": HOLDS_ZERO}),
+        "C": fake_study.record({}),
+    }
+    table = docs.results_table(dict(list(records.items())[:count]))
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")][2:]
+    assert len({len(row) for row in rows}) == 1 and [row[0] for row in rows[-2:]] == list(docs.NOT_RUN)
+    assert all("not run" in row[1] for row in rows[-2:]) and len(rows) == max(count, 1) + 2
+    if count == 0:
+        assert rows[0][1] == docs.NOTHING
+    if count > 0:
+        assert rows[0] == [
+            "A, 3 seeds",
+            "+2.13, settled gain",
+            "not measured",
+            "−1.21, settled loss",
+            "not measured",
+        ]
+    if count > 1:
+        assert rows[1] == [
+            "B, 3 seeds",
+            "+1.73, one seed alone",
+            "not measured",
+            "not measured",
+            "+0.73, open",
+        ]
+        assert rows[2] == ["C, nothing compared", *["not measured"] * 4]
 
 
 def test_a_number_that_was_typed_into_a_generated_part_is_noticed(made_up):

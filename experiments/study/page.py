@@ -1,4 +1,4 @@
-"""Writes the generated parts of docs/study.md and README.md, and the picture, from the kept results of all data sets.
+"""Writes what docs/study.md, docs/results.md and README.md say of the kept results of all data sets, and the picture.
 
 Run:   .venv/bin/python -m experiments.study.page
 """
@@ -11,6 +11,7 @@ from gluon_confseg import files
 from gluon_confseg.cli import frame
 from gluon_confseg.report import markdown
 from gluon_confseg.report.document import Heading, Sentences, Text
+from gluon_confseg.report.grid import Grid
 from gluon_confseg.run_folder import read_json
 from gluon_confseg.study import claims, page, picture
 
@@ -18,15 +19,20 @@ from .. import PROJECT, argument_parser
 from ..tools.marked_text import between
 
 RESULTS = PROJECT / "experiments" / "results" / "study"
-PAGE, README = PROJECT / "docs" / "study.md", PROJECT / "README.md"
+PAGE, SHORT, README = PROJECT / "docs" / "study.md", PROJECT / "docs" / "results.md", PROJECT / "README.md"
 IMAGES, PICTURE = "images", f"{page.STEM}.png"
 # file of results -> what its data are called, in the order of the page; others come after them
 LABELS = {"camvid": "CamVid", "drawn": "drawn scenes", "msrc21": "MSRC-21", "ccp31": "CCP-31"}
 MARKS = {
     name: (f"<!-- {name}: python -m experiments.study.page -->", f"<!-- end of {name} -->")
-    for name in ("summary", "details", "study in short")
+    for name in ("summary", "details", "study in short", "results")
 }
 NOTHING = "No results of this version of the study are kept yet."
+IN_README = ("loss", "heads", "groups_one", "whole")  # the claims in its table
+NOT_RUN = {
+    "Cityscapes: Tables 3 and 4 of the paper": "not run: neither the data set nor a fitting GPU was at hand",
+    "PASCAL VOC: Table 5": "not run, for the same reasons",
+}
 
 
 def main(argv: list | None = None) -> int:
@@ -39,9 +45,9 @@ def _run() -> None:
     found = records()
     if found:
         picture.draw(PAGE.parent / IMAGES / PICTURE, found)
-    for place in (PAGE, README):
+    for place in (PAGE, SHORT, README):
         files.write_bytes(place, rendered(place.read_text(encoding="utf-8"), found).encode())
-    print(f"{PAGE.name}, {README.name}: {', '.join(found) or NOTHING}")
+    print(f"{PAGE.name}, {SHORT.name}, {README.name}: {', '.join(found) or NOTHING}")
 
 
 def records() -> dict:
@@ -60,7 +66,8 @@ def records() -> dict:
 
 def rendered(text: str, found: dict) -> str:
     """A page's text with its generated parts made anew from label -> record."""
-    for name, make in (("summary", summary), ("details", details), ("study in short", in_short)):
+    parts = {"summary": summary, "details": details, "study in short": in_short, "results": results_table}
+    for name, make in parts.items():
         if MARKS[name][0] in text:
             text = between(text, MARKS[name], make(found))
     return text
@@ -85,9 +92,36 @@ def details(found: dict) -> str:
 
 
 def in_short(found: dict) -> str:
-    """The verdicts alone, for README.md."""
+    """The verdicts alone, for docs/results.md."""
     pairs = tuple(zip(claims.ABOUT, claims.in_short(found))) if found else ()
     return markdown.body([Sentences(pairs) if found else Text(NOTHING)])
+
+
+def results_table(found: dict) -> str:
+    """What was run and what was not, for README.md: a row for each data set, with the main claims' differences."""
+    chosen = [claims.BY_KEY[key] for key in IN_README]
+    rows = [_row(label, record, chosen) for label, record in found.items()]
+    if not found:
+        rows = [["the study, of small networks", NOTHING, *["-"] * (len(chosen) - 1)]]
+    rows += [[data, why, *["-"] * (len(chosen) - 1)] for data, why in NOT_RUN.items()]
+    note = (
+        "Differences of mIoU in points, of small networks. What each part of the method gains is set beside a control "
+        "that has everything but this part; docs/study.md explains the controls, and what is called settled."
+    )
+    return markdown.body([Grid(["data", *(claim.in_picture for claim in chosen)], rows, words=5), Text(note)])
+
+
+def _row(label: str, record: dict, chosen: list) -> list:
+    differences = [claims.find(record, claim) for claim in chosen]
+    seeds = {len(difference["seeds"]) for difference in differences if difference}
+    counted = f"{max(seeds)} seed{'s' if max(seeds) > 1 else ''}" if seeds else "nothing compared"
+    told = [
+        "not measured"
+        if difference is None
+        else f"{claims.points(difference['mean'])}, {claims.VERDICTS[claims.MEAN_IOU][claims.verdict(difference)]}"
+        for difference in differences
+    ]
+    return [f"{label}, {counted}", *told]
 
 
 if __name__ == "__main__":

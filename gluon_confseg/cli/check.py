@@ -12,7 +12,11 @@ from gluon_confseg.errors import DatasetError
 if TYPE_CHECKING:
     from gluon_confseg.datasets import checks
 
-SUMMARY = "Check a data set, say all that is wrong with it, and pack it if asked."
+SUMMARY = "Look at every file of a data set and list everything that is wrong, with a remedy."
+EXAMPLES = (
+    ("check own MYDATA --deep", "your own images and labels, every pixel of them"),
+    ("check cityscapes CITYSCAPES", "a data set in its published layout"),
+)
 
 
 def add_arguments(parser) -> None:
@@ -25,19 +29,30 @@ def add_arguments(parser) -> None:
         type=Path,
         nargs="?",
         metavar="ROOT",
-        help="its folder (default: $CITYSCAPES_ROOT, $VOC_ROOT, ...)",
+        help="its folder (default: $CITYSCAPES_ROOT, $CAMVID_ROOT, ...)",
     )
     parser.add_argument(
-        "--split", action="append", help="a split to check; may be repeated (default: all that belong to it)"
+        "--split",
+        action="append",
+        metavar="NAME",
+        help="a split to check; may be repeated (default: all that there are)",
     )
-    parser.add_argument("--deep", action="store_true", help="read every pixel of every file")
-    parser.add_argument("--subset", action="store_true", help="do not compare counts with the published ones")
-    parser.add_argument("--sbd-root", type=Path, metavar="FOLDER", help="voc: where SBD is, if not beside it")
+    parser.add_argument(
+        "--deep", action="store_true", help="read every pixel of every file, and not only of some"
+    )
+    parser.add_argument(
+        "--subset",
+        action="store_true",
+        help="the folder holds a part on purpose: do not compare its number of images with the published one",
+    )
+    parser.add_argument(
+        "--sbd-root", type=Path, metavar="FOLDER", help="of voc: the folder of SBD, if it is not beside VOC"
+    )
     parser.add_argument(
         "--pack",
         type=Path,
         metavar="FOLDER",
-        help="if nothing must be mended, pack each split into FOLDER/SPLIT",
+        help="if there are no errors, write each split as a pack, from which crops are read faster, to FOLDER/SPLIT",
     )
 
 

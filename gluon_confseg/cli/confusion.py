@@ -12,7 +12,14 @@ from gluon_confseg.cli.output import Output
 if TYPE_CHECKING:
     from gluon_confseg.cli.matrices import NamedMatrix
 
-SUMMARY = "Show a confusion matrix and its worst pairs: of a run, or of any predictions in a folder."
+SUMMARY = "Show a confusion matrix and the pairs of classes that cost most: of a run, or of any program's predictions."
+EXAMPLES = (
+    ("confusion RUN", "of a run that confseg train wrote"),
+    (
+        "confusion --labels LABELS --predictions PREDICTIONS --classes classes.csv",
+        "of any program's predictions",
+    ),
+)
 LITTLE = 0.1  # a network that agrees with fewer pixels is probably not what was meant
 
 
@@ -21,12 +28,16 @@ def add_arguments(parser) -> None:
     options.add_matrix(parser, "the first that is not `train`", nargs="?")
     sides.add_arguments(parser, "a file")
     parser.add_argument(
-        "--class", dest="only", action="append", metavar="NAME", help="only pairs with this class"
+        "--class",
+        dest="only",
+        action="append",
+        metavar="NAME",
+        help="list only pairs with this class; may be repeated",
     )
     parser.add_argument(
-        "--worst", type=options.count, default=10, metavar="N", help="pairs to list (default: 10)"
+        "--worst", type=options.count, default=10, metavar="N", help="how many pairs to list (default: 10)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="for folders: write the matrix here")
+    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="of folders: write the matrix there")
 
 
 def run(arguments) -> Output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gluon_confseg import doctor
 from gluon_confseg.cli.output import Output
 
-SUMMARY = "Say what works on this machine, what does not, and what to do."
+SUMMARY = "Say what works on this machine, what does not, and what to do about it."
 
 
 def add_arguments(parser) -> None:

@@ -8,15 +8,27 @@ from pathlib import Path
 from gluon_confseg.cli import data, networks, options, views, writable
 from gluon_confseg.cli.output import Output
 
-SUMMARY = "Score a network on images at their own size, as the official Cityscapes scorer counts."
+SUMMARY = "Score a trained network on a data set, as the official Cityscapes scorer counts."
+EXAMPLES = (
+    ("evaluate RUN/checkpoints/subnets_ce.npz --root MYDATA", "IoU of each class, and their mean"),
+    (
+        "evaluate RUN/checkpoints/subnets_ce.npz --root MYDATA --flip --out val.npz",
+        "with mirrored images; keep the matrix",
+    ),
+)
 
 
 def add_arguments(parser) -> None:
     """A checkpoint, the data, and how an image is looked at."""
     options.add_checkpoint(parser)
-    options.add_data(parser, "val", "data set")
+    options.add_data(parser, "val", "the data set")
     views.add_arguments(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE.npz", help="write the confusion matrix here")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.npz",
+        help="write the confusion matrix there, for confseg confusion and confseg groups",
+    )
 
 
 def run(arguments) -> Output:

@@ -8,14 +8,21 @@ from gluon_confseg.cli import networks, options, writable
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
-SUMMARY = "Write a network as one graph that MXNet alone runs, checked against the live network."
+SUMMARY = "Write a network with its fusion as one graph, which MXNet runs without this package, and check it."
+EXAMPLES = (
+    ("export RUN/checkpoints/subnets_ce.npz --out mynet", "mynet-symbol.json, mynet-0000.params, mynet.json"),
+)
 
 
 def add_arguments(parser) -> None:
     """A checkpoint, and where to."""
     options.add_checkpoint(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="PREFIX", help="what the files' names begin with"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="PREFIX",
+        help="what the names of the written files begin with",
     )
 
 

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 _MISSES = (
     "{:,} pixels that were predicted as no class are left out: shares are of those predicted as some class."
 )
-SUMMARY = "Discover the groups of classes that are confused, and compare them with the paper's."
+SUMMARY = "Find the groups of classes that are confused with each other in a confusion matrix."
+EXAMPLES = (
+    ("groups RUN", "in the confusion matrix of a run on its training images"),
+    ("groups val.npz --picture groups.png", "in a matrix that confseg evaluate or confseg confusion wrote"),
+)
 
 
 def add_arguments(parser) -> None:
@@ -24,9 +28,14 @@ def add_arguments(parser) -> None:
         "--threshold",
         type=options.number(float, 0, 2, "a share from 0 to 2 (0.05 is 5 %)"),
         metavar="SHARE",
-        help="taken off every edge, 0 to 2 (default: the mean edge)",
+        help="a share from 0 to 2 that is subtracted from the confusion of each pair (default: the mean of all pairs)",
     )
-    parser.add_argument("--max-groups", type=options.positive, metavar="N", help="keep the N most confused")
+    parser.add_argument(
+        "--max-groups",
+        type=options.positive,
+        metavar="N",
+        help="keep only the N groups with the most confusion inside",
+    )
     options.add_classes(parser, "where the file does not say")
 
 

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gluon_confseg import runtime
+from gluon_confseg import demo, runtime
 from gluon_confseg.errors import CheckpointError, RunError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ def load(path: Path, rule: str | None) -> TrainedNetwork:
 
     Raises CheckpointError for a file that is none, RunError for a rule that has nothing to fuse.
     """
+    if path == demo.NETWORK and not path.exists():
+        raise CheckpointError(demo.MISSING)
     if path.is_dir():
         found = sorted(path.glob("checkpoints/*.npz")) or sorted(path.glob("*.npz"))
         phases = [str(file) for file in found if "." not in file.stem]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from gluon_confseg import demo
 from gluon_confseg.errors import did_you_mean
 
 # names that live in modules too heavy for --help; a test holds them to `fusion`, `datasets` and `labels`
@@ -16,6 +17,13 @@ RULES = ("subnet0", "sum", "product", "residual_product", "conditional", "learne
 DATASETS = ("cityscapes", "voc", "camvid", "custom")
 KINDS_OF_IDS = ("raw", "train")
 HIDDEN = argparse.SUPPRESS  # the help of an option that is for the package itself
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps a description, and keeps the lines of examples as they are."""
+
+    def _fill_text(self, text, width, indent):
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,6 +80,11 @@ def number(kind: type, least: float, most: float, wanted: str) -> Callable[[str]
     return convert
 
 
+def checkpoint(text: str) -> Path:
+    """A checkpoint's file; the word demo is the network that ships with the package, unless a file has that name."""
+    return demo.NETWORK if text == demo.WORD and not Path(text).exists() else Path(text)
+
+
 data_set = one_of(DATASETS, also={"own": "custom"})
 count = number(int, 0, 10**6, "a whole number from 0 on")
 positive = number(int, 1, 10**6, "a whole number from 1 on")
@@ -84,13 +97,18 @@ def _instead(word: str, names) -> str:
 def add_checkpoint(verb: Parser, **kwargs) -> None:
     """CHECKPOINT, and --rule."""
     verb.add_argument(
-        "checkpoint", type=Path, help="a finished phase's network, RUN/checkpoints/PHASE.npz", **kwargs
+        "checkpoint",
+        type=checkpoint,
+        help=f"a trained network, RUN/checkpoints/PHASE.npz, or the word {demo.WORD} for the one that ships with the "
+        "package",
+        **kwargs,
     )
     verb.add_argument(
         "--rule",
         type=one_of(RULES),
         metavar="RULE",
-        help=f"how subnets are fused: {', '.join(RULES)} (default: as the network was trained for)",
+        help="the fusion rule, by which the outputs of all subnets become one prediction: "
+        f"{', '.join(RULES)} (default: the one that the network was trained for)",
     )
 
 
@@ -102,8 +120,15 @@ def add_data(verb: Parser, split: str, what: str) -> None:
         metavar="NAME",
         help=f"{what}: {', '.join(DATASETS)} (default: the one whose classes the network has)",
     )
-    verb.add_argument("--root", type=Path, help="its folder (default: $CITYSCAPES_ROOT, $VOC_ROOT, ...)")
-    verb.add_argument("--split", default=split, help=f"train, val or test (default: {split})")
+    verb.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="its folder (default: $CITYSCAPES_ROOT, $CAMVID_ROOT, ...)",
+    )
+    verb.add_argument(
+        "--split", default=split, metavar="NAME", help=f"its split: train, val or test (default: {split})"
+    )
 
 
 def add_matrix(verb: Parser, first: str, **kwargs) -> None:
@@ -111,11 +136,11 @@ def add_matrix(verb: Parser, first: str, **kwargs) -> None:
     verb.add_argument(
         "file",
         type=Path,
-        help="confusion.npz of a run, of `evaluate` or of `confusion --out`; a run folder will do",
+        help="a run folder, or a file that confseg evaluate --out or confseg confusion --out wrote",
         **kwargs,
     )
-    verb.add_argument("--key", help=f"which matrix of the file (default: {first})")
-    verb.add_argument("--picture", type=png, metavar="FILE.png", help="draw it")
+    verb.add_argument("--key", metavar="NAME", help=f"which matrix of the file (default: {first})")
+    verb.add_argument("--picture", type=png, metavar="FILE.png", help="draw it as a picture")
 
 
 def add_classes(verb: Parser, when: str) -> None:
@@ -124,7 +149,7 @@ def add_classes(verb: Parser, when: str) -> None:
         "--data",
         type=data_set,
         metavar="NAME",
-        help=f"whose classes they are, of {', '.join(DATASETS)}; {when}",
+        help=f"the data set whose classes they are: {', '.join(DATASETS)}; {when}",
     )
     verb.add_argument(
         "--classes",

@@ -9,7 +9,11 @@ from gluon_confseg.cli import networks, options, views, writable
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import DatasetError
 
-SUMMARY = "Segment pictures: class ids, and colours over the picture, as PNGs."
+SUMMARY = "Segment pictures: write class ids, and the classes' colours over the picture, as PNGs."
+EXAMPLES = (
+    ("predict RUN/checkpoints/subnets_ce.npz a.png b.jpg --out segmented", "by a network of a run"),
+    ("predict demo a.png --out segmented", "by the network that ships with the package"),
+)
 SHOWN = 0.01  # classes with a smaller share of a picture are not listed
 
 
@@ -17,7 +21,13 @@ def add_arguments(parser) -> None:
     """A checkpoint, pictures, and how they are looked at."""
     options.add_checkpoint(parser)
     parser.add_argument("images", type=Path, nargs="+", metavar="image", help="PNG or JPEG files")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets ids/ and overlay/")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where the folders ids/ and overlay/ are written",
+    )
     views.add_arguments(parser)
 
 

@@ -26,25 +26,31 @@ def add_arguments(parser, instead: str, *, several: bool = False) -> None:
         type=Path,
         metavar="FOLDER",
         action="append" if several else "store",
-        help=f"PNGs or arrays of class ids, instead of {instead}{again}",
+        help=f"instead of {instead}: a folder of predictions, PNGs or arrays of class ids{again}",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FOLDER", help="the same of the truth, paired by path and name"
+        "--labels",
+        type=Path,
+        metavar="FOLDER",
+        help="the ground truth of the predictions, paired by path and name",
     )
-    parser.add_argument("--root", type=Path, help="instead of --labels: the folder of the data set")
-    parser.add_argument("--split", help="with --root: train, val (default) or test")
-    options.add_classes(parser, "needed for folders")
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="instead of --labels: the data set's folder"
+    )
+    parser.add_argument("--split", metavar="NAME", help="with --root: train, val or test (default: val)")
+    options.add_classes(parser, "needed for folders of predictions")
     for side in ("labels", "predictions"):
         parser.add_argument(
             f"--{side}-are",
             choices=options.KINDS_OF_IDS,
-            help="ids of the data set's label files (your list's values), or train ids (default: told by the files)",
+            help=f"what the ids in the {side} are: raw, those of the data set's own label files (the column "
+            "value of your list), or train, 0 to K - 1 (default: told by the files)",
         )
     parser.add_argument(
         "--suffix",
         default="",
         metavar="TEXT",
-        help="an ending of names that does not count, beside the usual ones",
+        help="an ending of file names that is left out when files are paired, beside the usual ones",
     )
 
 

@@ -14,7 +14,12 @@ from gluon_confseg.cli import data, options
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
-SUMMARY = "What loss, subnets and groups gain on your data, beside controls and over several seeds."
+SUMMARY = "Measure what the loss, the subnets and their groups gain on a data set, each beside a control."
+EXAMPLES = (
+    ("study --root MYDATA --dry-run", "how long it will take; trains nothing"),
+    ("study --root MYDATA --profile quick", "minutes: a look at what it does"),
+    ("study --root MYDATA", "the whole, in hours"),
+)
 PROFILES = ("full", "quick", "smoke")
 FAMILIES = (
     "main",
@@ -33,33 +38,57 @@ TRIES = (1, 3, 5)
 def add_arguments(parser) -> None:
     """The data, what is compared on them, and how long."""
     parser.add_argument("--data", type=options.data_set, metavar="NAME", default="custom",
-                        help=f"one of {', '.join(options.DATASETS)} (default: custom, your own)")  # fmt: skip
-    parser.add_argument("--root", type=Path, metavar="FOLDER", help="the data set's folder")
-    parser.add_argument("--profile", choices=PROFILES, default="full",
-                        help="full (hours: what holds), quick (minutes: a look) or smoke (does it work)")  # fmt: skip
-    parser.add_argument("--seeds", type=options.count, nargs="+", metavar="N",
-                        help="default: 0 1 2, of quick and smoke only 0")  # fmt: skip
-    parser.add_argument("--tries", type=int, choices=TRIES,
-                        help="learning rates that each arm tries (default: 3, of quick and smoke 1)")  # fmt: skip
+                        help=f"the data set: {', '.join(options.DATASETS)} (default: custom, your own)")  # fmt: skip
     parser.add_argument(
-        "--arms", nargs="+", metavar="NAME", help="only these arms, with those that they go on from"
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="the data set's folder (default: $OWN_ROOT, $CAMVID_ROOT, ...)",
+    )
+    parser.add_argument("--profile", choices=PROFILES, default="full",
+                        help="full (hours), quick (minutes, one seed) or smoke (whether it runs); "
+                        "default: full")  # fmt: skip
+    parser.add_argument("--seeds", type=options.count, nargs="+", metavar="N",
+                        help="random seeds, each a training of all arms (default: 0 1 2, or 0 alone)")  # fmt: skip
+    parser.add_argument("--tries", type=int, choices=TRIES,
+                        help="how many learning rates each arm tries (default: 3; of quick and smoke: 1)")  # fmt: skip
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        metavar="NAME",
+        help="only these arms (the networks that are compared), with those that they go on from",
     )
     parser.add_argument("--families", nargs="+", metavar="NAME",
-                        help=f"of arms: {', '.join(FAMILIES)} (default: main controls)")  # fmt: skip
-    parser.add_argument("--split", default="val", help="what to evaluate on at last; rates are chosen on val")
-    parser.add_argument("--block", type=options.positive, metavar="N",
-                        help="images that belong together in the order of their names, such as frames of a film; "
-                        "default: as the data set is known to be, or 1")  # fmt: skip
-    parser.add_argument("--name", help="of the data in the results (default: the folder's name)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER",
-                        help="where it goes; an unfinished study there goes on (default: runs/study-NAME)")  # fmt: skip
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the results there too, as JSON")
-    parser.add_argument("--processes", type=options.positive, metavar="N",
-                        help="trainings side by side (default: one per core)")  # fmt: skip
+                        help=f"families of arms: {', '.join(FAMILIES)} (default: main controls)")  # fmt: skip
     parser.add_argument(
-        "--save-every", type=float, default=60.0, metavar="SECONDS", help="between checkpoints"
+        "--split",
+        default="val",
+        help="the split that arms are compared on (default: val); learning rates are always chosen on val",
     )
-    parser.add_argument("--dry-run", action="store_true", help="how long the whole will take; trains nothing")
+    parser.add_argument("--block", type=options.positive, metavar="N",
+                        help="how many images belong together in the order of their names, such as "
+                        "frames of a film (default: 10 for CamVid, else 1)")  # fmt: skip
+    parser.add_argument(
+        "--name", metavar="NAME", help="what the data are called in the results (default: the folder's name)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER",
+                        help="the study's folder; an unfinished study in it goes on (default: "
+                        "runs/study-NAME)")  # fmt: skip
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="write a further copy of the results there, as JSON"
+    )
+    parser.add_argument("--processes", type=options.positive, metavar="N",
+                        help="how many trainings run side by side (default: one for each physical core)")  # fmt: skip
+    parser.add_argument(
+        "--save-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="the time between saved states of an unfinished phase (default: 60)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say how long the whole will take, and train nothing"
+    )
     parser.add_argument("--worker", type=int, metavar="SEED", help=options.HIDDEN)
 
 

@@ -15,17 +15,31 @@ from gluon_confseg.errors import DatasetError
 if TYPE_CHECKING:
     from gluon_confseg.submission import servers
 
-SUMMARY = "Write the archive for a benchmark's test server, and check it; or check one that is there."
+SUMMARY = (
+    "Write the archive of predictions that the test server of Cityscapes or PASCAL VOC expects, or check one."
+)
+EXAMPLES = (
+    ("submit RUN/checkpoints/subnets_ce.npz --root CITYSCAPES --out ours.zip", "write and check an archive"),
+    ("submit --check ours.zip --data cityscapes --root CITYSCAPES", "check an archive of any program"),
+)
 
 
 def add_arguments(parser) -> None:
     """A checkpoint and an archive to write, or one to check."""
     options.add_checkpoint(parser, nargs="?")
-    parser.add_argument("--out", type=Path, metavar="ARCHIVE", help="Cityscapes: .zip; PASCAL VOC: .tgz")
-    parser.add_argument("--check", type=Path, metavar="ARCHIVE", help="check this one, write nothing")
-    options.add_data(parser, "test", "benchmark")
     parser.add_argument(
-        "--names", type=Path, metavar="LIST", help="with --check: images, one a line, for --root"
+        "--out",
+        type=Path,
+        metavar="ARCHIVE",
+        help="the archive to write: .zip for Cityscapes, .tgz for PASCAL VOC",
+    )
+    parser.add_argument("--check", type=Path, metavar="ARCHIVE", help="check this archive, and write nothing")
+    options.add_data(parser, "test", "the benchmark")
+    parser.add_argument(
+        "--names",
+        type=Path,
+        metavar="LIST",
+        help="with --check, instead of --root: a file with the name of an image on each line",
     )
     views.add_arguments(parser)
 

@@ -11,51 +11,99 @@ from gluon_confseg.cli import data, options, views
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
-SUMMARY = "Train and score a recipe: a table of the paper, your own images, or drawn scenes."
+SUMMARY = "Train the networks of a recipe, score them, and write a report: on your images, a data set, or drawn scenes."
+EXAMPLES = (
+    ("train drawn", "street scenes that the package draws: no data set needed"),
+    ("train own --root MYDATA", "your own images"),
+    ("train own --root MYDATA --set penalty=2", "with another setting"),
+    ("train drawn --show", "every setting and where its value comes from; trains nothing"),
+    ("train --list", "the recipes: what each costs and gives"),
+)
 
 
 def add_arguments(parser) -> None:
     """The recipe, its data, settings, and where the run goes."""
-    parser.add_argument("recipe", nargs="?", help="a recipe's name (--list), or your own recipe's .py file")
     parser.add_argument(
-        "--list", action="store_true", help="the recipes and profiles: what each costs and gives"
+        "recipe",
+        nargs="?",
+        help="the name of a recipe (--list shows them), or the .py file of a recipe of your own",
     )
     parser.add_argument(
-        "--show", action="store_true", help="every setting and where it comes from; trains nothing"
+        "--list",
+        action="store_true",
+        help="list the recipes with their profiles, and what each costs and gives",
     )
-    parser.add_argument("--root", type=Path, metavar="FOLDER", help="the data set's folder")
-    parser.add_argument("--profile", metavar="NAME", help="smoke (seconds), quick (minutes, no GPU) or full")
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="list every setting and where its value comes from, and train nothing",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="the data set's folder (default: $CITYSCAPES_ROOT, $CAMVID_ROOT, ...)",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="one of the recipe's sizes, such as smoke (whether it runs), quick (without a GPU) or full (default: the "
+        "first that --list shows)",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-                        help="a setting of all phases, or phases.PHASE.NAME=VALUE of one; can be repeated")  # fmt: skip
-    parser.add_argument("--seed", type=int, help="of initial values, order and crops; 0 unless given")
+                        help="change a setting in all phases of the training, or in one by "
+                        "phases.PHASE.NAME=VALUE; may be repeated")  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="the run folder; an unfinished run in it goes on"
+        "--seed",
+        type=int,
+        metavar="N",
+        help="the random seed of initial values, image order and crops (default: 0)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="the run folder, in which an unfinished run goes on (default: runs/RECIPE-PROFILE-DATA-seedN)",
     )
     parser.add_argument("--weights", metavar="FILE[:PREFIX]",
-                        help="weights to start from: a checkpoint, .params, .pth or .safetensors; of several copies of "
-                        "a network in it, that whose names begin with PREFIX")  # fmt: skip
+                        help="weights to start from, as a checkpoint, .params, .pth or .safetensors "
+                        "file; of several copies of a network in the file, the one whose names "
+                        "begin with PREFIX")  # fmt: skip
     parser.add_argument(
-        "--list-weights", action="store_true", help="name what that file filled, and held in vain"
+        "--list-weights", action="store_true", help="list which of its arrays were used, and which were not"
     )
     parser.add_argument(
-        "--packs", type=Path, metavar="FOLDER", help="pack the data there first, and read the packs"
+        "--packs",
+        type=Path,
+        metavar="FOLDER",
+        help="write the data there as packs first, from which crops are read faster",
     )
     parser.add_argument(
-        "--cell", nargs="+", metavar="NAME", help="only these cells, with the phases they need"
+        "--cell",
+        nargs="+",
+        metavar="NAME",
+        help="score only these cells, the entries of the table of results, and train only the phases that they need",
     )
     parser.add_argument(
-        "--save-every", type=float, default=30.0, metavar="SECONDS", help="between checkpoints"
+        "--save-every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="the time between saved states of an unfinished phase (default: 30)",
     )
     parser.add_argument("--jobs", type=options.positive, metavar="N",
-                        help="train at most so many phases at once on a CPU; 1: one after the other; unless given, "
-                        "a few steps are measured")  # fmt: skip
+                        help="train at most N phases at the same time on a CPU; 1 trains one after the "
+                        "other (default: the faster way, by timing a few steps)")  # fmt: skip
     parser.add_argument("--tensorboard", action="store_true",
                         help="write TensorBoard event files (curves, confusion, images) into the run folder; needs "
                         "tensorboardX")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true",
-                        help="two steps of each phase at full size, and what the whole will need; profile full unless "
-                        "another is named, and drawn images without --root")  # fmt: skip
-    parser.add_argument("--dry-batch", type=int, metavar="N", help="images of a dry run's step")
+                        help="run two steps of each phase at full size, and print the time, memory and "
+                        "disk that the whole needs; the default profile is then full, and images "
+                        "are drawn without --root")  # fmt: skip
+    parser.add_argument(
+        "--dry-batch", type=int, metavar="N", help="images of a step of the dry run (default: 1)"
+    )
 
 
 def goes_on(arguments) -> bool:

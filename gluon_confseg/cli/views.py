@@ -15,32 +15,36 @@ OPTIONS = ("flip", "scales", "window", "overlap", "bicubic", "crf")
 
 def add_arguments(parser) -> None:
     """All of them."""
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    parser.add_argument("--flip", action="store_true", help="run on the mirrored image as well, and average")
     parser.add_argument(
         "--scales",
         type=options.number(float, 0.1, 4, "a factor from 0.1 to 4"),
         nargs="+",
         metavar="S",
-        help="average these sizes (default: 1)",
+        help="run on the image resized by each of these factors, and average (default: 1)",
     )
     parser.add_argument(
         "--window",
         type=options.positive,
         nargs=2,
         metavar=("H", "W"),
-        help="slide a window of this size, in pixels of the scaled image (default: the whole image)",
+        help="run on overlapping windows of this height and width in pixels (default: on the whole image)",
     )
     parser.add_argument(
         "--overlap",
         type=options.number(float, 0, 0.95, "a share from 0 to 0.95"),
         metavar="SHARE",
-        help="share of a window that the next one covers again (default: a third)",
+        help="the share of a window that the next window covers again (default: a third)",
     )
     parser.add_argument(
-        "--bicubic", action="store_true", help="enlarge probabilities bicubically, as ResNet-38's authors do"
+        "--bicubic",
+        action="store_true",
+        help="enlarge the probabilities bicubically, as ResNet-38's authors do",
     )
     parser.add_argument(
-        "--crf", action="store_true", help="refine by a dense CRF; needs `pip install pydensecrf2`"
+        "--crf",
+        action="store_true",
+        help="refine the probabilities by a dense CRF; needs `pip install pydensecrf2`",
     )
 
 

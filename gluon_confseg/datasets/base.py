@@ -72,6 +72,7 @@ class SegmentationDataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their train ids."""
         return self.labels.classes
 
     @property
@@ -88,6 +89,7 @@ class SegmentationDataset:
 
     @property
     def description(self) -> str:
+        """A sentence for people: which data they are, which split, and how many images."""
         return f"{self.labels.title}, {self.split}: {len(self)} images."
 
     def __len__(self) -> int:

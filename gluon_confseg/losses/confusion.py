@@ -21,13 +21,14 @@ AVERAGES = ("image", "batch")
 class ConfusionCELoss(gluon.loss.Loss):
     """Cross-entropy that also penalises the probabilities of those classes that a class is confused with: Section 3.2.
 
-    Parameters
-    ----------
-    weights : (K, K), c_ij; see `confusion_weights`
-    penalty : lambda, 5 in the paper; 0 leaves c_ii-weighted cross-entropy
-    ignore_label : pixels with this label add nothing to value and gradient
-    average : "image", each sample's mean over its labelled pixels; or "batch", where all labelled pixels of the batch
-        count alike and the mean of the N values is the mean over them, as in the code of ResNet-38's authors
+    (N, K, H, W) logits, (N, H, W) labels -> (N,): each sample's mean over its labelled pixels.
+
+    weights       (K, K), c_ij; see `confusion_weights`
+    penalty       lambda, 5 in the paper; 0 leaves c_ii-weighted cross-entropy
+    ignore_label  pixels with this label add nothing to value and gradient
+    average       "image", each sample's mean over its labelled pixels; or "batch", where all labelled pixels of the
+                  batch count alike and the mean of the N values is the mean over them, as in the code of ResNet-38's
+                  authors
 
     Value and gradient are finite and exact for any finite logits. Both are computed in float32; for float16 logits the
     gradient is rounded at the end, after a scaling of the loss if there is any. Don't put this loss inside a hybridized
