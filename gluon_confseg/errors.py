@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .terminal import printable
 
@@ -54,6 +54,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence on an unknown name: "; did you mean X?", or "" where no known name is similar."""
     found = nearest(name, known)
     return f"; did you mean {found}?" if found else ""
+
+
+def class_of(name: str, classes: Sequence[str]) -> int:
+    """The index of a class, whose letters may be of the other case; RunError names the nearest, or lists all."""
+    if name not in classes:
+        alike = [known for known in classes if known.casefold() == name.casefold()]
+        if len(alike) != 1:
+            instead = did_you_mean(name, classes) or f"; the classes are {', '.join(classes)}"
+            raise RunError(f"there is no class {name!r}{instead}")
+        name = alike[0]
+    return list(classes).index(name)
 
 
 def plain(found) -> str:

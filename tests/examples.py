@@ -6,8 +6,8 @@ A block is fenced as `sh` or `python`. A comment in the line before it may say s
     <!-- example: file NAME -->            it is the content of a file
 
 All blocks of a page are run one after the other in one folder. What an example names in capitals is there: MYDATA,
-LABELS, PREDICTIONS and SCENES are folders with data. Trainings and studies are those of the profile smoke, whose run
-folder is named where a page names that of the profile quick.
+LABELS, PREDICTIONS, IMAGES and SCENES are folders with data. Trainings and studies are those of the profile smoke,
+whose run folder is named where a page names that of the profile quick.
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ class Place:
         (folder / "symbols").symlink_to(PROJECT / "symbols")
 
     def put_data(self) -> None:
-        """MYDATA, LABELS, PREDICTIONS, classes.csv, a.png and b.jpg."""
+        """MYDATA, LABELS, PREDICTIONS, IMAGES, classes.csv, a.png and b.jpg."""
         root = made_up_data.make(self.folder / "MYDATA")
         shutil.copy(root / "classes.csv", self.folder)
-        for name in ("LABELS", "PREDICTIONS"):
+        for name, kind in (("LABELS", "labels"), ("PREDICTIONS", "labels"), ("IMAGES", "images")):
             (self.folder / name).mkdir()
-            shutil.copy(root / "labels" / "val" / "000.png", self.folder / name)
+            shutil.copy(root / kind / "val" / "000.png", self.folder / name)
         picture = np.random.RandomState(0).randint(0, 256, (96, 128, 3)).astype(np.uint8)
         cv2.imwrite(str(self.folder / "a.png"), picture)
         cv2.imwrite(str(self.folder / "b.jpg"), picture)

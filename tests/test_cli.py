@@ -162,7 +162,7 @@ def test_a_misspelt_word_gets_the_nearest_one(words, wanted, capsys):
 
 
 def test_what_stands_after_two_dashes_is_no_option():
-    assert cli.parser().parse_args(["report", "--", "--run"]).run == Path("--run")
+    assert cli.parser().parse_args(["report", "--", "--run"]).run == [Path("--run")]
     assert cli.parser().parse_args(["evaluate", "x", "--overlap", "0.5", "--window", "1", "2"]).window == [
         1,
         2,

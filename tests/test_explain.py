@@ -152,7 +152,7 @@ def test_pixels_of_no_class_are_explained_without_groups_and_weights():
     record = explain.pair(compared, 0, 2)
     assert record["prediction"] == "(no class)" and record["reverse"] == [] and record["weights"] == []
     assert record["arms"][0]["share"] == 0.5 and "predicted as 255" in said(record, "What the method did")
-    assert explain.find(compared, "(no class)") == 2
+    assert explain.find(compared.classes, "(no class)") == 2
 
 
 def test_a_class_is_explained_by_its_scores_pairs_and_images(run, compared):
@@ -167,7 +167,10 @@ def test_a_class_is_explained_by_its_scores_pairs_and_images(run, compared):
 
 def test_an_unknown_class_is_named_with_the_nearest(compared):
     with pytest.raises(RunError, match="there is no class 'bsu'; did you mean bus?"):
-        explain.find(compared, "bsu")
+        explain.find(compared.classes, "bsu")
+    assert explain.find(compared.classes, "BUS") == compared.classes.index("bus")
+    with pytest.raises(RunError, match="there is no class 'BUS'"):  # which of the two is meant?
+        explain.find(["bus", "Bus"], "BUS")
 
 
 # ---- the command

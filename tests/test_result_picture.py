@@ -1,4 +1,4 @@
-"""The picture of a result: which crops it shows, and that its caption says what they are."""
+"""The picture of a result: which images it shows, and that its caption says what they are."""
 
 from __future__ import annotations
 
@@ -12,30 +12,47 @@ import pytest
 
 from experiments import PROJECT
 from experiments.tools import result_picture
+from gluon_confseg import checkpoint
 from gluon_confseg.errors import RunError
+from gluon_confseg.predictions import Keeper
+from gluon_confseg.run_folder import read_predictions
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run with two crops, and copies of the pages that show its picture."""
+    """A run with two images, and copies of the pages that show its picture."""
     for page in result_picture.PAGES:
         (tmp_path / page).parent.mkdir(exist_ok=True)
         (tmp_path / page).write_text((PROJECT / page).read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(result_picture, "PROJECT", tmp_path)
     monkeypatch.setattr(result_picture, "PICTURE", tmp_path / "docs" / "images" / "result.png")
-    folder = fake_run.make(tmp_path / "run")
+    folder = fake_run.make(tmp_path / "run", images=2)
     results = json.loads((folder / "results.json").read_text())
     results["training"]["profile"] = "quick"
     fake_run.write(folder / "results.json", results)
-    for name, keep in (("scene0", 0.9), ("scene1", 0.2)):  # the share of right pixels with all subnets
-        truth = cv2.imread(str(folder / "panels" / name / "truth.png"), cv2.IMREAD_GRAYSCALE)
-        right = np.random.RandomState(0).rand(2, *truth.shape) < np.array([0.5, keep])[:, None, None]
-        for key, ids in zip(("subnet0_ce", "subnets_confusion_ce"), np.where(right, truth, (truth + 1) % 6)):
-            cv2.imwrite(str(folder / "panels" / name / f"{key}.png"), ids)
+    for key, kept in (
+        ("subnet0_ce", (0.5, 0.5)),
+        ("subnets_confusion_ce", (0.9, 0.2)),
+    ):  # shares of right pixels
+        cell = next(cell for cell in results["cells"] if cell["key"] == key)
+        keeper = Keeper([fake_run.rule_of(cell)], range(2))
+        for index, share in enumerate(kept):
+            truth = read(folder, index)
+            right = np.random.RandomState(index).rand(*truth.shape) < share
+            keeper.add(
+                index, {fake_run.rule_of(cell): np.where(right, truth, (truth + 1) % 6).astype(np.uint8)}
+            )
+        file = folder / "checkpoints" / f"{fake_run.phase_of(cell)}.predictions.npz"
+        checkpoint.save(file, keeper.kept().arrays(), {"phase": fake_run.phase_of(cell)})
     return folder
 
 
-def test_the_crop_that_is_mended_most_comes_first_and_the_other_is_shown_as_well(run, tmp_path, capsys):
+def read(folder, index):
+    """The labels of an image that the run keeps."""
+    return cv2.imread(str(folder / "examples" / f"{index:05d}.png"), cv2.IMREAD_GRAYSCALE)
+
+
+def test_the_image_that_is_mended_most_comes_first_and_the_other_is_shown_as_well(run, tmp_path, capsys):
     assert result_picture.main([str(run)]) == 0
     said = capsys.readouterr().out
     before, after = result_picture.cells(run, json.loads((run / "results.json").read_text()))
@@ -44,12 +61,10 @@ def test_the_crop_that_is_mended_most_comes_first_and_the_other_is_shown_as_well
         float(share) for share in re.findall(r"from ([\d.]+) to", said) + re.findall(r"to ([\d.]+) %", said)
     ]
     expected = []
-    for key in ("subnet0_ce", "subnets_confusion_ce"):
-        for name in ("scene0", "scene1"):
-            truth, ids = (
-                cv2.imread(str(run / "panels" / name / f"{each}.png"), cv2.IMREAD_GRAYSCALE)
-                for each in ("truth", key)
-            )
+    for cell in (before, after):
+        predictions = read_predictions(run, fake_run.phase_of(cell))
+        for index in (0, 1):
+            truth, ids = read(run, index), predictions.read(fake_run.rule_of(cell), index)
             expected.append(round(100 * float(np.mean(ids[truth != 255] != truth[truth != 255])), 1))
     assert shares == expected and shares[2] < shares[0] and shares[3] > shares[1]
     for page, folder in result_picture.PAGES.items():

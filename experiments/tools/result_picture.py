@@ -3,7 +3,7 @@
 Run:   confseg train drawn
        .venv/bin/python -m experiments.tools.result_picture runs/drawn-quick-seed0
 Cost:  some seconds
-Gives: two of the crops that the run's report shows: that in which subnets mend most, and that in which they spoil most.
+Gives: of the validation images that the run keeps, that in which subnets mend most, and that in which they spoil most.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from gluon_confseg import files
 from gluon_confseg.cli import frame
 from gluon_confseg.errors import RunError
+from gluon_confseg.report import comparison
 from gluon_confseg.run_folder import read_json
 
 from .. import PROJECT, argument_parser
@@ -42,8 +43,8 @@ INK = "#808890"  # of words, legible on light and dark pages
 OPACITY = 0.62  # of the classes' colours over the picture
 
 
-class Crop(NamedTuple):
-    """A crop of the report. wrong: shares of its labelled pixels that are wrong, before and after."""
+class Scene(NamedTuple):
+    """A validation image. wrong: shares of its labelled pixels that are wrong, before and after."""
 
     image: np.ndarray
     truth: np.ndarray
@@ -67,14 +68,16 @@ def main(argv: list | None = None) -> int:
 def _run(run: Path) -> None:
     results = read_json(run / "results.json")
     before, after = cells(run, results)
-    found = sorted(crops(run, before, after), key=lambda crop: crop.mended)
+    found = sorted(scenes(run, before, after), key=lambda scene: scene.mended)
     if not found:
-        raise RunError(f"{run}: its report shows no crops; give a run of all cells")
+        raise RunError(
+            f"{run}: keeps no validation images with the predictions of all its cells; train it anew"
+        )
     chosen = [found[-1], found[0]] if len(found) > 1 else found
     files.write_bytes(PICTURE, drawn(chosen, before, after, results["colors"]))
     for page, folder in PAGES.items():
-        replace_between(PROJECT / page, MARKS, caption(chosen, before, after, results, folder))
-    print(caption(chosen, before, after, results, "docs/images"))
+        replace_between(PROJECT / page, MARKS, caption(chosen, len(found), before, after, results, folder))
+    print(caption(chosen, len(found), before, after, results, "docs/images"))
 
 
 def cells(run: Path, results: dict) -> tuple:
@@ -89,19 +92,18 @@ def cells(run: Path, results: dict) -> tuple:
     return before, max(fused, key=lambda cell: cell["mean_iou"])
 
 
-def crops(run: Path, before: dict, after: dict) -> list:
-    """All crops of a run's report."""
+def scenes(run: Path, before: dict, after: dict) -> list:
+    """The validation images that a run keeps with the predictions of all its cells."""
+    compared = comparison.of_runs([run])
+    keys = [arm.cell["key"] for arm in compared.arms]
+    places = [keys.index(cell["key"]) for cell in (before, after)]
     found = []
-    for panel in read_json(run / "panels" / "panels.json"):
-        folder = run / "panels" / panel["name"]
-        image = cv2.imread(str(folder / "image.png"))[:, :, ::-1]
-        truth, *predictions = (
-            cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
-            for name in ("truth", before["key"], after["key"])
-        )
+    for index in compared.pictures.complete:
+        image, truth, predictions = compared.pictures.read(index)
+        shown = tuple(predictions[place] for place in places)
         labelled = truth != 255
-        wrong = tuple(float(np.mean(ids[labelled] != truth[labelled])) for ids in predictions)
-        found.append(Crop(image, truth, tuple(predictions), wrong))
+        wrong = tuple(float(np.mean(ids[labelled] != truth[labelled])) for ids in shown)
+        found.append(Scene(image, truth, shown, wrong))
     return found
 
 
@@ -118,15 +120,15 @@ def drawn(chosen: list, before: dict, after: dict, colors) -> bytes:
     tall = wide * height / width + 0.34
     figure = Figure(figsize=(3 * wide + 0.1, tall * len(chosen)), dpi=100, facecolor="none")
     axes = figure.subplots(len(chosen), 3, squeeze=False)
-    for row, crop in zip(axes, chosen):
-        shown = (crop.truth, *crop.predictions)
+    for row, scene in zip(axes, chosen):
+        shown = (scene.truth, *scene.predictions)
         words = ("all subnets" if cell["subnets"] != "0" else "subnet 0 alone" for cell in (before, after))
         heads = [
             "ground truth",
-            *(f"{what}: {100 * wrong:.1f} % wrong" for what, wrong in zip(words, crop.wrong)),
+            *(f"{what}: {100 * wrong:.1f} % wrong" for what, wrong in zip(words, scene.wrong)),
         ]
         for place, ids, head in zip(row, shown, heads):
-            place.imshow(painted(crop, ids, colors))
+            place.imshow(painted(scene, ids, colors))
             place.set_title(head, size=12.5, color=INK, pad=4)
             place.axis("off")
     figure.subplots_adjust(
@@ -137,13 +139,13 @@ def drawn(chosen: list, before: dict, after: dict, colors) -> bytes:
     return content.getvalue()
 
 
-def painted(crop: Crop, ids: np.ndarray, colors) -> np.ndarray:
-    """The classes' colours over the crop, twice its size; white lines around what is wrong."""
+def painted(scene: Scene, ids: np.ndarray, colors) -> np.ndarray:
+    """The classes' colours over the image, twice its size; white lines around what is wrong."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(colors)] = colors
-    wrong = ((ids != crop.truth) & (crop.truth != 255)).astype(np.uint8)
+    wrong = ((ids != scene.truth) & (scene.truth != 255)).astype(np.uint8)
     size = (2 * ids.shape[1], 2 * ids.shape[0])
-    image = cv2.resize(crop.image, size, interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(scene.image, size, interpolation=cv2.INTER_CUBIC)
     paint = cv2.resize(palette[ids], size, interpolation=cv2.INTER_NEAREST)
     shown = cv2.addWeighted(image, 1 - OPACITY, paint, OPACITY, 0)
     outlines = cv2.findContours(cv2.resize(wrong, size, interpolation=cv2.INTER_NEAREST), cv2.RETR_CCOMP,
@@ -151,18 +153,18 @@ def painted(crop: Crop, ids: np.ndarray, colors) -> np.ndarray:
     return cv2.drawContours(np.ascontiguousarray(shown), outlines, -1, (255, 255, 255), 1)
 
 
-def caption(chosen: list, before: dict, after: dict, results: dict, folder: str) -> str:
-    """The picture and what it shows, as Markdown."""
+def caption(chosen: list, count: int, before: dict, after: dict, results: dict, folder: str) -> str:
+    """The picture and what it shows, as Markdown. count: of the images from which they were chosen."""
     data = "Drawn street scenes" if results["data"]["drawn"] else results["data"]["name"]
     run = (
         f"recipe {results['recipe']}, profile {results['training']['profile']}, seed {results['seed']} alone"
     )
-    told = [f"from {100 * crop.wrong[0]:.1f} to {100 * crop.wrong[1]:.1f} %" for crop in chosen]
+    told = [f"from {100 * scene.wrong[0]:.1f} to {100 * scene.wrong[1]:.1f} %" for scene in chosen]
     rest = f", and below the one in which it falls least, or rises most, {told[1]}" if len(told) > 1 else ""
     words = (
         f"{data} ({run}): the ground truth, the prediction of {name(before)}, and that of {name(after)}. White lines "
-        f"surround wrong pixels. Of the crops in the run's report, above is the one in which the share of wrong pixels "
-        f"falls most, {told[0]}{rest}."
+        f"surround wrong pixels. Of the {count} validation images that the run keeps for its report, above is the one "
+        f"in which the share of wrong pixels falls most, {told[0]}{rest}."
     )
     return f"![A result: ground truth and two predictions of each of two scenes]({folder}/{PICTURE.name})\n\n*{words}*"
 

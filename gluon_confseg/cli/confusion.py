@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gluon_confseg.cli import data, options, sides, writable
 from gluon_confseg.cli.output import Output
+from gluon_confseg.errors import class_of
 
 if TYPE_CHECKING:
     from gluon_confseg.cli.matrices import NamedMatrix
@@ -52,7 +53,7 @@ def run(arguments) -> Output:
         named = matrices.load(arguments.file, arguments.key, data.space_of(arguments))
     else:
         named = of_predictions(arguments)
-    only = [matrices.index(named.classes, name) for name in arguments.only or ()]
+    only = [class_of(name, named.classes) for name in arguments.only or ()]
     pairs = scores.worst_pairs(named, arguments.worst, only)
     if out:
         matrices.write(out, "predictions", named)
@@ -76,7 +77,7 @@ def of_predictions(arguments) -> NamedMatrix:
 
     _, space = sides.space_of(arguments)
     for name in arguments.only or ():  # an unknown one is said before the work, not after it
-        matrices.index(space.classes, name)
+        class_of(name, space.classes)
     labels = sides.labels(arguments)
     predictions = labels.predictions(arguments.predictions, arguments.predictions_are)
     counted = folders.count(labels.side, predictions, space, arguments.suffix)

@@ -38,6 +38,12 @@ def run(arguments) -> Output:
     if arguments.predictions:
         from gluon_confseg.cli import compared
 
+        _, space = sides.space_of(arguments)
+        for name in (
+            arguments.truth,
+            arguments.prediction or arguments.truth,
+        ):  # said before the work, not after it
+            explain.find(space.classes, name)
         about, told = compared.of_folders(arguments, shown=False), []
     else:
         from gluon_confseg.report import comparison
@@ -45,7 +51,7 @@ def run(arguments) -> Output:
         folders = arguments.run or [_newest()]
         about = comparison.of_runs(folders)
         told = [] if arguments.run else [f"Run: {folders[0]} (the newest in {RUNS}/; another with --run)."]
-    truth = explain.find(about, arguments.truth)
+    truth = explain.find(about.classes, arguments.truth)
     if truth == len(about.classes):
         raise RunError(
             f"{arguments.truth} is no class of the labels; give it as the second, what a class is taken for"
@@ -53,7 +59,7 @@ def run(arguments) -> Output:
     if arguments.prediction is None:
         record = explain.klass(about, truth)
     else:
-        prediction = explain.find(about, arguments.prediction)
+        prediction = explain.find(about.classes, arguments.prediction)
         if prediction == truth:
             raise RunError(
                 f"{arguments.truth} is not confused with itself; give another class, or leave the second out"

@@ -45,14 +45,6 @@ class NamedMatrix:
         return f"{self.record.get('key', 'predictions')}, groups discovered in this matrix"
 
 
-def index(classes, name: str) -> int:
-    """The class of this name; RunError names the nearest, or lists those there are."""
-    if name not in classes:
-        instead = did_you_mean(name, classes) or f"; the classes are {', '.join(classes)}"
-        raise RunError(f"there is no class {name!r}{instead}")
-    return list(classes).index(name)
-
-
 def write(path: Path, key: str, named: NamedMatrix) -> None:
     """Write one matrix with its class names and data, atomically."""
     arrays = {key: named.matrix.counts, _MISSES: named.matrix.misses, _CLASSES: np.array(named.classes)}

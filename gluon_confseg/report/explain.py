@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gluon_confseg import metrics
-from gluon_confseg.errors import RunError, did_you_mean
+from gluon_confseg.errors import class_of
 from gluon_confseg.report.comparison import NO_CLASS, Arm, Comparison
 from gluon_confseg.report.folder import phase_of
 from gluon_confseg.report.grid import Grid
@@ -21,14 +21,9 @@ LOPSIDED = 4
 LISTED = 5  # images, and pairs of a class
 
 
-def find(compared: Comparison, name: str) -> int:
-    """The class of this name, or K for no class; RunError names the nearest, or lists those there are."""
-    if name == NO_CLASS:
-        return len(compared.classes)
-    if name not in compared.classes:
-        instead = did_you_mean(name, compared.classes) or f"; the classes are {', '.join(compared.classes)}"
-        raise RunError(f"there is no class {name!r}{instead}")
-    return list(compared.classes).index(name)
+def find(classes: Sequence[str], name: str) -> int:
+    """The class of this name, or K for no class; `errors.class_of` says of which names."""
+    return len(classes) if name == NO_CLASS else class_of(name, classes)
 
 
 def pair(compared: Comparison, truth: int, prediction: int) -> dict:
@@ -330,7 +325,7 @@ class _Pair:
     def _of_training(self) -> list:
         return [
             "Train against it: `confseg train own --root DATA` finds the groups, gives each a subnet, and weighs "
-            f"{self.i} taken for {self.j} in the loss (README.md)."
+            f"{self.i} taken for {self.j} in the loss."
         ]
 
     def _of_method(self) -> list:
