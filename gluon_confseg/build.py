@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
 
 from . import checkpoint, engine, groups, losses, metrics, network, runtime, weights
-from .datasets import Augment, Batches, Jitter, SegmentationDataset
+from .datasets import Augment, Batches, Jitter, SegmentationDataset, contents
 from .errors import RunError, did_you_mean
 from .groups import SubnetSpace
 from .progress import say
@@ -25,6 +26,19 @@ class Data(NamedTuple):
     def labels(self):
         """The classes."""
         return self.train.labels
+
+    def fingerprint(self) -> str:
+        """Of the classes, and of the images' and labels' names and contents: with other data it is another run.
+
+        Of each file, its last bytes stand for its content: those of a PNG are checksums of its pixels.
+        """
+        found = hashlib.sha256("\n".join(self.train.classes).encode())
+        for split in self:
+            for name, *paths in zip(split.names, split.image_paths, split.label_paths):
+                found.update(f"\n{name}".encode(errors="surrogateescape"))
+                for path in filter(None, paths):
+                    found.update(contents.ends(path, 0, 64)[1])
+        return found.hexdigest()[:16]
 
 
 def build(

@@ -201,7 +201,9 @@ class RunFolder:
         scores of a validation, which are those of no finished network."""
         files.write_json(self._given_up(phase), {"why": why})
         self._drop_progress(phase)
-        _evaluation(self.path, phase, "single", "val").unlink(missing_ok=True)
+        for kept in ("evaluation", "predictions"):
+            for file in (self.path / "checkpoints").glob(f"{phase}.*{kept}*.npz"):
+                file.unlink(missing_ok=True)
 
     def given_up(self, phase: str) -> str:
         """Why a phase can't be trained to its end; "" where that is not known of it."""

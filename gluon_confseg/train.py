@@ -167,9 +167,7 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
                     found, counts = validate(network, data.val, rules, whole, keeper=keeper, **views)
                     record.update(found)
                     if ends:  # for the cells that score this network
-                        folder.save_evaluation(phase.name, counts, split=data.val.split)
-                        if keeper.rules:
-                            folder.save_predictions(phase.name, keeper.kept(), split=data.val.split)
+                        keep_scores(folder, phase.name, counts, keeper, split=data.val.split)
                         record["train_mean_iou"] = score_sample(network, data, rules[0], **views)
                     live.validated(network, record, counts[rules[0]])
                     folder.save_best(phase.name, at, network, about, found["val_mean_iou"])
@@ -262,6 +260,17 @@ def keeper_of(recipe, phase, cells, dataset, tta: str = "single", rules=None) ->
     return Keeper(sorted(asked if rules is None else asked & set(rules)), spread_indices(len(dataset), MOST))
 
 
+def keep_scores(
+    folder, phase: str, counts: dict, keeper: Keeper, tta: str = "single", split: str = "val"
+) -> None:
+    """Save per-image counts of a phase's network, by fusion rule, and the predictions that were kept beside them."""
+    if keeper.rules:
+        kept = keeper.kept().joined(folder.predictions(phase, tta, split))
+        folder.save_predictions(phase, kept, tta, split)
+    # last: who finds counts does not evaluate again, so a kill between the two would leave no predictions for good
+    folder.save_evaluation(phase, counts, tta, split)
+
+
 def measure_training_set(job: Job, phase, folder) -> None:
     """Compute a finished phase's confusion matrix on training images, unless it is there."""
     name, images = folder.matrix_name(phase.name), job.data.train
@@ -288,10 +297,7 @@ def score(recipe, cells, data: Data, folder, device) -> None:
             settings = {"device": device, "inference": views, "keeper": keeper}
             counts = counted(title, network, data.val, every, missing, **settings)
             _check_labelled(counts, data.val)
-            folder.save_evaluation(name, {**known, **counts}, tta, data.val.split)
-            if keeper.rules:
-                kept = keeper.kept().joined(folder.predictions(name, tta, data.val.split))
-                folder.save_predictions(name, kept, tta, data.val.split)
+            keep_scores(folder, name, {**known, **counts}, keeper, tta, data.val.split)
 
 
 def conclude(recipe, cells, left_out: dict, data: Data, folder) -> None:

@@ -175,7 +175,7 @@ def counted(built, dataset=None) -> np.ndarray:
     """(images, K, K) counts of a network on the validation images."""
     dataset = dataset or small.Images("val", IMAGES)
     images = engine.evaluate_images(built, dataset, range(len(dataset)), [RULE])
-    return np.stack([counts[RULE] for counts in images])
+    return np.stack([counts[RULE] for counts, _ in images])
 
 
 def a_study(block: int = 1, split: str = "val") -> SimpleNamespace:

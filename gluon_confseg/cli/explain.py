@@ -11,6 +11,10 @@ from gluon_confseg.errors import RunError
 SUMMARY = (
     "Explain a confusion: how much, in which images, what changed from arm to arm, and what to try next."
 )
+EXAMPLES = (
+    ("explain truck bus", "what is known of trucks that are taken for buses, in the newest run"),
+    ("explain truck --run RUN", "all that trucks are taken for"),
+)
 RUNS = Path("runs")
 
 

@@ -8,6 +8,13 @@ from gluon_confseg.cli import sides, writable
 from gluon_confseg.cli.output import Output
 
 SUMMARY = "Write report.html: which classes are confused, where in the images, and what changed; of runs or of folders."
+EXAMPLES = (
+    ("report RUN", "of a run that confseg train wrote"),
+    (
+        "report --labels LABELS --predictions PREDICTIONS --classes classes.csv --out report",
+        "of any program's predictions",
+    ),
+)
 SEVERAL = Path("report")  # where a report of several runs goes by default
 
 

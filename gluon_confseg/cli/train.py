@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from pathlib import Path
@@ -159,7 +158,7 @@ def run(arguments) -> Output:
     recipe, root = _root(recipe, arguments.root)
     out = arguments.out or Path("runs") / name_of(recipe, root)
     splits = open_data(recipe, root, packs=arguments.packs, look=not any(out.glob("checkpoints/*.npz")))
-    config = {**recipe.config(), "images": fingerprint(splits)}
+    config = {**recipe.config(), "images": splits.fingerprint()}
     folder = RunFolder(out, config, arguments.save_every, tensorboard=arguments.tensorboard)
     wanted = {"cells": arguments.cell, "jobs": arguments.jobs, "list_weights": arguments.list_weights}
     train.run(recipe, splits, folder, **wanted)
@@ -215,22 +214,6 @@ def open_data(recipe, root: Path, *, packs: Path | None = None, look: bool = Tru
                 )
                 bar.update(len(dataset) - bar.done)
     return Data(*found)
-
-
-def fingerprint(splits) -> str:
-    """Of the classes, and of the images' and labels' names and contents: with other data it is another run.
-
-    Of each file, its last bytes stand for its content: those of a PNG are checksums of its pixels.
-    """
-    from gluon_confseg.datasets import contents
-
-    found = hashlib.sha256("\n".join(splits.train.classes).encode())
-    for split in (splits.train, splits.val):
-        for name, *paths in zip(split.names, split.image_paths, split.label_paths):
-            found.update(f"\n{name}".encode(errors="surrogateescape"))
-            for path in filter(None, paths):
-                found.update(contents.ends(path, 0, 64)[1])
-    return found.hexdigest()[:16]
 
 
 def name_of(recipe, root: Path) -> str:

@@ -170,6 +170,10 @@ def of_runs(folders: Sequence) -> Comparison:
 
     Raises RunError for a folder that is no finished run, and for runs of different classes or validation images.
     """
+    given = [Path(folder).resolve() for folder in folders]
+    for place, folder in enumerate(folders):
+        if given.index(given[place]) < place:
+            raise RunError(f"{folder}: the same run was given twice; give each once")
     runs = [read(folder) for folder in folders]
     first = runs[0]
     labels = distinct([run.folder for run in runs])
@@ -187,6 +191,8 @@ def of_runs(folders: Sequence) -> Comparison:
     for run, label in zip(runs, labels):
         for cell in run.cells:
             name = tables.cell_name(cell)
+            if sum(tables.cell_name(other) == name for other in run.cells) > 1:
+                name = f"{name} ({cell['key']})"
             counts = run.counts[cell["key"]]
             arms.append(
                 Arm(
@@ -214,13 +220,34 @@ def of_runs(folders: Sequence) -> Comparison:
         colors=first.results["colors"],
         arms=arms,
         names=names,
-        groups=first.groups,
+        groups=_with_groups(runs).groups,
         source=", ".join(sources),
         train=first.train,
         runs=runs,
         pictures=pictures,
-        notes=notes,
+        notes=[*notes, *pictures.notes, *_groups_differ(runs)],
     )
+
+
+def _groups_differ(runs: Sequence[Run]) -> list:
+    """A sentence where runs have other groups than the page shows."""
+    shown = _with_groups(runs)
+    others = [run for run in runs if run.groups and sorted(run.groups) != sorted(shown.groups)]
+    if not others:
+        return []
+    told = "; ".join(f"{run.folder}: {_told(run)}" for run in others)
+    return [
+        f"The groups on this page are those of {shown.folder}. Other runs have subnets for other groups: {told}."
+    ]
+
+
+def _with_groups(runs: Sequence[Run]) -> Run:
+    """The first run that has groups, the first of all where none has."""
+    return next((run for run in runs if run.groups), runs[0])
+
+
+def _told(run: Run) -> str:
+    return ", ".join("/".join(run.classes[k] for k in group) for group in run.groups)
 
 
 def _truth(run: Run) -> np.ndarray:
@@ -258,6 +285,7 @@ class RunPictures(Pictures):
             for image in run.examples.get("images", ()):
                 place = run.folder / "examples"
                 self._kept[image["index"]] = place / image["photograph"], place / image["labels"]
+        self.notes = []  # what is damaged
         self._predictions = [self._of(arm) if arm.run.examples else None for arm in arms]
         self._rules = [arm.cell.get("rule") for arm in arms]
         there = [
@@ -270,7 +298,11 @@ class RunPictures(Pictures):
         try:
             known = read_predictions(arm.run.folder, phase_of(cell), cell.get("tta", "single"), split)
         except CheckpointError as error:
-            raise RunError(f"{error}; or give the `confseg train` command of this run again") from error
+            self.notes.append(
+                f"{error}. {arm.name} has no predictions on this page. For them, delete the file, and that of the same "
+                "name with evaluation in place of predictions, and give the `confseg train` command of the run again."
+            )
+            return None
         return known if known is not None and cell.get("rule") in known.rules else None
 
     def read(self, index: int) -> tuple:

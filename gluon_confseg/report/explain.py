@@ -215,7 +215,7 @@ class _Pair:
             if matrix is None:
                 continue
             # MXNet comes with it, which no other part of a report needs
-            from gluon_confseg.losses.schemes import confusion_weights
+            from gluon_confseg.build import confusion_weights
 
             weights = confusion_weights(metrics.normalize(matrix), settings["scheme"])
             weight = weights[self.truth, self.prediction]

@@ -157,14 +157,19 @@ def _examples(folder: Path) -> dict:
     return examples
 
 
+def _network(cell: dict) -> tuple:
+    """Which network's scores on which views a cell's are."""
+    return phase_of(cell), cell.get("tta", "single")
+
+
 def _per_image(folder: Path, results: dict, matrices: dict, split: str) -> dict:
     """Of each cell, its counts by image; RunError where their sum is not its matrix."""
-    found, files = {}, {}
-    for cell in results["cells"]:
-        at = (phase_of(cell), cell.get("tta", "single"))
-        if at not in files:
-            files[at] = read_evaluation(folder, *at, split)
-        counts = files[at].get(cell.get("rule"))
+    found, at, of_rules = {}, None, {}
+    for cell in sorted(results["cells"], key=_network):  # one network's counts at a time: they can be large
+        if _network(cell) != at:
+            at = _network(cell)
+            of_rules = read_evaluation(folder, *at, split)
+        counts = of_rules.get(cell.get("rule"))
         if counts is None:
             continue
         if not np.array_equal(counts.sum(0), matrices[cell["key"]]):

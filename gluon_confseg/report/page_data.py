@@ -47,7 +47,7 @@ def data(compared: Comparison, shown: Sequence[Crop]) -> dict:
             }
             for arm in arms
         ],
-        "best": arms.index(compared.best),
+        "best": next(place for place, arm in enumerate(arms) if arm is compared.best),
         "groups": [list(map(int, group)) for group in compared.groups],
         "worst": list(map(list, pairs)),
         "explained": {f"{i}/{j}": _sections(explain.pair(compared, i, j)) for i, j in pairs},

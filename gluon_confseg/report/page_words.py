@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -40,6 +41,7 @@ def words(compared: Comparison, crops: Sequence[Crop]) -> dict:
         "best": clean(compared.best.name),
         "first": clean(compared.arms[0].name),
         "of_runs": bool(compared.runs),
+        "runs": len(compared.runs),
         "rules": sorted(
             {str(arm.cell["rule"]) for arm in compared.arms if arm.cell.get("rule", "subnet0") != "subnet0"}
         ),
@@ -166,15 +168,30 @@ def _seeds(compared: Comparison) -> list:
     for arm in compared.arms:
         if arm.run is not None:
             results = arm.run.results
-            key = (results.get("recipe"), results["title"], arm.cell["key"], arm.cell.get("updates"))
+            settings = json.dumps(
+                [results.get("network"), _settings(results.get("training", {}))], sort_keys=True
+            )
+            key = (
+                results.get("recipe"),
+                results["title"],
+                arm.cell["key"],
+                arm.cell.get("updates"),
+                settings,
+            )
             found.setdefault(key, {})[results.get("seed")] = arm
     rows = []
-    for (_, _, _, _), by_seed in found.items():
+    for by_seed in found.values():
         scores = [arm.mean_iou for arm in by_seed.values()]
         if len(scores) > 1:
             name = clean(tables.cell_name(next(iter(by_seed.values())).cell))
             rows.append((name, len(scores), sum(scores) / len(scores), min(scores), max(scores)))
     return rows
+
+
+def _settings(training: dict) -> dict:
+    """What results.json says of the training, without what seeds that are trained side by side may differ in."""
+    said = {name: value for name, value in training.items() if name not in ("threads", "compiled_operators")}
+    return {**said, "phases": list(map(_settings, training["phases"]))} if "phases" in training else said
 
 
 def _changes(compared: Comparison) -> dict:

@@ -55,6 +55,13 @@ def choose_panels(compared: Comparison) -> list:
 
 def draw_panels(compared: Comparison, chosen: list) -> None:
     """Draw pictures/panels.png."""
+    names, (run,) = [arm.name for arm in compared.arms], compared.runs
+    path, rows = run.folder / "pictures/panels.png", panel_rows(compared, chosen)
+    pictures.panels(path, rows, names, compared.classes, compared.colors)
+
+
+def panel_rows(compared: Comparison, chosen: list) -> list:
+    """What `pictures.panels` draws of the images that `choose_panels` chose."""
     rows = []
     for image, pair, worse in chosen:
         photograph, truth, predictions = compared.pictures.read(image)
@@ -68,5 +75,4 @@ def draw_panels(compared: Comparison, chosen: list) -> None:
                 "predictions": predictions,
             }
         )
-    names, (run,) = [arm.name for arm in compared.arms], compared.runs
-    pictures.panels(run.folder / "pictures/panels.png", rows, names, compared.classes, compared.colors)
+    return rows

@@ -31,7 +31,7 @@ def measure(study: Study, processes: int) -> dict:
             seconds[name] = seconds.get(name, 0.0) + 3600 * entry["hours"]
     # an arm that the made-up groups of a dry run leave out takes nothing
     each = {key: seconds.get(arms.phase_name(key, rate), 0.0) for key, rate in one.items()}
-    base, others = seconds[arms.BASE], len(study.seeds) - 1
+    base, others = seconds[arms.BASE], len({*study.seeds} - {study.tuning_seed})
     waves = [[each[arm.key] for arm in wave if arm.trained] for wave in arms.waves(study.arms)]
     tuning = base + sum(makespan(wave * study.tries, processes) for wave in waves)
     for arm in study.arms:

@@ -142,7 +142,9 @@ def by_group(title: str, files, rule: str, own, dataset, halves, settings: dict)
         trials[group, candidate] = Part(pool, places, rule)
     every = range(len(dataset))
     with Progress(f"choosing subnets for {title}", len(dataset), "image") as bar:
-        for half, counts in zip(halves, engine.evaluate_images(pool, dataset, every, trials, **settings)):
+        for half, (counts, _) in zip(
+            halves, engine.evaluate_images(pool, dataset, every, trials, **settings)
+        ):
             for (group, candidate), of_image in counts.items():
                 sums[group, candidate, half] += of_image
             bar.update(1)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from gluon_confseg import files, runtime, train
 from gluon_confseg.build import Data
-from gluon_confseg.cli.train import fingerprint
 from gluon_confseg.datasets import open_dataset
 from gluon_confseg.errors import RunError
 from gluon_confseg.progress import Progress, say
@@ -114,7 +113,7 @@ def tune(study: Study, processes: int) -> None:
         wave = [arm for arm in wave if all(key in rates for key in arm.needs)]
         known += wave
         recipe = study.recipe(known, tried, rates, seed)
-        config = {**recipe.config(), "images": fingerprint(study.splits)}
+        config = {**recipe.config(), "images": study.splits.fingerprint()}
         if folder is None:
             folder = RunFolder(study.folder(seed), config, study.save_every)
         else:
@@ -143,7 +142,7 @@ def train_seed(study: Study, seed: int) -> None:
     """Train and score one further seed, at the rates that were chosen."""
     rates = chosen(study)
     recipe = study.final(rates, seed)
-    config = {**recipe.config(), "images": fingerprint(study.splits)}
+    config = {**recipe.config(), "images": study.splits.fingerprint()}
     folder = RunFolder(study.folder(seed), config, study.save_every)
     train.run(recipe, study.splits, folder, jobs=1, leave_out_diverged=True)
     _finish(study, recipe, folder, rates)
@@ -174,7 +173,11 @@ def _later(study: Study, known: list) -> dict:
     """The work that is left when these arms have been tried: other arms, and other seeds that have not ended once."""
     one = {arm.key: arm.rate for arm in study.arms}
     recipe = study.recipe(study.arms, {key: [rate] for key, rate in one.items()}, one, 0)
-    others = sum(not (study.folder(seed) / "results.json").exists() for seed in study.seeds[1:])
+    others = sum(
+        not (study.folder(seed) / "results.json").exists()
+        for seed in study.seeds
+        if seed != study.tuning_seed
+    )
     times = {arms.BASE: others}
     for arm in study.arms:
         if arm.trained:
