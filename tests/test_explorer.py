@@ -453,6 +453,7 @@ def test_folders_that_do_not_fit_are_refused(folders, refuse):
         ["run", "--images", "i"],
         ["run", "--data", "camvid"],
         ["--predictions", "p", "--labels", "l", "--out", "o"],
+        ["--predictions", "p", "--classes", "c", "--out", "o"],
         ["--predictions", "p", "--labels", "l", "--data", "camvid"],
         ["--predictions", "p", "--labels", "l", "--data", "camvid", "--classes", "c", "--out", "o"],
     ],
@@ -463,3 +464,29 @@ def test_what_does_not_go_together_is_a_usage_error(words, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["report", *words])
     assert caught.value.code == 2
+
+
+def test_what_goes_wrong_leaves_no_folder_behind(folders, refuse):
+    words, out = words_of(folders, "net-a"), folders / "deep" / "out"
+    (folders / "other").mkdir()
+    cv2.imwrite(str(folders / "other/IMG_1.jpg"), np.zeros((48, 80, 3), np.uint8))
+    said = refuse("report", *words, "--images", folders / "other", "--out", out)
+    assert "it holds IMG_1" in said and "labels are town/scene0_mask" in said and not out.parent.exists()
+    (folders / "kept").mkdir()
+    refuse("report", *words, "--images", folders / "other", "--out", folders / "kept")
+    assert (folders / "kept").is_dir()
+    file = folders / "other/IMG_1.jpg"
+    assert "is a file, not a folder" in refuse("report", *words, "--images", file, "--out", out)
+    assert "is a file, not a folder" in refuse("report", *words_of(folders, file), "--out", out)
+
+
+def test_folders_of_images_are_no_runs(folders, refuse):
+    for command in (["report"], ["explain", "bus", "--run"]):
+        said = refuse(*command, folders / "net-a" / "town")
+        assert "is no run folder" in said and "--labels" in said and "--predictions" in said
+
+
+def test_labels_as_photographs_are_noted(folders, ask):
+    words = [*words_of(folders, "net-a"), "--images", folders / "gt", "--out", folders / "out"]
+    ask("report", *words)
+    assert "are the same folder" in (folders / "out" / "report.html").read_text(encoding="utf-8")

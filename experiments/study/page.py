@@ -73,9 +73,19 @@ def rendered(text: str, found: dict) -> str:
     return text
 
 
+def not_yet(found: dict) -> list:
+    """The data sets that the study is meant for and has no results of."""
+    return [label for label in LABELS.values() if label not in found]
+
+
+def _not_yet(found: dict) -> list:
+    missing = not_yet(found)
+    return [Text(f"Not run yet with this version of the study: {', '.join(missing)}.")] if missing else []
+
+
 def summary(found: dict) -> str:
     """Six sentences, commands, the table of claims, the picture, and the confusion inside the groups."""
-    return markdown.body(page.summary(found) if found else [Text(NOTHING)], IMAGES)
+    return markdown.body([*page.summary(found), *_not_yet(found)] if found else [Text(NOTHING)], IMAGES)
 
 
 def details(found: dict) -> str:
@@ -94,7 +104,7 @@ def details(found: dict) -> str:
 def in_short(found: dict) -> str:
     """The verdicts alone, for docs/results.md."""
     pairs = tuple(zip(claims.ABOUT, claims.in_short(found))) if found else ()
-    return markdown.body([Sentences(pairs) if found else Text(NOTHING)])
+    return markdown.body([Sentences(pairs), *_not_yet(found)] if found else [Text(NOTHING)])
 
 
 def results_table(found: dict) -> str:
@@ -103,7 +113,8 @@ def results_table(found: dict) -> str:
     rows = [_row(label, record, chosen) for label, record in found.items()]
     if not found:
         rows = [["the study, of small networks", NOTHING, *["-"] * (len(chosen) - 1)]]
-    rows += [[data, why, *["-"] * (len(chosen) - 1)] for data, why in NOT_RUN.items()]
+    missing = dict.fromkeys(not_yet(found) if found else (), "the study was not run on it yet")
+    rows += [[data, why, *["-"] * (len(chosen) - 1)] for data, why in {**missing, **NOT_RUN}.items()]
     note = (
         "Differences of mIoU in points, of small networks. What each part of the method gains is set beside a control "
         "that has everything but this part; docs/study.md explains the controls, and what is called settled."

@@ -33,6 +33,8 @@ def of_folders(arguments, images: Path | None = None, *, shown: bool = True) -> 
     labels, given = sides.labels(arguments), arguments.predictions
     if len({folder.resolve() for folder in given}) < len(given):
         raise DatasetError(f"{given[0]}: the same folder of predictions was given twice; give each once")
+    if images is not None and arguments.labels:
+        _matched(images, labels.side.files, arguments.suffix)  # said before the work, not after it
     found = []
     for folder in given:
         predictions = labels.predictions(folder, arguments.predictions_are)
@@ -47,6 +49,10 @@ def of_folders(arguments, images: Path | None = None, *, shown: bool = True) -> 
     notes = [note for counted in found for note in counted.notes]
     for folder, counted in zip(given, found):
         notes += suspicions(counted.matrix, arguments.labels, folder)
+    if images is not None and images.resolve() in {
+        each.resolve() for each in (arguments.labels, *given) if each
+    }:
+        notes.append(f"The photographs and the labels or predictions are the same folder, {images}.")
     photographs = _photographs(images, labels, first, arguments.suffix, notes) if shown else {}
     names = distinct(given)
     arms = [
@@ -101,21 +107,29 @@ def _photographs(
             "No photographs were given, so crops show classes alone; give their folder with --images."
         )
         return {}
-    if not images.is_dir():
-        raise DatasetError(f"{images}: there is no such folder; give the folder of the photographs")
-    found = matching.walk(images, pictures.FORMATS)
     files = {key: label for key, (label, _) in counted.pairs.items()}
-    cure = "give --suffix={}"
-    matched = matching.match(files, found, names=("label", "image"), cure=cure, suffix=suffix)
-    if not matched.pairs:
-        kinds = ", ".join(pictures.FORMATS)
-        raise DatasetError(
-            f"{images}: holds no photograph ({kinds}) of any label{matched.reason}; they pair by path and "
-            "name, less usual endings"
-        )
+    matched = _matched(images, files, suffix)
     if matched.alone[0]:
         notes.append(f"{len(matched.alone[0])} of {len(files)} images have no photograph in {images}.")
     return {key: photograph for key, (_, photograph) in matched.pairs.items()}
+
+
+def _matched(images: Path, files: Mapping[str, Path], suffix: str) -> matching.Matching:
+    """Labels and their photographs; DatasetError where there is none of any label."""
+    if not images.is_dir():
+        reason = "is a file, not a folder" if images.exists() else "there is no such folder"
+        raise DatasetError(f"{images}: {reason}; give the folder of the photographs")
+    found = matching.walk(images, pictures.FORMATS)
+    matched = matching.match(files, found, names=("label", "image"), cure="give --suffix={}", suffix=suffix)
+    if not matched.pairs:
+        shown = (
+            f"; it holds {next(iter(found))} and the like, labels are {next(iter(files))}" if found else ""
+        )
+        raise DatasetError(
+            f"{images}: holds no photograph ({', '.join(pictures.FORMATS)}) of any label{matched.reason}{shown}; they "
+            "pair by path and name, less usual endings"
+        )
+    return matched
 
 
 def _fitted(path: Path, shape: tuple) -> np.ndarray:

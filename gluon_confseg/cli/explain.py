@@ -53,6 +53,7 @@ def run(arguments) -> Output:
         from gluon_confseg.report import comparison
 
         folders = arguments.run or [_newest()]
+        sides.check_runs(folders)
         about = comparison.of_runs(folders)
         told = [] if arguments.run else [f"Run: {folders[0]} (the newest in {RUNS}/; another with --run)."]
     truth = explain.find(about.classes, arguments.truth)

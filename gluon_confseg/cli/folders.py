@@ -101,7 +101,8 @@ class CountedPairs(NamedTuple):
 def of_folder(folder: Path, what: str, read: Callable, kind: str | None = None) -> Side:
     """A side out of a folder; DatasetError where it holds none."""
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: there is no such folder; give one that holds class ids")
+        reason = "is a file, not a folder" if folder.exists() else "there is no such folder"
+        raise DatasetError(f"{folder}: {reason}; give a folder that holds class ids")
     files = matching.walk(folder, id_files.SUFFIXES)
     if not files:
         others = matching.walk(folder, matching.NO_LABELS)

@@ -36,16 +36,17 @@ def add_arguments(parser) -> None:
 def run(arguments) -> Output:
     """Write the page, and show the main table."""
     _check_usage(arguments)
-    out = arguments.out and writable.folder(arguments.out)
-    if arguments.predictions:
-        from gluon_confseg.cli import compared
-
-        return _written(compared.of_folders(arguments, arguments.images), out)
-    if len(arguments.run) == 1 and out is None:
+    sides.check_runs(arguments.run)
+    if len(arguments.run) == 1 and arguments.out is None:
         return _of_run(arguments.run[0])
-    from gluon_confseg.report import comparison
+    with writable.unless_failed(arguments.out or SEVERAL) as out:
+        if arguments.predictions:
+            from gluon_confseg.cli import compared
 
-    return _written(comparison.of_runs(arguments.run), out or writable.folder(SEVERAL))
+            return _written(compared.of_folders(arguments, arguments.images), out)
+        from gluon_confseg.report import comparison
+
+        return _written(comparison.of_runs(arguments.run), out)
 
 
 def _of_run(folder: Path) -> Output:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gluon_confseg.cli import data, options
+from gluon_confseg.errors import RunError
 
 if TYPE_CHECKING:
     from gluon_confseg.cli.folders import Side
@@ -66,10 +69,25 @@ def check_usage(arguments) -> None:
     # of custom, the root holds the list of classes
     if arguments.labels and arguments.root and arguments.data != "custom":
         arguments.usage("give --labels or --root, not both")
+    of_own = (arguments.data or "custom") == "custom" and not os.environ.get(data.VARIABLES["custom"])
+    if of_own and not arguments.labels and not arguments.root:
+        arguments.usage(
+            "--predictions needs --labels, the folder of the ground truth, or --root, your data set's folder"
+        )
     if arguments.split and arguments.labels:
         arguments.usage("--split goes with --root, not with --labels")
     if arguments.labels_are and not arguments.labels:
         arguments.usage("--labels-are goes with --labels")
+
+
+def check_runs(folders: Sequence[Path]) -> None:
+    """RunError for a folder that is no run but holds images."""
+    for folder in folders:
+        if not (folder / "results.json").exists() and any(folder.glob("*.png")):
+            raise RunError(
+                f"{folder}: holds images and is no run folder; give label images with --labels, and predictions with "
+                "--predictions"
+            )
 
 
 class Labels(NamedTuple):

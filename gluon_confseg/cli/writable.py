@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from gluon_confseg.errors import RunError
@@ -27,3 +29,16 @@ def folder(path: Path) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise RunError(f"{path}: may not be written to; choose another place, or change its permissions")
     return path
+
+
+@contextlib.contextmanager
+def unless_failed(path: Path) -> Iterator[Path]:
+    """`folder(path)`, which is removed again where it was made here and the block fails before it writes anything."""
+    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    try:
+        yield folder(path)
+    except BaseException:
+        for each in made:
+            with contextlib.suppress(OSError):  # not empty
+                each.rmdir()
+        raise
