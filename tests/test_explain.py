@@ -61,7 +61,7 @@ def test_the_images_of_a_pair_come_with_most_of_it_first(run, compared):
     assert [image["name"] for image in record["images"]] == [f"town/scene{n}" for n in order][:5]
     assert record["images"][0]["pixels"] == [of_cell[order[0], 1, 2] for of_cell in of_cells]
     assert record["arms"][0]["images"] == len(order)
-    assert f"They are in {len(order)} of 7 images" in said(record, "Where")
+    assert f"This confusion is in {len(order)} of 7 images with subnet 0, CE" in said(record, "Where")
 
 
 @pytest.mark.parametrize("pixels, half", [([4, 3, 2, 1], 2), ([10, 1, 1], 1), ([1, 1, 1, 1], 2), ([3], 1)])
@@ -84,7 +84,7 @@ def test_the_weight_is_that_of_the_loss_and_its_rank_that_in_its_row(run, compar
 def test_groups_are_said_to_hold_both_or_not(compared):
     together, apart = explain.pair(compared, 1, 2), explain.pair(compared, 0, 5)
     assert together["group"] == [WALL, POLE] and apart["group"] is None
-    assert f"both are in group 1 ({WALL}, pole). Subnet 1 tells them apart" in said(
+    assert f"Both are in group 1 ({WALL}, pole). Subnet 1 tells them apart" in said(
         together, "What the method did"
     )
     assert "are not in one group. No subnet compares them" in said(apart, "What the method did")
@@ -151,7 +151,7 @@ def test_pixels_of_no_class_are_explained_without_groups_and_weights():
     compared = comparison.Comparison(**{**vars(compared), "arms": [arm]})
     record = explain.pair(compared, 0, 2)
     assert record["prediction"] == "(no class)" and record["reverse"] == [] and record["weights"] == []
-    assert record["arms"][0]["share"] == 0.5 and "predicted as 255" in said(record, "What the method did")
+    assert record["arms"][0]["share"] == 0.5 and "predicted as 255" in said(record, "Groups")
     assert explain.find(compared.classes, "(no class)") == 2
 
 
