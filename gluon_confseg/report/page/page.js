@@ -180,7 +180,7 @@ function matrixLegend(rows, places, arm, other, most) {
     .sort((a, b) => value(arm, ...b, "truth") - value(arm, ...a, "truth"));
   const links = outside.slice(0, 3).map(([i, j]) => [make("a", { href: link(named(i), named(j)) }, `${named(i)} taken for ${named(j)}`), ` (${percent(value(arm, i, j, "truth"), 0)} %)`]);
   return [colours, make("p", { class: "term" }, ...(outside.length
-    ? [`Outside every frame: ${outside.length} of the confusions of 10 % of the truth or more, `, outside.length > 3 ? "the strongest of them " : "", listed(links), "."]
+    ? [`Outside every frame ${outside.length === 1 ? "is 1 confusion" : `are ${outside.length} confusions`} of 10 % of the truth or more${outside.length > 3 ? ", the strongest of them" : ""}: `, listed(links), "."]
     : ["No confusion of 10 % of the truth or more is outside every frame."]))];
 }
 
@@ -653,7 +653,7 @@ function classView(k) {
     const pairs = all.filter(([i, j]) => i !== j && shownArms.some((arm) => arm.counts[i][j])).sort((a, b) => most(b) - most(a));
     const change = ([i, j]) => best.costs[i][j] - first.costs[i][j];
     const cells = (at) => [make("a", { href: link(named(at[0]), named(at[1])) }, named(at[other])), ...shownArms.map((arm) => percent(arm.costs[at[0]][at[1]] / 1e6)),
-      ...(several ? [make("span", { class: sign(change(at), false) }, points(change(at) / 1e6))] : []),
+      ...(several ? [make("span", { class: sign(change(at) / 1e6, false) }, points(change(at) / 1e6))] : []),
       ...shownArms.map((arm) => percent(value(arm, ...at, "truth"))), ...(several ? [] : [whole(first.counts[at[0]][at[1]])])];
     return make("div", {}, make("h2", {}, title), pairs.length
       ? armTable(pairs.map(cells), ["class", ...by("costs, points"), ...(several ? ["change"] : []), ...by("% of the truth"), ...(several ? [] : ["pixels"])], `all ${pairs.length}`)
