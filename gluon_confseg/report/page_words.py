@@ -70,9 +70,11 @@ def words(compared: Comparison, crops: Sequence[Crop]) -> dict:
 
 
 def _sentences(compared: Comparison) -> list:
-    if len(compared.runs) == 1:
-        return outcome.sentences(compared.runs[0].results)
     first, *others = compared.arms
+    if len(compared.runs) == 1:
+        scores = "; ".join(f"{arm.name} {percent(arm.mean_iou)} %" for arm in compared.arms)
+        few = 0 < len(others) <= 5
+        return [*([f"mIoU: {scores}."] if few else []), *outcome.sentences(compared.runs[0].results)]
     if not others:
         return [f"mIoU {percent(first.mean_iou)} %, pixel accuracy {percent(first.pixel_accuracy)} %."]
     few = len(others) <= 5

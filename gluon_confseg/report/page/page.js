@@ -45,7 +45,13 @@ function shorten(rows, what, most = LISTED) {
   if (rows.length <= most) return "";
   const more = rows.slice(most);
   more.forEach((row) => { row.hidden = true; });
-  const button = make("button", { type: "button", onclick: () => { more.forEach((row) => { row.hidden = false; }); button.remove(); } }, `Show ${what}`);
+  const show = () => {
+    more.forEach((row) => { row.hidden = false; });
+    button.remove();
+    const next = more[0].querySelector("a");  // for those who go by keys, on from where they were
+    if (next) next.focus({ preventScroll: true });
+  };
+  const button = make("button", { type: "button", class: "rest", onclick: show }, `Show ${what}`);
   return button;
 }
 
@@ -594,10 +600,12 @@ function head(title, kind, links) {
     make("p", { class: "links" }, links));
 }
 
-function armTable(rows, heads, what = null) {
+// over: of a table whose columns after the first stand in groups, [[what a group is, how many columns], ...]
+function armTable(rows, heads, what = null, over = []) {
   const body = rows.map((row) => make("tr", {}, row.map((cell, n) => make(n ? "td" : "th", { class: n ? "n" : "", scope: n ? null : "row" }, cell))));
   return make("div", {}, make("div", { class: "wide" }, make("table", {},
-    make("thead", {}, make("tr", {}, heads.map((name, n) => make("th", { scope: "col", class: n ? "n" : "" }, name)))), make("tbody", {}, body))),
+    make("thead", {}, over.length ? make("tr", {}, make("td"), over.map(([text, span]) => make("th", { scope: "colgroup", colspan: span, class: "over" }, text))) : "",
+      make("tr", {}, heads.map((name, n) => make("th", { scope: "col", class: n ? "n" : "" }, name)))), make("tbody", {}, body))),
     what ? shorten(body, what, 8) : "");
 }
 
@@ -625,7 +633,7 @@ function pairView(i, j) {
   const skip = several ? -1 : 4;
   const list = data.imagesOf[key], crops = cropsWith(([a, b]) => a === i && b === j);
   const pictured = new Set(crops.map((number) => data.crops[number].image)).size;
-  const inArms = list && several ? ` (${arms.map((arm, n) => `${list.of[n] === null ? "not known" : whole(list.of[n])} with ${arm.name}`).join(", ")})` : "";
+  const inArms = list && several ? ` (${arms.map((arm, n) => `${list.of[n] === null ? "not known" : whole(list.of[n])} with ${arm.name}`).join("; ")})` : "";
   const of = list ? `the ${whole(list.any)} images${several ? " that have this confusion in any arm" : " with this confusion"}${inArms}` : "the images with this confusion";
   const having = list ? list.listed.map(([image, pixels]) => [make("a", { href: imageLink(image) }, data.names[image]), ...pixels.map((p) => (p === null ? "-" : whole(p)))]) : [];
   const images = having.length ? armTable(having, ["image", ...arms.map((arm) => arm.name)]) : "";
@@ -648,7 +656,8 @@ function classView(k) {
   const rows = arms.map((arm) => [arm.name, percent(arm.iou[k]), ...(several ? [gain(arm)] : []), percent(arm.recall[k]), percent(arm.precision[k]), whole(arm.rows[k]), whole(arm.ofColumn[k])]);
   // by what they cost the first arm or the best, whichever is more: none that is new is missed
   const most = ([i, j]) => Math.max(...shownArms.map((arm) => arm.costs[i][j]));
-  const by = (text) => shownArms.map((arm) => (several ? `${text}: ${arm.name}` : text));
+  const both = shownArms.map((arm) => arm.name);
+  const [heads, over] = several ? [["class", ...both, "change", ...both], [["costs, points", 3], ["% of the truth", 2]]] : [["class", "costs, points", "% of the truth", "pixels"], []];
   const table = (title, all, other) => {
     const pairs = all.filter(([i, j]) => i !== j && shownArms.some((arm) => arm.counts[i][j])).sort((a, b) => most(b) - most(a));
     const change = ([i, j]) => best.costs[i][j] - first.costs[i][j];
@@ -656,7 +665,7 @@ function classView(k) {
       ...(several ? [make("span", { class: sign(change(at) / 1e6, false) }, points(change(at) / 1e6))] : []),
       ...shownArms.map((arm) => percent(value(arm, ...at, "truth"))), ...(several ? [] : [whole(first.counts[at[0]][at[1]])])];
     return make("div", {}, make("h2", {}, title), pairs.length
-      ? armTable(pairs.map(cells), ["class", ...by("costs, points"), ...(several ? ["change"] : []), ...by("% of the truth"), ...(several ? [] : ["pixels"])], `all ${pairs.length}`)
+      ? armTable(pairs.map(cells), heads, `all ${pairs.length}`, over)
       : make("p", {}, "Nothing."));
   };
   const crops = cropsWith(([a, b]) => a === k || b === k), images = data.imagesOfClasses[k] || [];
