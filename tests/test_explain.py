@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -13,6 +14,7 @@ from gluon_confseg import metrics
 from gluon_confseg.errors import RunError
 from gluon_confseg.losses import confusion_weights
 from gluon_confseg.report import comparison, costs, explain
+from gluon_confseg.report.per_image import PerImage
 from gluon_confseg.run_folder import read_evaluation
 
 K = 6
@@ -61,7 +63,29 @@ def test_the_images_of_a_pair_come_with_most_of_it_first(run, compared):
     assert [image["name"] for image in record["images"]] == [f"town/scene{n}" for n in order][:5]
     assert record["images"][0]["pixels"] == [of_cell[order[0], 1, 2] for of_cell in of_cells]
     assert record["arms"][0]["images"] == len(order)
-    assert f"They are in {len(order)} of 7 images" in said(record, "Where")
+    assert f"This confusion is in {len(order)} of 7 images with subnet 0, CE" in said(record, "Where")
+
+
+def test_a_confusion_in_one_image_or_of_the_other_arm_alone_is_said_to_be_so(compared):
+    def known(*pixels: list) -> comparison.Comparison:
+        arms = []
+        for name, of_arm in zip(("one", "two"), pixels):
+            matrices = np.array([[[9, count], [0, 9]] for count in of_arm])
+            counted = PerImage.from_matrices(matrices)
+            arms.append(comparison.Arm(name, matrices.sum(0), np.zeros(2, np.int64), counted))
+        names = [f"image{n}" for n in range(len(pixels[0]))]
+        few = {"arms": arms, "names": names, "classes": ["a", "b"], "groups": [], "runs": [], "train": None}
+        return dataclasses.replace(compared, **few)
+
+    told = [
+        said(explain.pair(known(*pixels), 0, 1), "Where")
+        for pixels in (([3, 0], [1, 1]), ([0, 0], [0, 2]), ([3, 0],))
+    ]
+    assert told == [
+        "This confusion is in 1 of 2 images with one, and in 2 with two. All of it with one is in image0 (3).",
+        "This confusion is in 0 of 2 images with one, and in 1 with two.",
+        "This confusion is in 1 of 2 images. All of it is in image0 (3).",
+    ]
 
 
 @pytest.mark.parametrize("pixels, half", [([4, 3, 2, 1], 2), ([10, 1, 1], 1), ([1, 1, 1, 1], 2), ([3], 1)])
@@ -84,7 +108,7 @@ def test_the_weight_is_that_of_the_loss_and_its_rank_that_in_its_row(run, compar
 def test_groups_are_said_to_hold_both_or_not(compared):
     together, apart = explain.pair(compared, 1, 2), explain.pair(compared, 0, 5)
     assert together["group"] == [WALL, POLE] and apart["group"] is None
-    assert f"both are in group 1 ({WALL}, pole). Subnet 1 tells them apart" in said(
+    assert f"Both are in group 1 ({WALL}, pole). Subnet 1 tells them apart" in said(
         together, "What the method did"
     )
     assert "are not in one group. No subnet compares them" in said(apart, "What the method did")
@@ -151,7 +175,7 @@ def test_pixels_of_no_class_are_explained_without_groups_and_weights():
     compared = comparison.Comparison(**{**vars(compared), "arms": [arm]})
     record = explain.pair(compared, 0, 2)
     assert record["prediction"] == "(no class)" and record["reverse"] == [] and record["weights"] == []
-    assert record["arms"][0]["share"] == 0.5 and "predicted as 255" in said(record, "What the method did")
+    assert record["arms"][0]["share"] == 0.5 and "predicted as 255" in said(record, "Groups")
     assert explain.find(compared.classes, "(no class)") == 2
 
 
@@ -163,6 +187,14 @@ def test_a_class_is_explained_by_its_scores_pairs_and_images(run, compared):
     order = sorted((k for k in range(K) if k != 1 and counts[1, k]), key=lambda k: -cost[1, k])
     assert [row["class"] for row in record["taken_for"]] == [fake_run.CLASSES[k] for k in order][:5]
     assert record["images"] and record["images"][0]["loss"] > 0
+    best = costs.pair_costs(counts_of(run)[3])
+    assert [row["best_cost"] for row in record["taken_for"]] == pytest.approx([best[1, k] for k in order[:5]])
+    words = said(record, "What it is taken for")
+    assert words.startswith(f"With subnet 0, CE: {WALL} is taken for {fake_run.CLASSES[order[0]]} (")
+    assert (
+        f"{100 * cost[1, order[0]]:.2f} points of mIoU; with {compared.best.name} {100 * best[1, order[0]]:.2f})"
+        in words
+    )
 
 
 def test_an_unknown_class_is_named_with_the_nearest(compared):

@@ -19,7 +19,7 @@ import pytest
 
 from gluon_confseg import groups, metrics
 from gluon_confseg.errors import RunError
-from gluon_confseg.report import comparison, costs, explorer
+from gluon_confseg.report import comparison, costs, explain, explorer
 from gluon_confseg.run_folder import read_evaluation
 
 HOSTILE = [
@@ -109,14 +109,67 @@ def test_the_images_of_a_pair_are_those_that_have_most_of_it(run):
         read_evaluation(run, fake_run.phase_of(cell))[fake_run.rule_of(cell)] for cell in fake_run.CELLS
     ]
     assert data["imagesOf"]
-    for key, (number, listed) in data["imagesOf"].items():
+    for key, known in data["imagesOf"].items():
         i, j = map(int, key.split("/"))
         pixels = np.array([of_arm[:, i, j] for of_arm in by_image])
-        assert number == np.count_nonzero(pixels.max(0))
-        for image, of_arms in listed:
+        assert known["any"] == np.count_nonzero(pixels.max(0))
+        assert known["of"] == np.count_nonzero(pixels, axis=1).tolist()
+        for image, of_arms in known["listed"]:
             assert of_arms == pixels[:, image].tolist()
-        most = [max(of_arms) for _, of_arms in listed]
+        most = [max(of_arms) for _, of_arms in known["listed"]]
         assert most == sorted(pixels.max(0), reverse=True)[: len(most)]
+
+
+def test_all_views_count_the_images_of_a_confusion_alike(run):
+    page, compared = page_of(run), comparison.of_runs([run])
+    data, best = data_of(page), compared.arms.index(compared.best)
+    tables = re.findall(r'<table class="pairs">.*?<tbody>(.*?)</tbody>', page, re.S)
+    assert len(tables) == 2
+    for place, table in zip((0, best), tables):
+        arm, rows = compared.arms[place], re.findall(r"<tr>(.*?)</tr>", table, re.S)
+        assert len(rows) == len(arm.ranked)
+        for (i, j), row in zip(arm.ranked, rows):
+            pixels, images = re.findall(r'<td class="n">([\d,]+)</td>', row)[-2:]
+            record, known = explain.pair(compared, i, j), data["imagesOf"][f"{i}/{j}"]
+            assert int(pixels.replace(",", "")) == record["arms"][place]["pixels"]
+            assert int(images) == known["of"][place] == record["arms"][place]["images"]
+            (where,) = (part["text"][0] for part in record["sections"] if part["title"] == "Where")
+            assert (
+                f"is in {known['of'][0]} of 7 images with {arm.name if not place else data['arms'][0]['name']}"
+                in where
+            )
+            assert f", and in {known['of'][best]} with {compared.best.name}." in where
+
+
+def test_what_became_better_or_worse_is_counted(run):
+    before, *_, after = counts_of(run)
+    page, gain = page_of(run), metrics.iou(after) - metrics.iou(before)
+    change = costs.pair_costs(after) - costs.pair_costs(before)
+    confused = int(((before + after)[~np.eye(6, dtype=bool)] > 0).sum())
+    for word, how, pairs, classes in (
+        ("better", "less", change < -5e-5, gain > 5e-5),
+        ("worse", "more", change > 5e-5, gain < -5e-5),
+    ):
+        if pairs.any():
+            assert f"{pairs.sum()} of the {confused} confusions that either has cost {how}" in page
+        told = f"{classes.sum()} of 6 classes {'is' if classes.sum() == 1 else 'are'} {word}"
+        assert (told if classes.any() else f"No class became {word}.") in page
+
+
+def test_images_that_became_worse_are_listed_and_counted(run):
+    data, (first, *_, best) = data_of(page_of(run)), fake_run.CELLS
+    wrong = {
+        place: np.array(
+            [(truth != 255) & (truth != answers[cell["key"]]) for _, truth, answers in fake_run.scenes(7)]
+        )
+        for place, cell in ((0, first), (3, best))
+    }
+    wrong = {place: of_arm.sum((1, 2)) for place, of_arm in wrong.items()}
+    listed = {one["image"]: one["wrong"] for one in data["images"]}
+    assert set(np.flatnonzero(wrong[3] > wrong[0])) <= set(listed) and data["best"] == 3
+    assert all([of[0], of[3]] == [wrong[0][image], wrong[3][image]] for image, of in listed.items())
+    fewer, more = int((wrong[3] < wrong[0]).sum()), int((wrong[3] > wrong[0]).sum())
+    assert f'<td class="n">{fewer} of 7</td><td class="n">{more}</td>' in page_of(run)
 
 
 def test_an_image_without_a_mistake_costs_nothing(run):
@@ -137,6 +190,11 @@ def test_crops_hold_the_classes_of_the_images_and_count_their_confusions(run):
             return np.bitwise_xor.accumulate(values, axis=0)
 
         assert np.array_equal(unpacked(crop["truth"]), truth[top:bottom, left:right])
+        parts = [
+            array[top:bottom, left:right]
+            for array in (truth, *(answers[cell["key"]] for cell in fake_run.CELLS))
+        ]
+        assert sorted(crop["values"]) == np.unique(parts).tolist()
         for cell, text, listed in zip(fake_run.CELLS, crop["predictions"], crop["confusions"]):
             answer = answers[cell["key"]][top:bottom, left:right]
             assert np.array_equal(unpacked(text), answer)
@@ -397,9 +455,13 @@ def test_folders_of_anyones_predictions_are_a_page(folders, call):
     page, shown = page_of(folders / "out"), fake_run.scenes(4)
     data = data_of(page)
     assert [arm["name"] for arm in data["arms"]] == ["a", "b"] and data["groups"]
+    scores = []
     for arm, key in zip(data["arms"], ("subnet0_ce", "subnets_confusion_ce")):
         counts = sum(fake_run.counted(truth, answers[key], 6) for _, truth, answers in shown)
         assert [row[:-1] for row in arm["counts"]] == counts.tolist()
+        scores.append(100 * metrics.mean_of_defined(metrics.iou(counts)))
+    gain = f"{scores[1] - scores[0]:+.2f}".replace("-", "\u2212")
+    assert f"a has {scores[0]:.2f} % mIoU; b has {scores[1]:.2f} % ({gain} points)." in page
     assert data["crops"] and all(crop["photograph"] for crop in data["crops"])
     assert data["names"]["0"] == "town/scene0_mask" and "section-training" not in page
 

@@ -97,7 +97,7 @@ def check_cells(page, counts: np.ndarray, names: list) -> None:
     cells = page.run(CELLS)
     assert len(cells) == counts.size
     for i, j, label, _ in cells:
-        said = re.search(r": ([\d,]+) pixels, ([\d.]+) % of .*?, ([\d.]+) % of what was taken for", label)
+        said = re.search(r": ([\d,]+) pixels, ([\d.]+) % of .*?, ([\d.]+) % of all predicted ", label)
         assert int(said.group(1).replace(",", "")) == pixels[i, j], label
         assert (
             said.group(2) == f"{100 * truth[i, j]:.2f}" and said.group(3) == f"{100 * prediction[i, j]:.2f}"
@@ -165,7 +165,15 @@ MARKED = """[...document.querySelectorAll('#view canvas.errors')].map((canvas) =
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data, found = [];
     for (let n = 0; n < pixels.length; n += 4)
         if (pixels[n] === 214 && pixels[n + 1] === 0 && pixels[n + 2] === 110) found.push(n / 4);
-    return [+canvas.dataset.crop, +canvas.dataset.arm, found, +canvas.dataset.pixels];
+    const told = canvas.closest('figure').querySelector('figcaption').textContent;
+    return [+canvas.dataset.crop, +canvas.dataset.arm, found, told.match(/[\\d,]+(?= px)|[\\d,]+(?= wrong)/g).map(
+        (count) => +count.replaceAll(',', ''))];
+})"""
+OUTLINED = """[...document.querySelectorAll('#view .crop')].map((crop) => {
+    const canvas = crop.querySelector('.photo canvas'), found = [];
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    for (let n = 0; n < pixels.length; n += 4) if (pixels[n + 3]) found.push(n / 4);
+    return [+crop.dataset.crop, crop.querySelector('.photo').closest('figure').textContent, found];
 })"""
 READY = """(() => { const crops = [...document.querySelectorAll('#view .crop')];
     return crops.length && crops.every((crop) => crop.dataset.ready); })()"""
@@ -188,14 +196,23 @@ def test_a_click_on_a_cell_shows_crops_whose_marked_pixels_are_that_confusion(ch
             page.run("document.getElementById('view-title').textContent")
             == f"{CLASSES[i]} taken for " + ([*CLASSES, NO_CLASS][j])
         )
-        for crop, arm, marked, pixels in page.run(MARKED):
+        spots = {}
+        for crop, arm, marked, (pixels, all_pixels) in page.run(MARKED):
             image, (top, left, bottom, right, step) = boxes[crop]
-            truth, answers = shown[image]
-            wrong = (truth == i) & (answers[arm] == (255 if j == 6 else j))
-            part = wrong[top:bottom, left:right]
+            truth, answers = (
+                array[top:bottom, left:right] for array in (shown[image][0], shown[image][1][arm])
+            )
+            part = (truth == i) & (answers == (255 if j == 6 else j))
             assert np.array_equal(np.flatnonzero(part[step // 2 :: step, step // 2 :: step]), marked)
-            assert pixels == part.sum()
+            assert pixels == part.sum() and all_pixels == ((truth != 255) & (truth != answers)).sum()
+            spots.setdefault(crop, {})[arm] = (pixels, marked)
             seen += len(marked)
+        for crop, told, outlined in page.run(OUTLINED):
+            arm = 0 if spots[crop][0][0] else 1
+            assert (
+                told.endswith(f"outlined: errors of {('one', 'two')[arm]}")
+                and outlined == spots[crop][arm][1]
+            )
         page.run("document.querySelector('#view .back').click()")
         page.wait("document.getElementById('view').hidden")
     assert seen > 100 and page.problems == []
@@ -220,10 +237,11 @@ def test_the_crops_of_an_image_mark_all_that_is_wrong(chromium, folders):
     page.wait(READY)
     boxes, found = boxes_of(page), page.run(MARKED)
     assert found and {boxes[crop][0] for crop, *_ in found} == {2}
-    for crop, arm, marked, _ in found:
+    for crop, arm, marked, (pixels,) in found:
         _, (top, left, bottom, right, step) = boxes[crop]
         truth, answers = shown[2]
         part = ((truth != 255) & (truth != answers[arm]))[top:bottom, left:right]
+        assert pixels == part.sum()
         assert np.array_equal(np.flatnonzero(part[step // 2 :: step, step // 2 :: step]), marked)
 
 
@@ -233,13 +251,112 @@ def test_the_view_of_a_pair_says_what_explain_says(chromium, run):
     page = chromium.open(address(run) + "#wall%20%26%20%3Cfence%3E/a%2Fb%20%23c")
     record = explain.pair(comparison.of_runs([run]), 1, 2)
     shown = page.run("[...document.querySelectorAll('.told p')].map((text) => text.textContent)")
-    assert shown == [text for section in record["sections"] for text in section["text"]]
+    said = [text.replace("`", "") for section in record["sections"] for text in section["text"]]
+    assert shown == said
+    # images that are named are links to them
+    links = page.run(
+        "[...document.querySelectorAll('.told a[href^=\"#/\"]')].map((link) => link.textContent)"
+    )
+    assert links and set(links) <= {image["name"] for image in record["images"]}
+    where = page.run("document.querySelector('#view .beside .term').textContent")
+    for arm in record["arms"]:
+        assert f"{arm['images']} with {arm['arm']}" in where
     rows = page.run(
         "[...document.querySelectorAll('#view tbody tr')].slice(0, 4)"
         ".map((row) => [...row.children].map((cell) => cell.textContent))"
     )
-    assert [row[1] for row in rows] == [f"{arm['pixels']:,}" for arm in record["arms"]]
-    assert [row[2] for row in rows] == [f"{100 * arm['share']:.2f}" for arm in record["arms"]]
+    assert [row[1] for row in rows] == [f"{100 * arm['cost']:.2f}" for arm in record["arms"]]
+    assert [row[2] for row in rows] == [f"{arm['pixels']:,}" for arm in record["arms"]]
+    assert [row[3] for row in rows] == [f"{100 * arm['share']:.2f}" for arm in record["arms"]]
+
+
+def test_the_legend_names_all_that_a_crop_holds(chromium, folders):
+    folder, shown = folders
+    page = chromium.open(address(folder) + "#bus/tram")
+    page.wait(READY)
+    boxes = boxes_of(page)
+    legends = page.run(
+        "[...document.querySelectorAll('#view .crop')].map((crop) => [+crop.dataset.crop,"
+        " [...crop.querySelectorAll('.legend a')].map((name) => name.textContent)])"
+    )
+    assert legends
+    for crop, named in legends:
+        image, (top, left, bottom, right, step) = boxes[crop]
+        truth, answers = shown[image]
+        parts = [
+            array[top:bottom, left:right][step // 2 :: step, step // 2 :: step] for array in (truth, *answers)
+        ]
+        assert sorted(named) == sorted(CLASSES[k] for k in np.unique(parts) if k != 255)
+
+
+def test_the_view_of_a_class_has_what_confusions_cost_the_first_arm_and_the_best(chromium, run):
+    compared = comparison.of_runs([run])
+    first, best = compared.arms[0].costs, compared.best.costs
+    page = chromium.open(address(run) + "#bus")
+    for number, (place, names) in enumerate((((3, slice(None)), [*CLASSES]), ((slice(None), 3), [*CLASSES]))):
+        shown = page.run(
+            f"[...document.querySelectorAll('#view .columns > div:nth-child({number + 1}) tbody tr')]"
+            ".map((row) => [...row.children].slice(0, 3).map((cell) => cell.textContent))"
+        )
+        costs = np.array([first[place][:6], best[place][:6]])
+        order = sorted(np.flatnonzero(costs.max(0)), key=lambda k: -costs[:, k].max())
+        assert shown == [[names[k], *(f"{100 * cost:.2f}" for cost in costs[:, k])] for k in order]
+
+
+def test_the_worst_confusions_of_either_arm_can_be_listed_to_the_last(chromium, run):
+    compared = comparison.of_runs([run])
+    page = chromium.open(address(run))
+    listed = """(() => { const list = [...document.querySelectorAll('.listed')].filter((list) => !list.hidden);
+        return list.length === 1 && [...list[0].querySelectorAll('tbody tr')].filter((row) => !row.hidden).map(
+            (row) => row.querySelector('a').textContent); })()"""
+    for arm in (compared.arms[0], compared.best):
+        page.run(
+            "(() => { const select = document.querySelector('#worst-controls select');"
+            f" select.value = {json.dumps(arm.name)}; select.dispatchEvent(new Event('change')); }})()"
+        )
+        wanted = [f"{CLASSES[i]} taken for {CLASSES[j]}" for i, j in arm.ranked]
+        assert page.run(listed) == wanted[:12] and len(wanted) > 12
+        button = (
+            "[...document.querySelectorAll('.listed')].find((list) => !list.hidden).querySelector('button')"
+        )
+        assert page.run(f"{button}.textContent") == f"Show all {len(wanted)} confusions"
+        page.run(f"{button}.click()")
+        assert page.run(listed) == wanted
+
+
+def test_images_can_be_sorted_by_what_became_worse(chromium, folders):
+    folder, shown = folders
+    page = chromium.open(address(folder))
+    page.run(
+        "(() => { const select = document.querySelector('#images-controls select');"
+        " select.value = 'grew'; select.dispatchEvent(new Event('change')); })()"
+    )
+    wrong = [
+        [int(((truth != 255) & (truth != answer)).sum()) for answer in answers] for truth, answers in shown
+    ]
+    rows = page.run(
+        "[...document.querySelectorAll('#images tbody tr')].map((row) => [...row.children].map((c) => c.textContent))"
+    )
+    assert rows
+    for name, _, _, before, after, change, _ in rows:
+        of_image = wrong[int(name[-1])]
+        assert [int(count.replace(",", "")) for count in (before, after)] == of_image
+        assert int(change.replace(",", "").replace("\u2212", "-")) == of_image[1] - of_image[0]
+    changes = [int(row[5].replace(",", "").replace("\u2212", "-")) for row in rows]
+    assert changes == sorted(changes, reverse=True)
+
+
+def test_strong_confusions_outside_every_frame_are_named(chromium, run):
+    page = chromium.open(address(run))
+    shares = comparison.of_runs([run]).arms[0].shares[:, :6].copy()
+    for group in fake_run.GROUPS:
+        shares[np.ix_(group, group)] = 0
+    np.fill_diagonal(shares, 0)
+    strong = [(i, j) for i, j in np.argwhere(shares >= 0.1)]
+    told = page.run("document.querySelector('#matrix-legend .term').textContent")
+    assert (f"{len(strong)} confusion" in told) if strong else told.startswith("No confusion")
+    for i, j in sorted(strong, key=lambda at: -shares[at])[:3]:
+        assert f"{CLASSES[i]} taken for {CLASSES[j]} ({100 * shares[i, j]:.0f} %)" in told
 
 
 # ---- links, keys, colours, widths
@@ -281,9 +398,16 @@ def test_a_link_that_a_colleague_got_opens_its_view(chromium, run, link, title):
 
 
 @pytest.mark.parametrize("link", ["#nothing", "#bus/nothing", "#a/b/c", "#%", "#/nowhere.png", "#(no class)"])
-def test_a_link_to_nothing_shows_the_report(chromium, run, link):
+def test_a_link_to_nothing_shows_the_report_and_says_so(chromium, run, link):
     page = chromium.open(address(run) + link)
     assert page.run("document.getElementById('view').hidden") and page.problems == []
+    notice = "[document.getElementById('notice')].map((box) => (box.hidden ? '' : box.textContent))[0]"
+    assert page.run(notice).startswith(f"The link {link} leads to nothing")
+    page.run("location.hash = '#bus'")
+    page.wait("!document.getElementById('view').hidden")
+    page.press("Escape")
+    page.wait("document.getElementById('view').hidden")
+    assert page.run(notice) == ""
 
 
 def test_the_matrix_is_walked_and_opened_by_keys(chromium, run):

@@ -35,6 +35,8 @@ def test_what_goes_in_comes_out_whatever_its_order(seed):
             assert np.array_equal(held.matrix(image), of_image)
         for i, j in np.ndindex(counts.shape[1:]):
             assert np.array_equal(held.pixels(i, j), counts[:, i, j])
+        right = np.trace(counts[:, :, :-1], axis1=1, axis2=2)
+        assert np.array_equal(held.wrong, counts.sum((1, 2)) - right)
 
 
 def test_matrices_without_misses_have_an_empty_last_column():

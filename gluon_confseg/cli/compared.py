@@ -60,12 +60,14 @@ def of_folders(arguments, images: Path | None = None, *, shown: bool = True) -> 
         for name, counted in zip(names, found)
     ]
     listed = ", ".join(str(folder) for folder in given)
+    kinds = f"{first.predictions} {first.labels}"
+    ids = " Train ids number the classes from 0, in the order of their list." if "train ids" in kinds else ""
     return Comparison(
         title=f"What is confused in {names[0]}"
         if len(arms) == 1
         else f"{', '.join(names[:-1])} and {names[-1]} compared",
         data=f"Data: {len(first.pairs)} images; predictions in {listed} (read as {first.predictions}), labels in "
-        f"{labels.where} (read as {first.labels}), classes of {labels.space.title}.",
+        f"{labels.where} (read as {first.labels}), classes of {labels.space.title}.{ids}",
         classes=list(labels.space.classes),
         colors=np.asarray(labels.space.colors).tolist(),
         arms=arms,

@@ -63,6 +63,7 @@ class Crop(NamedTuple):
     truth        `packed` classes, 255 where there is no label
     predictions  the same of each arm, 255 where no class was predicted; None of an arm whose predictions are not there
     confusions   of each arm: [[truth, prediction, pixels], ...], pixels of the image itself, most first
+    values       all that the truth and the predictions hold as it is shown, 255 among them, most first
     """
 
     image: int
@@ -72,6 +73,7 @@ class Crop(NamedTuple):
     truth: bytes
     predictions: list
     confusions: list
+    values: list
 
     @property
     def bytes(self) -> int:
@@ -224,7 +226,10 @@ def _crop(image: int, box: Box, photograph, truth, predictions, num_classes: int
         _confusions(box.whole(truth), box.whole(p), num_classes) if known else []
         for p, known in zip(predictions, there)
     ]
-    return Crop(image, box, shown.shape, picture, packed(shown), answers, counts)
+    every = [shown, *(box.shown(p) for p in predictions if p is not None)]
+    seen = sum(np.bincount(values.ravel(), minlength=256) for values in every)
+    values = np.argsort(-seen, kind="stable")[: np.count_nonzero(seen)].tolist()
+    return Crop(image, box, shown.shape, picture, packed(shown), answers, counts, values)
 
 
 def _confusions(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> list:

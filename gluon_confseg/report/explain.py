@@ -29,9 +29,10 @@ def find(classes: Sequence[str], name: str) -> int:
 def pair(compared: Comparison, truth: int, prediction: int) -> dict:
     """What is known about pixels of class `truth` that were taken for `prediction` (K: for no class).
 
-    returns  {"truth", "prediction": names; "arms": [numbers of each arm]; "reverse": [the same the other way round];
-             "group": names or None; "weights": [{"arm", "weight", "penalty", "rank"}]; "images": [{"name", "pixels":
-             [of each arm]}], those with most of it; "sections": [{"title", "text": [sentences]}]}
+    returns  {"truth", "prediction": names; "arms": [numbers of each arm, among them "images": how many have this
+             confusion]; "reverse": [the same the other way round]; "group": names or None; "weights": [{"arm",
+             "weight", "penalty", "rank"}]; "images": [{"name", "pixels": [of each arm]}], those with most of it;
+             "sections": [{"title", "text": [sentences]}]}
     """
     return _Pair(compared, truth, prediction).record()
 
@@ -58,7 +59,7 @@ class _Pair:
             "How much": self._how_much(),
             "Where": self._where(),
             "From arm to arm": self._changes(),
-            "What the method did": self._method(weights),
+            "What the method did" if compared.runs else "Groups": self._method(weights),
             "What to try next": self._next(),
         }
         reverse = [] if self.of_no_class else [self._numbers(arm, reverse=True) for arm in compared.arms]
@@ -117,10 +118,10 @@ class _Pair:
             order = "the costliest" if place == 1 else f"number {place} in order of cost"
             said = [
                 f"{percent(first['share'])} % of the pixels of {self.i} were taken for {self.j} by {by}: "
-                f"{first['pixels']:,} pixels. Of all that was called {self.j}, they are "
-                f"{percent(first['share_of_prediction'])} %.",
+                f"{first['pixels']:,} pixels. They are {percent(first['share_of_prediction'])} % of all that was "
+                f"predicted {self.j}.",
                 f"They cost {percent(first['cost'])} points of mIoU: so much would be gained if all were right. That "
-                f"is {order} of {len(ranked)} confusions.",
+                f"is {order} of {len(ranked)} confusions{f' of {by}' if self.others else ''}.",
             ]
         else:
             said = [f"Of the {there:,} pixels of {self.i}, {by} took none for {self.j}."]
@@ -135,16 +136,24 @@ class _Pair:
     def _where(self) -> list:
         if not self.compared.names:
             return list(self.compared.notes[:1])
-        if not self.images:
+        if self.first.per_image is None:
             return []
-        said = f"They are in {len(self.images)} of {len(self.compared.names)} images"
+        first, best, of = self.first, self.compared.best, f"{len(self.compared.names)} images"
+        said = f"This confusion is in {len(self.images)} of {of}"
+        if self.others:
+            said += f" with {first.name}"
+            if best.per_image is not None:
+                said += f", and in {self._numbers(best)['images']} with {best.name}"
+        if not self.images:
+            return [f"{said}."] if any(map(self.share, self.compared.arms)) else []
         named = [f"{image['name']} ({image['pixels'][0]:,})" for image in self.images]
         if len(named) == 1:
-            return [f"{said}: {named[0]}."]
+            return [f"{said}. All of it{f' with {first.name}' if self.others else ''} is in {named[0]}."]
         half = half_in(self.images)
         more = f", and {half - 3} more" if half > 3 else ""
         listed = ", ".join(named[: min(half, 3)])
-        return [f"{said}. Half of these pixels or more are in {half} of them: {listed}{more}."]
+        begin = f"With {first.name}, half" if self.others else "Half"
+        return [f"{said}. {begin} of its pixels or more are in {half} images: {listed}{more}."]
 
     # ---- from arm to arm
 
@@ -199,7 +208,9 @@ class _Pair:
             before, after = (arm.per_image.pixels(self.truth, self.prediction) for arm in (self.first, best))
             less, more = int((after < before).sum()), int((after > before).sum())
             if less or more:
-                said.append(f"With {best.name}, less of it is in {less} images and more in {more}.")
+                said.append(
+                    f"With {best.name}, {less} images have less of it than before, and {more} have more."
+                )
         return said
 
     # ---- what the groups, C and the subnets did
@@ -238,11 +249,13 @@ class _Pair:
         said, trained = [], any(map(has_subnets, compared.arms))
         if self.number:
             members = ", ".join(compared.classes[k] for k in compared.groups[self.number - 1])
-            said.append(f"Groups: both are in group {self.number} ({members}).")
+            said.append(f"Both are in group {self.number} ({members}).")
             if trained:
                 said[-1] += f" Subnet {self.number} tells them apart in the arms that have subnets."
+            elif not compared.runs:
+                said[-1] += f" These groups were {compared.source}, for this report."
         elif compared.groups:
-            said.append(f"Groups: {i} and {j} are not in one group.")
+            said.append(f"{i} and {j} are not in one group.")
             if trained:
                 said[-1] += (
                     ' No subnet compares them: where one is in a group, the other is among its "others".'
@@ -257,7 +270,7 @@ class _Pair:
         for weight in weights[:1]:
             order = "largest" if weight["rank"] == 1 else f"{weight['rank']}. in size"
             said.append(
-                f"C: in the paper's loss, c({i}, {j}) is {weight['weight']:.4g}, the {order} of the weights of {i}, "
+                f"In the paper's loss, the weight c({i}, {j}) is {weight['weight']:.4g}, the {order} of those of {i}, "
                 f"and lambda is {weight['penalty']:g}. So a pixel of {i} adds "
                 f"{weight['penalty'] * weight['weight']:.4g} times -log(1 - q) to the loss, where q is the probability "
                 f"that the network gives to {j}."
@@ -320,12 +333,15 @@ class _Pair:
             return []
         file = least.cell.get("checkpoint")
         where = f" ({file})" if file else ""
-        return [f"{least.name} confuses them least, {percent(self.share(least))} %: begin from it{where}."]
+        return [
+            f"Of the arms compared, {least.name} confuses them least, {percent(self.share(least))} % of {self.i}. "
+            f"Go on with that network{where} rather than with that of {self.first.name}."
+        ]
 
     def _of_training(self) -> list:
         return [
-            "Train against it: `confseg train own --root DATA` finds the groups, gives each a subnet, and weighs "
-            f"{self.i} taken for {self.j} in the loss."
+            "Train against it: `confseg train own --root DATA` finds the groups, gives each a subnet (a small head of "
+            f"the network that tells its classes apart), and weighs {self.i} taken for {self.j} in the loss."
         ]
 
     def _of_method(self) -> list:
@@ -379,7 +395,8 @@ def klass(compared: Comparison, index: int) -> dict:
     """What is known about one class: its scores in each arm, and the confusions and images that cost it most.
 
     returns  {"class"; "arms": [{"arm", "iou", "recall", "precision", "pixels"}]; "taken_for" and "taken_from":
-             [{"class", "pixels", "share", "cost"}], of the first arm; "images": [{"name", "loss" of IoU}]; "sections"}
+             [{"class", "pixels", "share", "cost", "best_cost": that in the best of the other arms}], of the first arm;
+             "images": [{"name", "loss" of IoU}], likewise; "sections"}
     """
     first, name = compared.arms[0], compared.classes[index]
     arms = [
@@ -400,9 +417,9 @@ def klass(compared: Comparison, index: int) -> dict:
         images = [{"name": compared.names[place], "loss": float(lost[place])} for place in ranked[:LISTED]]
     sections = {
         "How well it is found": _scores(compared, index, arms),
-        "What it is taken for": _listed(taken_for, f"{name} is taken for"),
-        "What is taken for it": _listed(taken_from, f"Taken for {name} are"),
-        "Where it loses most": _of_images(images),
+        "What it is taken for": _listed(compared, taken_for, f"{name} is taken for"),
+        "What is taken for it": _listed(compared, taken_from, f"Taken for {name} are"),
+        "Where it loses most": _of_images(compared, images),
     }
     return {
         "class": name,
@@ -417,6 +434,7 @@ def klass(compared: Comparison, index: int) -> dict:
 def _of_class(compared: Comparison, at: tuple, other: int) -> dict:
     arm = compared.arms[0]
     numbers = {"pixels": int(arm.full[at]), "share": float(arm.shares[at]), "cost": float(arm.costs[at])}
+    numbers["best_cost"] = float(compared.best.costs[at])
     return {"class": compared.named(other), **numbers}
 
 
@@ -426,9 +444,10 @@ def _scores(compared: Comparison, index: int, arms: list) -> list:
         return [f"The labels of these images hold no pixel of {name}."]
     said = [
         f"IoU {percent(first['iou'])} %: of its {first['pixels']:,} pixels {percent(first['recall'])} % were found, "
-        f"and {percent(first['precision'])} % of those that were called {name} are."
+        f"and {percent(first['precision'])} % of the pixels predicted {name} are {name}."
     ]
     if len(arms) > 1:
+        said[0] = f"{first['arm']}: {said[0]}"
         changes = [f"{arm['arm']} {percent(arm['iou'] - first['iou'], sign=True)}" for arm in arms[1:]]
         said.append(f"Change of IoU, in points: {'; '.join(changes)}.")
     number = compared.group_of(index)
@@ -437,18 +456,25 @@ def _scores(compared: Comparison, index: int, arms: list) -> list:
     return said
 
 
-def _listed(pairs: list, begin: str) -> list:
+def _listed(compared: Comparison, pairs: list, begin: str) -> list:
     if not pairs:
         return ["Nothing."]
-    said = [f"{p['class']} ({p['pixels']:,} pixels, {percent(p['cost'])} points of mIoU)" for p in pairs]
-    return [f"{begin} {'; '.join(said)}."]
+    first, *others = compared.arms
+    by, best = (f"With {first.name}: ", f"; with {compared.best.name} ") if others else ("", None)
+    said = [
+        f"{p['class']} ({p['pixels']:,} pixels, {percent(p['cost'])} points of mIoU"
+        f"{best + percent(p['best_cost']) if best else ''})"
+        for p in pairs
+    ]
+    return [f"{by}{begin} {'; '.join(said)}."]
 
 
-def _of_images(images: list) -> list:
+def _of_images(compared: Comparison, images: list) -> list:
     if not images:
         return []
+    by = f" with {compared.arms[0].name}" if len(compared.arms) > 1 else ""
     said = [f"{image['name']} ({percent(image['loss'])})" for image in images]
-    return [f"IoU that it would gain if one image alone had no mistake, in points: {'; '.join(said)}."]
+    return [f"IoU that it would gain{by} if one image alone had no mistake, in points: {'; '.join(said)}."]
 
 
 def _defined(value: float) -> float | None:
@@ -474,9 +500,21 @@ def _table(record: dict) -> Grid:
     if "class" in record:
         head, parts = ["arm", "IoU, %", "recall, %", "precision, %"], ("iou", "recall", "precision")
         return Grid(head, [[arm["arm"], *(percent(arm[part]) for part in parts)] for arm in record["arms"]])
-    head = ["arm", "pixels", "% of the truth", "% of the prediction", "costs, mIoU points"]
-    parts = ("share", "share_of_prediction", "cost")
+    head = [
+        "arm",
+        "costs, mIoU points",
+        "pixels",
+        f"% of {record['truth']}",
+        f"% of all predicted {record['prediction']}",
+    ]
     rows = [
-        [arm["arm"], f"{arm['pixels']:,}", *(percent(arm[part]) for part in parts)] for arm in record["arms"]
+        [
+            arm["arm"],
+            percent(arm["cost"]),
+            f"{arm['pixels']:,}",
+            percent(arm["share"]),
+            percent(arm["share_of_prediction"]),
+        ]
+        for arm in record["arms"]
     ]
     return Grid(head, rows)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+import markupsafe
 
 from gluon_confseg.datasets.base import in_threads
 from gluon_confseg.files import write_bytes
@@ -44,7 +46,7 @@ def page(compared: Comparison, shown: Sequence[Crop]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(percent=percent, points=lambda share: percent(share, sign=True))
+    environment.filters.update(percent=percent, points=lambda share: percent(share, sign=True), code=_code)
     environment.globals.update(at=page_words.link)
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     # the page's policy lets this script run and no other, whatever names hold
@@ -56,6 +58,11 @@ def page(compared: Comparison, shown: Sequence[Crop]) -> str:
         data=page_data.data(compared, shown),
         **page_words.words(compared, shown),
     )
+
+
+def _code(text: str) -> markupsafe.Markup:
+    """Escaped text, with what stands between backticks as code."""
+    return markupsafe.Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(text))))
 
 
 def cut_crops(compared: Comparison) -> list:

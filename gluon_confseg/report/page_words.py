@@ -10,15 +10,14 @@ from urllib.parse import quote
 import numpy as np
 
 from gluon_confseg import groups, metrics
-from gluon_confseg.report import costs, explain, outcome, tables
-from gluon_confseg.report.comparison import Arm, Comparison
+from gluon_confseg.report import costs, explain, outcome, page_data, tables
+from gluon_confseg.report.comparison import Comparison
 from gluon_confseg.report.crops import Crop
 from gluon_confseg.report.document import settings_grid, shown
 from gluon_confseg.report.grid import Grid
 from gluon_confseg.report.tables import percent
 from gluon_confseg.terminal import clean
 
-LISTED = 12  # pairs
 SHOWN = 5e-5  # a change that two decimals of a percent show
 
 
@@ -47,8 +46,14 @@ def words(compared: Comparison, crops: Sequence[Crop]) -> dict:
         ),
         "papers": [clean(tables.paper_label(run.results)) for run in compared.runs if _has_paper(run)],
         "seeds": _seeds(compared),
-        "pairs": [_pair(compared, i, j) for i, j in pairs[:LISTED]],
-        "num_pairs": len(pairs),
+        "worst": [
+            {
+                "arm": clean(arm.name),
+                "num": len(arm.ranked),
+                "pairs": [_pair(compared, i, j) for i, j in arm.ranked[: page_data.EXPLAINED]],
+            }
+            for arm in (compared.arms[0], compared.best)[: len(compared.arms)]
+        ],
         "changes": _changes(compared),
         "groups": _groups(compared),
         "source": clean(compared.source),
@@ -67,22 +72,24 @@ def words(compared: Comparison, crops: Sequence[Crop]) -> dict:
 
 
 def _sentences(compared: Comparison) -> list:
-    if len(compared.runs) == 1:
-        return outcome.sentences(compared.runs[0].results)
     first, *others = compared.arms
+    if len(compared.runs) == 1:
+        scores = "; ".join(f"{arm.name} {percent(arm.mean_iou)} %" for arm in compared.arms)
+        few = 0 < len(others) <= 5
+        return [*([f"mIoU: {scores}."] if few else []), *outcome.sentences(compared.runs[0].results)]
     if not others:
         return [f"mIoU {percent(first.mean_iou)} %, pixel accuracy {percent(first.pixel_accuracy)} %."]
-    changes = [f"{arm.name} by {percent(arm.mean_iou - first.mean_iou, sign=True)} points" for arm in others]
-    if len(changes) > 5:
-        best = compared.best
-        gain = percent(best.mean_iou - first.mean_iou, sign=True)
-        changes = [f"{best.name}, the best of {len(others)}, by {gain} points"]
-    said = [
-        f"Compared with {first.name} ({percent(first.mean_iou)} % mIoU), mIoU changes with {', with '.join(changes)}."
+    few = len(others) <= 5
+    changes = [
+        f"{arm.name}{'' if few else f', the best of {len(others)},'} has {percent(arm.mean_iou)} % "
+        f"({percent(arm.mean_iou - first.mean_iou, sign=True)} points)"
+        for arm in (others if few else [compared.best])
     ]
+    said = [f"{first.name} has {percent(first.mean_iou)} % mIoU; {'; '.join(changes)}."]
     if not compared.runs:
         said.append(
-            "How much of such a difference is chance can't be told from one folder of predictions for each arm."
+            "How much of such a difference is chance can't be told from one folder of predictions each: another "
+            "training of the same network may differ by a point or more."
         )
     return said
 
@@ -96,6 +103,7 @@ def _lead(compared: Comparison, pairs: list) -> dict | None:
     where = next((section["text"] for section in record["sections"] if section["title"] == "Where"), [])
     return {
         **_pair(compared, i, j),
+        "num": len(pairs),
         "mended": clean(" ".join(explain.mended(compared, i, j))),
         "where": clean(where[0]) if record["images"] else "",
         "key": f"{i}/{j}",
@@ -105,20 +113,23 @@ def _lead(compared: Comparison, pairs: list) -> dict | None:
 def _pair(compared: Comparison, i: int, j: int) -> dict:
     first, best = compared.arms[0], compared.best
     number = compared.group_of(i, j) if j < len(compared.classes) else None
-    images = None
-    if first.per_image is not None:
-        images = int(np.count_nonzero(first.per_image.pixels(i, j)))
+    images = [
+        None if arm.per_image is None else int(np.count_nonzero(arm.per_image.pixels(i, j)))
+        for arm in (first, best)
+    ]
     return {
         "truth": clean(compared.named(i)),
         "prediction": clean(compared.named(j)),
         "group": number,
         "pixels": f"{int(first.full[i, j]):,}",
+        "best_pixels": f"{int(best.full[i, j]):,}",
         "share": first.shares[i, j],
         "cost": first.costs[i, j],
         "best_share": best.shares[i, j],
         "change": best.shares[i, j] - first.shares[i, j],
         "best_cost": best.costs[i, j],
-        "images": images,
+        "images": images[0],
+        "best_images": images[1],
     }
 
 
@@ -133,9 +144,10 @@ def _arms(compared: Comparison) -> list:
     for arm in compared.arms:
         reference = firsts.get(id(arm.run), first).cell.get("paper_mean_iou")
         paper = arm.cell.get("paper_mean_iou")
-        better = None
+        better = worse = None
         if arm is not first and first.per_image is not None and arm.per_image is not None:
-            better = int((_wrong_by_image(arm) < _wrong_by_image(first)).sum())
+            grew = arm.per_image.wrong - first.per_image.wrong
+            better, worse = int((grew < 0).sum()), int((grew > 0).sum())
         rows.append(
             {
                 "name": clean(arm.name),
@@ -150,16 +162,11 @@ def _arms(compared: Comparison) -> list:
                 if paper is None or reference in (None, paper)
                 else (paper - reference) / 100,
                 "better": better,
+                "worse": worse,
                 "best": arm is compared.best and len(compared.arms) > 1,
             }
         )
     return rows
-
-
-def _wrong_by_image(arm: Arm) -> np.ndarray:
-    """(N,) wrong pixels of each image."""
-    matrices = [arm.per_image.matrix(image) for image in range(arm.per_image.num_images)]
-    return np.array([counts.sum() - np.trace(counts) for counts in matrices])
 
 
 def _seeds(compared: Comparison) -> list:
@@ -215,7 +222,14 @@ def _changes(compared: Comparison) -> dict:
             "gain": gain[k],
         }
 
+    confused = (first.full > 0) | (best.full > 0)
+    np.fill_diagonal(confused, False)
     return {
+        "counts": {
+            "better": (int((change < -SHOWN).sum()), int((gain > SHOWN).sum())),
+            "worse": (int((change > SHOWN).sum()), int((gain < -SHOWN).sum())),
+            "all": (int(confused.sum()), int((~np.isnan(gain)).sum())),
+        },
         "better": [row(i, j) for i, j in ranked[:6] if change[i, j] < -SHOWN],
         "worse": [row(i, j) for i, j in ranked[::-1][:6] if change[i, j] > SHOWN],
         "classes_better": [class_row(k) for k in classes[:5] if gain[k] > SHOWN],

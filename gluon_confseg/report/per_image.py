@@ -81,6 +81,13 @@ class PerImage:
         defined = np.count_nonzero(~np.isnan(losses), axis=1)
         return np.nansum(losses, axis=1) / np.maximum(defined, 1)
 
+    @cached_property
+    def wrong(self) -> np.ndarray:
+        """(N,) wrong pixels of each image."""
+        is_wrong = self._cells % (self.num_classes + 1) != self._cells // (self.num_classes + 1)
+        found = np.bincount(self._images_of[is_wrong], self._counts_of[is_wrong], self.num_images)
+        return found.astype(np.int64)
+
     def truth(self, klass: int) -> np.ndarray:
         """(N,) labelled pixels of a class in each image."""
         return sum(self.pixels(klass, prediction) for prediction in range(self.num_classes + 1))

@@ -3,7 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const K = data.classes.length;
 const NO_CLASS = "(no class)", MANY = data.many;
-const SATURATED = 0.3, CHANGE_SATURATED = 0.15;
+const LISTED = 12;  // rows of a long table at first
 const byId = (id) => document.getElementById(id);
 const groupOf = data.classes.map((_, k) => data.groups.findIndex((group) => group.includes(k)));
 const named = (k) => (k < K ? data.classes[k] : NO_CLASS);
@@ -25,17 +25,47 @@ function make(tag, settings = {}, ...inside) {
 }
 const percent = (share, digits = 2) => (share === null || Number.isNaN(share) ? "-" : (100 * share).toFixed(digits).replace("-", "\u2212"));
 const points = (share, digits = 2) => {
-  const text = percent(share, digits);
-  return text === "-" || text.startsWith("\u2212") ? text : "+" + text;
+  const text = percent(share, digits), size = text.replace("\u2212", "");
+  return Number(size) === 0 ? size : text === "-" || text !== size ? text : "+" + text;
 };
 const whole = (count) => count.toLocaleString("en-US");
 const link = (...names) => "#" + names.map(encodeURIComponent).join("/");
 const imageLink = (image) => "#/" + encodeURIComponent(data.names[image]);
 const sum = (values) => values.reduce((total, value) => total + value, 0);
-const sign = (change, good) => (change === 0 || Number.isNaN(change) ? "" : change > 0 === good ? "better" : "worse");
+const sign = (change, good) => (Math.abs(change) < 5e-5 || Number.isNaN(change) ? "" : change > 0 === good ? "better" : "worse");
 
 function badge(number) {
-  return make("span", { class: `group g${number % 8}`, title: `group ${number + 1}` }, String(number + 1));
+  return make("a", { class: `group g${number % 8}`, href: "#section-groups", tabindex: -1, title: `group ${number + 1}` }, String(number + 1));
+}
+const classLink = (k) => (k < K ? make("a", { href: link(named(k)) }, named(k)) : named(k));
+const listed = (nodes) => nodes.map((node, n) => [n ? ", " : "", node]);
+
+// a table's first rows, and a button that shows the others: returns the button, or "" where there are none
+function shorten(rows, what, most = LISTED) {
+  if (rows.length <= most) return "";
+  const more = rows.slice(most);
+  more.forEach((row) => { row.hidden = true; });
+  const show = () => {
+    more.forEach((row) => { row.hidden = false; });
+    button.remove();
+    const next = more[0].querySelector("a");  // for those who go by keys, on from where they were
+    if (next) next.focus({ preventScroll: true });
+  };
+  const button = make("button", { type: "button", class: "rest", onclick: show }, `Show ${what}`);
+  return button;
+}
+
+// a sentence with its code, and with links to the images and classes that it names
+const escaped = (names) => [...names].sort((a, b) => b.length - a.length).map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");
+let naming = null;
+function prose(sentence) {
+  naming = naming || new RegExp(`(\`[^\`]+\`)|(?<![\\w/])(${escaped(Object.values(data.names)) || "(?!)"})(?![\\w/])|(?<=\\b(?:of|for) |[(,] ?)(${escaped(data.classes)})(?!\\w)`, "u");
+  return sentence.split(naming).map((part, n) => {
+    if (!part) return "";
+    if (n % 4 === 1) return make("code", {}, part.slice(1, -1));
+    if (n % 4 === 2) return make("a", { href: "#/" + encodeURIComponent(part) }, part);
+    return n % 4 === 3 ? make("a", { href: link(part) }, part) : part;
+  });
 }
 
 function choice(label, options, selected, change) {
@@ -76,7 +106,7 @@ function cellText(i, j) {
   const arm = arms[matrix.arm], count = arm.counts[i][j];
   const told = i === j ? `${named(i)}, right` : `${named(i)} taken for ${named(j)}`;
   let text = `${told}: ${whole(count)} pixels, ${percent(value(arm, i, j, "truth"))} % of ${named(i)}, ` +
-    `${percent(value(arm, i, j, "prediction"))} % of what was taken for ${named(j)}`;
+    `${percent(value(arm, i, j, "prediction"))} % of all predicted ${named(j)}`;
   if (i !== j && count) text += `; costs ${percent(arm.costs[i][j] / 1e6)} points`;
   if (matrix.against >= 0) {
     const other = arms[matrix.against];
@@ -90,10 +120,10 @@ function cellText(i, j) {
 function drawMatrix() {
   const rows = order(), places = data.noClass ? [...rows, K] : rows, arm = arms[matrix.arm];
   const other = matrix.against >= 0 ? arms[matrix.against] : null, isPixels = matrix.measure === "pixels";
-  let most = 1;
-  for (const i of rows) for (const j of places) if (i !== j) {
-    most = Math.max(most, other ? Math.abs(arm.counts[i][j] - other.counts[i][j]) : arm.counts[i][j]);
-  }
+  // colours are full at the strongest confusion of any arm, or at the largest change, so that none look alike
+  const strengths = (of, against) => rows.flatMap((i) => places.filter((j) => j !== i || against).map((j) =>
+    Math.abs(value(of, i, j, matrix.measure) - (against ? value(against, i, j, matrix.measure) : 0))));
+  const most = Math.max(isPixels ? 1 : 0.05, ...(other ? strengths(arm, other) : arms.flatMap((of) => strengths(of))));
   const head = make("tr", {}, make("td", { class: "corner" }, make("span", {}, "truth \u2193 prediction \u2192")),
     places.map((j) => make("th", { scope: "col", class: j < K && groupOf[j] >= 0 ? `t${groupOf[j] % 8}` : "" },
       j < K ? make("a", { href: link(named(j)) }, named(j)) : make("span", {}, named(j)))));
@@ -105,9 +135,8 @@ function drawMatrix() {
       if (other) {
         shown -= value(other, i, j, matrix.measure);
         kind = shown > 0 === (i === j) ? "right" : "wrong";
-        strength = isPixels ? Math.abs(shown) / most : Math.abs(shown) / CHANGE_SATURATED;
-      } else if (i === j) strength = 0.35 * (isPixels ? value(arm, i, j, "truth") : shown) ** 2;
-      else strength = isPixels ? shown / most : shown / SATURATED;
+        strength = Math.abs(shown) / most;
+      } else strength = i === j ? 0.35 * (isPixels ? value(arm, i, j, "truth") : shown) ** 2 : shown / most;
       const alpha = Math.sqrt(Math.min(1, strength));
       const short = isPixels ? compact(shown, Boolean(other)) : Math.abs(shown) < 0.005 ? "" : other ? points(shown, 0) : percent(shown, 0);
       const frame = framing(rows, places, row, column);
@@ -138,6 +167,27 @@ function drawMatrix() {
     if (next) { event.preventDefault(); cell.tabIndex = -1; next.tabIndex = 0; next.focus(); }
   });
   byId("matrix").replaceChildren(table);
+  byId("matrix-legend").replaceChildren(...matrixLegend(rows, places, arm, other, most));
+}
+
+// what the colours mean, and which strong confusions no frame holds
+function matrixLegend(rows, places, arm, other, most) {
+  const isPixels = matrix.measure === "pixels", unit = isPixels ? "" : other ? " points" : " %";
+  const shown = (strength) => (isPixels ? compact(Math.round(strength)) : percent(strength, 0)) + unit;
+  const square = (kind, part, text) => make("span", { class: "shade" }, make("i", { class: kind, style: { "--a": Math.sqrt(part).toFixed(3) } }), text);
+  const scale = [0.05, 0.25, 0.5, 1].map((part) => square("wrong", part, shown(part * most)));
+  const blank = isPixels ? "blank: none" : other ? "blank: a change of less than half a point" : "blank: none, or less than half a percent";
+  const colours = make("p", { class: "legend" }, ...(other
+    ? [make("span", {}, `worse than ${other.name}:`), ...scale, make("span", {}, "better:"), square("right", 0.25, shown(0.25 * most)), square("right", 1, shown(most))]
+    : [make("span", {}, "confused:"), ...scale, square("right", 0.35, "right (on the diagonal)")]), make("span", {}, blank));
+  if (!data.groups.length) return [colours];
+  const outside = rows.flatMap((i) => places.map((j) => [i, j])).filter(([i, j]) =>
+    i !== j && !data.groups.some((group) => group.includes(i) && group.includes(j)) && value(arm, i, j, "truth") >= 0.1)
+    .sort((a, b) => value(arm, ...b, "truth") - value(arm, ...a, "truth"));
+  const links = outside.slice(0, 3).map(([i, j]) => [make("a", { href: link(named(i), named(j)) }, `${named(i)} taken for ${named(j)}`), ` (${percent(value(arm, i, j, "truth"), 0)} %)`]);
+  return [colours, make("p", { class: "term" }, ...(outside.length
+    ? [`Outside every frame ${outside.length === 1 ? "is 1 confusion" : `are ${outside.length} confusions`} of 10 % of the truth or more${outside.length > 3 ? ", the strongest of them" : ""}: `, listed(links), "."]
+    : ["No confusion of 10 % of the truth or more is outside every frame."]))];
 }
 
 function compact(count, signed) {
@@ -173,6 +223,8 @@ function startMatrix() {
 
 // ---- the graph of confusion
 
+const narrow = window.matchMedia("(max-width: 560px)");
+
 function startGraph() {
   if (!data.discoveries.length) return;
   const state = { of: 0, step: data.discoveries[0].automatic };
@@ -182,11 +234,12 @@ function startGraph() {
     const found = data.discoveries[state.of], [threshold] = found.steps[state.step];
     slider.max = found.steps.length - 1;
     slider.value = state.step;
-    const text = `${percent(threshold)} %${state.step === found.automatic ? " (the default: the mean edge)" : ""}`;
+    const text = `${percent(threshold)} %${state.step === found.automatic ? " (the default, the mean of all confusions)" : ""}`;
     told.textContent = text;
     slider.setAttribute("aria-valuetext", text);
     drawGraph(found, state.step);
   };
+  narrow.addEventListener("change", draw);
   const sources = data.discoveries.map((found, n) => [String(n), found.name]);
   byId("graph-controls").replaceChildren(
     ...(sources.length > 1 ? [choice("Matrix of", sources, "0", (n) => { state.of = +n; state.step = data.discoveries[state.of].automatic; draw(); })] : []),
@@ -197,7 +250,8 @@ function startGraph() {
 
 function drawGraph(found, step) {
   const [threshold, groups] = found.steps[step];
-  const size = found.order.length, R = 150, place = new Map(), inGroup = new Map();
+  // letters of a narrow page are larger in its drawing
+  const size = found.order.length, [R, letter] = narrow.matches ? [110, 8.6] : [150, 6.2], place = new Map(), inGroup = new Map();
   found.order.forEach((k, n) => {
     const turn = (2 * Math.PI * (n + 0.5)) / size - Math.PI / 2;
     place.set(k, { x: R * Math.cos(turn), y: R * Math.sin(turn), turn });
@@ -225,23 +279,23 @@ function drawGraph(found, step) {
         "text-anchor": left ? "end" : "start", "dominant-baseline": "middle", style: { fill: color(inGroup.get(k)) },
       }, named(k)));
   });
-  const reach = R + 14 + 6.2 * Math.min(18, Math.max(...found.order.map((k) => named(k).length)));
+  const reach = R + 14 + letter * Math.min(18, Math.max(...found.order.map((k) => named(k).length)));
   const said = groups === null ? "All classes are one group." : `${groups.length} groups.`;
   byId("graph").replaceChildren(make("svg", {
     viewBox: `${-reach} ${-reach} ${2 * reach} ${2 * reach}`, role: "img",
     "aria-label": `Graph of confusion in ${found.name} at a threshold of ${percent(threshold)} %: ${said} The groups are listed beside it.`,
   }, make("g", {}, lines), make("g", {}, nodes)));
-  const alone = data.classes.filter((_, k) => !inGroup.has(k));
+  const alone = [...data.classes.keys()].filter((k) => !inGroup.has(k));
   byId("graph-groups").replaceChildren(
     ...(size < K ? [make("p", { class: "term" }, `Drawn are the ${size} of ${K} classes with the strongest confusions.`)] : []),
     ...(groups === null
       ? [make("p", {}, "At this threshold all classes are one group, which leaves none for \u201cothers\u201d: it is too low.")]
-      : [make("ol", { class: "members" }, groups.map((group, n) => make("li", {}, badge(n), " ", group.map(named).join(", ")))),
-        alone.length ? make("p", { class: "term" }, `In no group: ${alone.join(", ")}.`) : ""]),
+      : [make("ol", { class: "members" }, groups.map((group, n) => make("li", {}, badge(n), " ", listed(group.map(classLink))))),
+        alone.length ? make("p", { class: "term" }, "In no group: ", listed(alone.map(classLink)), ".") : ""]),
     make("details", {}, make("summary", {}, `The ${Math.min(edges.length, 30)} strongest confusions as a table`),
       make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "classes"), make("th", { scope: "col", class: "n" }, "%"))),
         make("tbody", {}, [...edges].reverse().slice(0, 30).map(([i, j, weight]) =>
-          make("tr", {}, make("td", {}, `${named(i)}, ${named(j)}`), make("td", { class: "n" }, percent(weight))))))));
+          make("tr", {}, make("td", {}, make("a", { href: link(named(i), named(j)) }, `${named(i)}, ${named(j)}`)), make("td", { class: "n" }, percent(weight))))))));
 }
 
 // ---- classes
@@ -252,7 +306,7 @@ function startClasses() {
   const state = { score: "iou", sort: "score" };
   const TOLD = {
     iou: "IoU: of the pixels that label or prediction gives to the class, the share that both do.",
-    precision: "Precision: of the pixels that were taken for the class, the share that are of it.",
+    precision: "Precision: of the pixels that were predicted as the class, the share that are of it.",
     recall: "Recall: of the class's pixels, the share that were found.",
   };
   const draw = () => {
@@ -270,19 +324,16 @@ function startClasses() {
       make("td", { class: "track" }, track(arms.map((arm) => arm[state.score][k]))),
       arms.map((arm, n) => make("td", { class: `n ${column(n)}` }, percent(arm[state.score][k]))),
       several ? make("td", { class: "n" }, make("span", { class: sign(gain(k), true) }, gain(k) === null ? "-" : points(gain(k)))) : "");
-    const rows = make("tbody", {}, classes.slice(0, MANY).map(row));
+    const rows = classes.map(row);
     byId("classes").replaceChildren(
       make("p", { class: "legend" }, TOLD[state.score] + " ", arms.map((arm, n) => make("span", {}, mark(n), ` ${arm.name} `))),
       make("table", { class: "dots" },
         make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "class"),
           make("td", { class: "track", "aria-hidden": true }, make("span", { class: "scale" }, make("span", {}, "0"), make("span", {}, "50"), make("span", {}, "100 %"))),
           arms.map((arm, n) => make("th", { scope: "col", class: `n ${column(n)}` }, arm.name)),
-          several ? make("th", { scope: "col", class: "n", title: `${arms[data.best].name} against ${arms[0].name}` }, "gain") : "")),
-        rows));
-    if (classes.length > MANY) {
-      const more = make("button", { type: "button", onclick: () => { rows.replaceChildren(...classes.map(row)); more.remove(); } }, `Show ${classes.length} classes`);
-      byId("classes").append(more);
-    }
+          several ? make("th", { scope: "col", class: "n", title: `${arms[data.best].name} against ${arms[0].name}` }, "gain, points") : "")),
+        make("tbody", {}, rows)),
+      shorten(rows, `all ${K} classes`, MANY));
   };
   const set = (name) => (to) => { state[name] = to; draw(); };
   byId("classes-controls").replaceChildren(
@@ -315,24 +366,36 @@ function track(values) {
 // ---- images
 
 function startImages() {
-  const box = byId("images");
+  const box = byId("images"), best = data.best, state = { sort: "cost" };
   if (!box) return;
-  const body = (rows) => rows.map(({ image, lost, pairs }) => make("tr", {},
-    make("td", {}, make("a", { href: imageLink(image) }, data.names[image])),
-    make("td", { class: "n" }, percent(lost[0])),
-    several ? make("td", { class: "n" }, percent(lost[data.best])) : "",
-    make("td", {}, pairs.map(([i, j], n) => make("span", { class: n ? "further" : "" }, n ? "; " : "", make("a", { href: link(named(i), named(j)) }, `${named(i)} \u2192 ${named(j)}`))))));
-  const rows = make("tbody", {}, body(data.images.slice(0, 12)));
-  const more = make("button", { type: "button", onclick: () => { rows.replaceChildren(...body(data.images)); more.remove(); } },
-    `Show ${data.images.length} images`);
-  const left = data.numImages - data.images.length;
-  box.replaceChildren(
-    make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "image"),
-      make("th", { scope: "col", class: "n" }, several ? `costs, ${arms[0].name}` : "costs"),
-      several ? make("th", { scope: "col", class: "n" }, arms[data.best].name) : "",
-      make("th", { scope: "col" }, "mostly by (truth \u2192 taken for)"))), rows),
-    ...(data.images.length > 12 ? [more] : []),
-    ...(left > 0 ? [make("p", { class: "term" }, `The other ${whole(left)} of ${whole(data.numImages)} images cost less, or nothing.`)] : []));
+  const grew = ({ wrong }) => (wrong[best] === null ? 0 : wrong[best] - wrong[0]);
+  const number = (count) => (count === null ? "-" : whole(count));
+  const draw = () => {
+    const images = [...data.images].sort(state.sort === "cost" ? (a, b) => b.lost[0] - a.lost[0] || a.image - b.image : (a, b) => grew(b) - grew(a) || a.image - b.image);
+    const rows = images.map((one) => make("tr", {},
+      make("td", {}, make("a", { href: imageLink(one.image) }, data.names[one.image])),
+      make("td", { class: "n" }, percent(one.lost[0])),
+      several ? make("td", { class: "n" }, percent(one.lost[best])) : "",
+      make("td", { class: "n" }, number(one.wrong[0])),
+      several ? [make("td", { class: "n" }, number(one.wrong[best])),
+        make("td", { class: "n" }, one.wrong[best] === null ? "-" : make("span", { class: sign(grew(one), false) }, (grew(one) > 0 ? "+" : "") + whole(grew(one)).replace("-", "\u2212")))] : "",
+      make("td", {}, one.pairs.map(([i, j], n) => make("span", { class: n ? "further" : "" }, n ? "; " : "", make("a", { href: link(named(i), named(j)) }, `${named(i)} \u2192 ${named(j)}`))))));
+    const name = several ? [arms[0].name, arms[best].name] : [""], heads = (texts) => texts.map((text) => make("th", { scope: "col", class: "n" }, text));
+    const by = make("th", { scope: "col", rowspan: several ? 2 : null }, "mostly by (truth \u2192 predicted), ", several ? `with ${arms[0].name}` : "by cost");
+    const over = (text, span) => make("th", { scope: "colgroup", colspan: span, class: "over" }, text);
+    const left = data.numImages - data.images.length;
+    box.replaceChildren(
+      make("table", {}, make("thead", {}, several
+        ? [make("tr", {}, make("th", { scope: "col", rowspan: 2 }, "image"), over("costs, points", 2), over("wrong pixels", 3), by), make("tr", {}, heads([...name, ...name, "change"]))]
+        : make("tr", {}, make("th", { scope: "col" }, "image"), heads(["costs, points", "wrong pixels"]), by)), make("tbody", {}, rows)),
+      shorten(rows, `${images.length} images`),
+      left > 0 ? make("p", { class: "term" }, `The other ${whole(left)} of ${whole(data.numImages)} images cost less, or nothing.`) : "");
+  };
+  if (several) {
+    byId("images-controls").replaceChildren(choice("Sorted by",
+      [["cost", `what they cost ${arms[0].name}`], ["grew", `wrong pixels that ${arms[best].name} has more`]], state.sort, (to) => { state.sort = to; draw(); }));
+  }
+  draw();
 }
 
 // ---- training curves
@@ -421,38 +484,46 @@ function paint(canvas, crop, color) {
 
 const striped = (x, y) => ((x + y) >> 2) % 2 ? [120, 124, 130] : [96, 100, 106];
 
-function tile(title, node, note) {
-  return make("figure", { class: "tile" }, node, make("figcaption", {}, title, note ? [" ", make("b", { class: "n" }, note)] : ""));
+function tile(title, node) {
+  return make("figure", { class: "tile" }, node, make("figcaption", {}, title));
 }
 
 // a crop with everything about it; fills itself when its classes are unpacked
 function cropFigure(number, what, only = null) {
   const crop = data.crops[number], [height, width] = crop.size, [top, left, bottom, right, step] = crop.box;
+  const wrong = (n) => sum(crop.confusions[n].map(([, , pixels]) => pixels));
   const count = (n) => sum(crop.confusions[n].filter(([i, j]) => marker(what)(i, j) === 1).map(([, , pixels]) => pixels));
   const told = step > 1 ? `, every ${step === 2 ? "second" : step + "th"} pixel` : "";
   const canvas = (label, extra = {}) => make("canvas", { width, height, role: "img", "aria-label": label, ...extra });
-  const marked = what.pair ? `${named(what.pair[0])} taken for ${named(what.pair[1])}` : what.klass === undefined ? "wrong pixels" : `${named(what.klass)}, missed or taken for`;
-  const truth = canvas("the label's classes"), outline = canvas(`where ${marked}, outlined`);
+  const marked = what.pair ? `${named(what.pair[0])} taken for ${named(what.pair[1])}` : what.klass === undefined ? "wrong pixels" : `${named(what.klass)} missed, or predicted wrongly`;
+  const truth = canvas("the label's classes"), outline = canvas(`${marked}, outlined`);
   const photo = make("div", { class: "photo", style: { "aspect-ratio": `${width} / ${height}` } },
     crop.photograph ? make("img", { src: `data:image/jpeg;base64,${crop.photograph}`, alt: `part of the photograph ${data.names[crop.image]}`, width, height }) : "", outline);
   const shown = data.cropArms.map((arm, n) => ({ arm, n, known: crop.predictions[n] !== null })).filter(({ arm }) => !only || only.includes(arm));
   const predicted = {}, errors = {};
   shown.filter(({ known }) => known).forEach(({ arm, n }) => {
     predicted[n] = canvas(`what ${arms[arm].name} predicts`);
-    errors[n] = canvas(`errors of ${arms[arm].name}; marked: ${marked}`, { class: "errors", "data-arm": arm, "data-crop": number, "data-pixels": count(n) });
+    errors[n] = canvas(`errors of ${arms[arm].name}; marked: ${marked}`, { class: "errors", "data-arm": arm, "data-crop": number, "data-pixels": count(n), "data-wrong": wrong(n) });
   });
-  const worst = shown.reduce((best, { n }) => (count(n) > count(best) ? n : best), 0);
+  // the outline is the first arm's, or, where that has none, the next one's that has some; its caption says whose
+  const outlined = (shown.find(({ n, known }) => known && count(n)) || shown[0]).n;
+  const isPart = what.pair || what.klass !== undefined;
+  const caption = (n) => [make("b", { class: "n" }, `${whole(count(n))} px`), isPart ? ` (of ${whole(wrong(n))} wrong)` : ""];
   const columnsOf = shown.map(({ arm, n, known }) => make("div", { class: "column" },
     make("p", { class: "arm" }, several ? arms[arm].name : "prediction"),
-    known ? [tile("prediction", predicted[n]), tile("errors", errors[n], `${whole(count(n))} px`)] : make("p", { class: "term" }, "Its predictions were not kept.")));
-  const legend = make("p", { class: "legend" });
+    known ? [tile("prediction", predicted[n]), tile(["errors", isPart ? `; ${marked}: ` : ": ", caption(n)], errors[n])] : make("p", { class: "term" }, "Its predictions were not kept.")));
+  const rgb = (color) => `rgb(${color.join(" ")})`, ink = (color, text) => make("span", {}, make("i", { style: { background: rgb(color) } }), text);
+  const legend = make("p", { class: "legend" }, ink(MARK, marked), isPart ? ink(ELSE, "other errors") : "",
+    crop.values.includes(255) ? make("span", {}, make("i", { class: "striped" }), data.noClass ? "no label, or no class predicted" : "no label") : "",
+    crop.values.filter((k) => k < K).map((k) => ink(data.colors[k], classLink(k))));
   const larger = make("button", { type: "button", class: "plain", "aria-pressed": "false", onclick: () => {
     larger.setAttribute("aria-pressed", String(tiles.classList.toggle("large")));
     larger.textContent = tiles.classList.contains("large") ? "smaller" : "larger";
   } }, "larger");
-  const tiles = make("div", { class: "tiles", style: { "--columns": 1 + shown.length } },
+  // a picture is a larger target than the button, which is there for keys
+  const tiles = make("div", { class: "tiles", style: { "--columns": 1 + shown.length }, onclick: (event) => { if (event.target.closest("canvas, img")) larger.click(); } },
       make("div", { class: "column" }, make("p", { class: "arm" }, "image"),
-        tile(crop.photograph ? "photograph" : "no photograph", photo), tile("truth", truth)), columnsOf);
+        tile([crop.photograph ? "photograph" : "no photograph", count(outlined) ? `; outlined: ${several ? `errors of ${arms[data.cropArms[outlined]].name}` : "errors"}` : ""], photo), tile("truth", truth)), columnsOf);
   const figure = make("section", { class: "crop", "data-crop": number },
     make("p", { class: "place" }, make("a", { href: imageLink(crop.image) }, data.names[crop.image]),
       make("span", { class: "soft" }, ` rows ${top}\u2013${bottom}, columns ${left}\u2013${right}${told} `), larger),
@@ -460,13 +531,13 @@ function cropFigure(number, what, only = null) {
   const fill = async () => {
     const ids = await classesOf(crop, crop.truth);
     const answers = await Promise.all(crop.predictions.map((text) => (text === null ? null : classesOf(crop, text))));
-    const ink = (values) => (n, x, y) => (values[n] < K ? data.colors[values[n]] : striped(x, y));
+    const paintOf = (values) => (n, x, y) => (values[n] < K ? data.colors[values[n]] : striped(x, y));
     const mark = marker(what);
-    paint(truth, crop, ink(ids));
+    paint(truth, crop, paintOf(ids));
     answers.forEach((answer, n) => {
       if (!predicted[n]) return;
       let pixels = 0;
-      paint(predicted[n], crop, ink(answer));
+      paint(predicted[n], crop, paintOf(answer));
       paint(errors[n], crop, (at, x, y) => {
         if (ids[at] >= K) return striped(x, y);
         const kind = mark(ids[at], answer[at]);
@@ -475,7 +546,7 @@ function cropFigure(number, what, only = null) {
       });
       errors[n].dataset.marked = pixels;
     });
-    const of = answers[worst];
+    const of = answers[outlined];
     const isMarked = (x, y) => x >= 0 && y >= 0 && x < width && y < height && of && mark(ids[y * width + x], of[y * width + x]) === 1;
     paint(outline, crop, (at, x, y) => {
       if (isMarked(x, y)) {
@@ -484,16 +555,6 @@ function cropFigure(number, what, only = null) {
       }
       return NOTHING;
     });
-    const seen = new Map();
-    for (const values of [ids, ...answers.filter(Boolean)]) for (const k of values) seen.set(k, (seen.get(k) || 0) + 1);
-    const classes = [...seen].filter(([k]) => k < K).sort((a, b) => b[1] - a[1]).slice(0, 9).map(([k]) => k);
-    if (what.pair) for (const k of what.pair) if (k < K && seen.has(k) && !classes.includes(k)) classes.push(k);
-    const rgb = (color) => `rgb(${color.join(" ")})`;
-    legend.replaceChildren(
-      make("span", {}, make("i", { style: { background: rgb(MARK) } }), marked),
-      ...(what.pair || what.klass !== undefined ? [make("span", {}, make("i", { style: { background: rgb(ELSE) } }), "other errors")] : []),
-      ...(seen.has(255) ? [make("span", {}, make("i", { class: "striped" }), "no label")] : []),
-      ...classes.map((k) => make("span", {}, make("i", { style: { background: rgb(data.colors[k]) } }), named(k))));
     figure.dataset.ready = "yes";
   };
   fill().catch((error) => { legend.textContent = `This crop can't be shown here: ${error.message}`; });
@@ -505,7 +566,6 @@ function cropsWith(test) {
   const found = [];
   data.crops.forEach((crop, number) => {
     const pixels = Math.max(...crop.confusions.map((of) => sum(of.filter(test).map(([, , count]) => count))));
-
     if (pixels > 0) found.push([number, pixels / Math.hypot(crop.box[2] - crop.box[0], crop.box[3] - crop.box[1])]);
   });
   return found.sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([number]) => number);
@@ -540,72 +600,86 @@ function head(title, kind, links) {
     make("p", { class: "links" }, links));
 }
 
-function armTable(rows, heads) {
-  return make("div", { class: "wide" }, make("table", {},
-    make("thead", {}, make("tr", {}, heads.map((name, n) => make("th", { scope: "col", class: n ? "n" : "" }, name)))),
-    make("tbody", {}, rows.map((row) => make("tr", {}, row.map((cell, n) => make(n ? "td" : "th", { class: n ? "n" : "", scope: n ? null : "row" }, cell)))))));
+// over: of a table whose columns after the first stand in groups, [[what a group is, how many columns], ...]
+function armTable(rows, heads, what = null, over = []) {
+  const body = rows.map((row) => make("tr", {}, row.map((cell, n) => make(n ? "td" : "th", { class: n ? "n" : "", scope: n ? null : "row" }, cell))));
+  return make("div", {}, make("div", { class: "wide" }, make("table", {},
+    make("thead", {}, over.length ? make("tr", {}, make("td"), over.map(([text, span]) => make("th", { scope: "colgroup", colspan: span, class: "over" }, text))) : "",
+      make("tr", {}, heads.map((name, n) => make("th", { scope: "col", class: n ? "n" : "" }, name)))), make("tbody", {}, body))),
+    what ? shorten(body, what, 8) : "");
 }
 
 function sections(list) {
-  return (list || []).map(([title, text]) => make("section", { class: "told" }, make("h2", {}, title), text.map((sentence) => make("p", {}, sentence))));
+  return (list || []).map(([title, text]) => make("section", { class: "told" }, make("h2", {}, title), text.map((sentence) => make("p", {}, prose(sentence)))));
 }
 
 function pairView(i, j) {
   const key = `${i}/${j}`, place = data.worst.findIndex(([a, b]) => a === i && b === j);
   const other = (step, word) => {
     const at = data.worst[place + step];
-    return place >= 0 && at ? make("a", { href: link(named(at[0]), named(at[1])), rel: step > 0 ? "next" : "prev" }, `${word}: ${named(at[0])}, ${named(at[1])}`) : "";
+    return place >= 0 && at ? make("a", { href: link(named(at[0]), named(at[1])), rel: step > 0 ? "next" : "prev" }, `${word}: ${named(at[0])} taken for ${named(at[1])}`) : "";
   };
   const links = [
     j < K ? make("a", { href: link(named(j), named(i)) }, `the other way round: ${named(j)} taken for ${named(i)}`) : "",
     make("a", { href: link(named(i)) }, named(i)), j < K ? make("a", { href: link(named(j)) }, named(j)) : "",
-    other(-1, "costlier"), other(1, "less costly"),
+    other(-1, "the next costlier"), other(1, "the next less costly"),
   ];
   const first = value(arms[0], i, j, "truth");
   const rows = arms.map((arm, n) => {
     const share = value(arm, i, j, "truth");
-    return [arm.name, whole(arm.counts[i][j]), percent(share), n ? make("span", { class: sign(share - first, false) }, points(share - first)) : "", percent(value(arm, i, j, "prediction")), percent(arm.costs[i][j] / 1e6)];
+    return [arm.name, percent(arm.costs[i][j] / 1e6), whole(arm.counts[i][j]), percent(share), n ? make("span", { class: sign(share - first, false) }, points(share - first)) : "", percent(value(arm, i, j, "prediction"))];
   });
-  const heads = ["arm", "pixels", `% of ${named(i)}`, "change", `% of what was taken for ${named(j)}`, "costs, points"];
-  const skip = several ? -1 : 3;
+  const heads = ["arm", "costs, points", "pixels", `% of ${named(i)}`, "change, points", `% of all predicted ${named(j)}`];
+  const skip = several ? -1 : 4;
   const list = data.imagesOf[key], crops = cropsWith(([a, b]) => a === i && b === j);
   const pictured = new Set(crops.map((number) => data.crops[number].image)).size;
-  const shown = list
-    ? `Of the ${whole(list[0])} images with this confusion, this page has crops of ${pictured}: ${crops.length} crops, those where it fills most first. They are not typical.`
-    : `This page has crops of ${pictured} images with it, those where it fills most first.`;
+  const inArms = list && several ? ` (${arms.map((arm, n) => `${list.of[n] === null ? "not known" : whole(list.of[n])} with ${arm.name}`).join("; ")})` : "";
+  const of = list ? `the ${whole(list.any)} images${several ? " that have this confusion in any arm" : " with this confusion"}${inArms}` : "the images with this confusion";
+  const having = list ? list.listed.map(([image, pixels]) => [make("a", { href: imageLink(image) }, data.names[image]), ...pixels.map((p) => (p === null ? "-" : whole(p)))]) : [];
+  const images = having.length ? armTable(having, ["image", ...arms.map((arm) => arm.name)]) : "";
   return [head(`${named(i)} taken for ${named(j)}`, "a confusion", links),
     armTable(rows.map((row) => row.filter((_, n) => n !== skip)), heads.filter((_, n) => n !== skip)),
     make("div", { class: "beside" },
       make("div", {}, make("h2", {}, "Where it is"),
         cropList(crops, { pair: [i, j] }, {
-          some: shown,
-          none: list && list[0] ? `None of the ${whole(list[0])} images with this confusion is among the crops that fit this page.` : "No pixel of it is in the crops of this page.",
+          some: `This page has ${crops.length} crops of ${pictured} of ${of}, those where it fills most first. They are not typical.`,
+          none: list && list.any ? `The crops that fit this page show none of ${of}.` : "No pixel of it is in the crops of this page.",
         }),
-        list && list[1].length ? make("details", {}, make("summary", {}, `The images with most of it, ${list[1].length} of ${whole(list[0])}, in pixels`),
-          armTable(list[1].map(([image, pixels]) => [make("a", { href: imageLink(image) }, data.names[image]), ...pixels.map((p) => (p === null ? "-" : whole(p)))]), ["image", ...arms.map((arm) => arm.name)])) : ""),
+        images && make("details", {}, make("summary", {}, having.length < list.any ? `The ${having.length} images with most of it, of ${whole(list.any)}, in pixels` : `The ${having.length} images with it, in pixels`), images)),
       make("aside", {}, sections(data.explained[key]),
-        data.explained[key] ? "" : make("p", { class: "term" }, "It is not among the costliest confusions, so this page says no more of it; `confseg explain` does.")))];
+        data.explained[key] ? "" : make("p", { class: "term" }, "It is not among the costliest confusions, so this page says no more of it; ", make("code", {}, "confseg explain"), " does.")))];
 }
 
 function classView(k) {
-  const rows = arms.map((arm) => [arm.name, percent(arm.iou[k]), percent(arm.recall[k]), percent(arm.precision[k]), whole(arm.rows[k]), whole(arm.ofColumn[k])]);
-  const cost = arms[0].costs, first = arms[0];
-  const listed = (pairs) => pairs.filter(([i, j]) => i !== j && first.counts[i][j]).sort((a, b) => cost[b[0]][b[1]] - cost[a[0]][a[1]]).slice(0, 8);
-  const table = (title, pairs, name) => make("div", {}, make("h2", {}, title), pairs.length ? armTable(
-    pairs.map(([i, j]) => [make("a", { href: link(named(i), named(j)) }, name(i, j)), percent(cost[i][j] / 1e6), percent(value(first, i, j, "truth")), whole(first.counts[i][j])]),
-    ["class", "costs", "% of the truth", "pixels"]) : make("p", {}, "Nothing."));
+  const name = named(k), first = arms[0], best = arms[data.best], shownArms = several ? [first, best] : [first];
+  const gain = (arm) => (arm === first || arm.iou[k] === null || first.iou[k] === null ? "" : make("span", { class: sign(arm.iou[k] - first.iou[k], true) }, points(arm.iou[k] - first.iou[k])));
+  const rows = arms.map((arm) => [arm.name, percent(arm.iou[k]), ...(several ? [gain(arm)] : []), percent(arm.recall[k]), percent(arm.precision[k]), whole(arm.rows[k]), whole(arm.ofColumn[k])]);
+  // by what they cost the first arm or the best, whichever is more: none that is new is missed
+  const most = ([i, j]) => Math.max(...shownArms.map((arm) => arm.costs[i][j]));
+  const both = shownArms.map((arm) => arm.name);
+  const [heads, over] = several ? [["class", ...both, "change", ...both], [["costs, points", 3], ["% of the truth", 2]]] : [["class", "costs, points", "% of the truth", "pixels"], []];
+  const table = (title, all, other) => {
+    const pairs = all.filter(([i, j]) => i !== j && shownArms.some((arm) => arm.counts[i][j])).sort((a, b) => most(b) - most(a));
+    const change = ([i, j]) => best.costs[i][j] - first.costs[i][j];
+    const cells = (at) => [make("a", { href: link(named(at[0]), named(at[1])) }, named(at[other])), ...shownArms.map((arm) => percent(arm.costs[at[0]][at[1]] / 1e6)),
+      ...(several ? [make("span", { class: sign(change(at) / 1e6, false) }, points(change(at) / 1e6))] : []),
+      ...shownArms.map((arm) => percent(value(arm, ...at, "truth"))), ...(several ? [] : [whole(first.counts[at[0]][at[1]])])];
+    return make("div", {}, make("h2", {}, title), pairs.length
+      ? armTable(pairs.map(cells), heads, `all ${pairs.length}`, over)
+      : make("p", {}, "Nothing."));
+  };
   const crops = cropsWith(([a, b]) => a === k || b === k), images = data.imagesOfClasses[k] || [];
-  return [head(named(k), "a class", groupOf[k] >= 0 ? [badge(groupOf[k]), make("span", {}, `group ${groupOf[k] + 1}: ${data.groups[groupOf[k]].map(named).join(", ")}`)] : ["in no group"]),
-    armTable(rows, ["arm", "IoU, %", "recall, %", "precision, %", "pixels of the truth", "taken for it"]),
+  return [head(name, "a class", groupOf[k] >= 0 ? [badge(groupOf[k]), make("span", {}, `group ${groupOf[k] + 1}: `, listed(data.groups[groupOf[k]].map(classLink)))] : ["in no group"]),
+    armTable(rows, ["arm", "IoU, %", ...(several ? ["gain, points"] : []), "recall, %", "precision, %", "pixels in the labels", `pixels predicted ${name}`]),
     make("div", { class: "columns" },
-      table(`What ${named(k)} is taken for`, listed(columns.map((j) => [k, j])), (i, j) => named(j)),
-      table(`What is taken for ${named(k)}`, listed(data.classes.map((_, i) => [i, k])), (i) => named(i))),
+      table(`What ${name} is taken for`, columns.map((j) => [k, j]), 1),
+      table(`What is taken for ${name}`, data.classes.map((_, i) => [i, k]), 0)),
     make("div", { class: "beside" },
       make("div", {}, make("h2", {}, "Where it is confused"),
-        cropList(crops, { klass: k }, { some: `Crops in which most is wrong with it first. Marked are its pixels that were missed, and those of other classes that were taken for ${named(k)}.`, none: "No confusion of it is in the crops of this page." })),
+        cropList(crops, { klass: k }, { some: `Crops in which most is wrong with it first. Marked are its pixels that were missed, and those of other classes that were predicted ${name}.`, none: "No confusion of it is in the crops of this page." })),
       make("aside", {}, images.length ? make("section", { class: "told" }, make("h2", {}, "Images that cost it most"),
-        make("p", {}, `IoU that ${named(k)} would gain if one image alone had no mistake.`),
-        armTable(images.map(([image, lost]) => [make("a", { href: imageLink(image) }, data.names[image]), percent(lost)]), ["image", "points"])) : ""))];
+        make("p", {}, `IoU, in points, that ${name} would gain if one image alone had no mistake${several ? `; in order of ${first.name}` : ""}.`),
+        armTable(images.map(([image, lost]) => [make("a", { href: imageLink(image) }, data.names[image]), ...shownArms.map((_, n) => (lost[n] === null ? "-" : percent(lost[n])))]), ["image", ...(several ? shownArms.map((arm) => arm.name) : ["points"])], `${images.length} images`)) : ""))];
 }
 
 function imageView(image) {
@@ -613,27 +687,33 @@ function imageView(image) {
   const crops = data.crops.map((crop, number) => [crop, number]).filter(([crop]) => crop.image === image)
     .sort(([a], [b]) => b.size[0] * b.box[4] * b.size[1] * b.box[4] - a.size[0] * a.box[4] * a.size[1] * a.box[4]).map(([, number]) => number);
   return [head(data.names[image], "an image", []),
-    ...(about ? [armTable(arms.map((arm, n) => [arm.name, about.lost[n] === null ? "-" : percent(about.lost[n])]), ["arm", "costs, points of mIoU"]),
-      make("p", {}, "Mostly by ", about.pairs.map(([i, j, pixels], n) => [n ? ", " : "", make("a", { href: link(named(i), named(j)) }, `${named(i)} taken for ${named(j)}`), ` (${whole(pixels)} pixels)`]), ".")]
+    ...(about ? [armTable(arms.map((arm, n) => [arm.name, about.lost[n] === null ? "-" : percent(about.lost[n]), about.wrong[n] === null ? "-" : whole(about.wrong[n])]), ["arm", "costs, points of mIoU", "wrong pixels"]),
+      about.pairs.length ? make("p", {}, `What costs ${several ? `${arms[0].name} ` : ""}most here: `, listed(about.pairs.map(([i, j, pixels, cost]) => [make("a", { href: link(named(i), named(j)) }, `${named(i)} taken for ${named(j)}`), ` (${percent(cost)} points, ${whole(pixels)} pixels)`])),
+        ". A confusion's points are shared out among images by its pixels.") : ""]
       : [make("p", { class: "term" }, "It is not among the images that cost most.")]),
-    ...cropList(crops, {}, { some: "Its crops, the largest first; marked is all that is wrong.", none: "Its pictures are not in this page: it holds those of the images that show most." })];
+    ...cropList(crops, {}, { some: "Its crops, largest area first; marked is all that is wrong.", none: "Its pictures are not in this page: it holds those of the images that show most." })];
 }
 
 // ---- addresses: #truth/prediction, #class, #/image
 
+// the view that an address names; null for the report itself, undefined for what has no such name
 function parse(hash) {
   const text = hash.slice(1);
   let parts;
-  try { parts = text.split("/").map(decodeURIComponent); } catch { return null; }
   if (!text || (text.startsWith("section-") && byId(text))) return null;
+  try { parts = text.split("/").map(decodeURIComponent); } catch { return undefined; }
   if (parts[0] === "" && parts.length === 2) {
     const image = Object.keys(data.names).find((index) => data.names[index] === parts[1]);
-    return image === undefined ? null : () => imageView(+image);
+    return image === undefined ? undefined : () => imageView(+image);
   }
   const found = parts.map((name) => (name === NO_CLASS && data.noClass ? K : data.classes.indexOf(name)));
-  if (found.includes(-1) || found.length > 2 || found[0] === K) return null;
+  if (found.includes(-1) || found.length > 2 || found[0] === K) return undefined;
   if (found.length === 1 || found[0] === found[1]) return () => classView(found[0]);
   return () => pairView(...found);
+}
+
+function readable(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
 }
 
 function go(hash) {
@@ -641,14 +721,17 @@ function go(hash) {
 }
 
 function show() {
-  const view = parse(location.hash), box = byId("view"), main = byId("section-top");
+  const view = parse(location.hash), box = byId("view"), main = byId("section-top"), notice = byId("notice");
+  notice.hidden = view !== undefined;
+  notice.textContent = view === undefined ? `The link #${readable(location.hash.slice(1))} leads to nothing: no class, confusion or image that this page shows has this name.` : "";
   if (!view) {
     if (box.hidden) return;
     box.hidden = true;
     main.hidden = false;
     document.body.classList.remove("viewing");
     box.replaceChildren();
-    if (before) {
+    if (view === undefined) window.scrollTo(0, 0);
+    else if (before) {
       const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
       if (target) target.scrollIntoView();
       else window.scrollTo(0, before.scroll);
@@ -702,11 +785,28 @@ function startLead() {
   const least = data.cropArms.reduce((best, n) => (value(arms[n], i, j, "truth") < value(arms[best], i, j, "truth") ? n : best), 0);
   const figure = cropFigure(crops[0], { pair: [i, j] }, [0, data.best, least]);
   figure.classList.add("small");
-  box.replaceChildren(figure);
+  box.replaceChildren(figure, make("p", { class: "term" }, `Of ${crops.length} crops with this confusion, it fills this one most; the images that are named have most of it in all.`));
+}
+
+// which arm the list of worst pairs is in order of; without a script all lists stand one below the other
+function startWorst() {
+  const lists = [...document.querySelectorAll(".listed")];
+  const choose = (name) => lists.forEach((list) => { list.hidden = list.dataset.arm !== name; list.querySelector("h3").hidden = true; });
+  lists.forEach((list) => list.append(shorten([...list.querySelectorAll("tbody tr")], `all ${list.querySelectorAll("tbody tr").length} confusions`)));
+  if (lists.length > 1) {
+    byId("worst-controls").append(choice("In order of what they cost", lists.map(({ dataset }) => [dataset.arm, dataset.arm]), lists[0].dataset.arm, choose));
+    choose(lists[0].dataset.arm);
+  }
+  document.addEventListener("click", (event) => {
+    const meter = event.target.closest(".pairs td.meter");
+    if (meter) meter.closest("tr").querySelector("a").click();
+  });
+  document.querySelectorAll(".prose").forEach((text) => text.replaceChildren(...prose(text.textContent)));
 }
 
 startTheme();
 startLead();
+startWorst();
 startMatrix();
 startGraph();
 startClasses();
