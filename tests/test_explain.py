@@ -149,13 +149,36 @@ def test_whether_it_was_mended(after, words):
     assert explain.mended(arms_of(before), 0, 1) == []
 
 
+def test_a_class_that_is_only_predicted_is_said_to_be_so():
+    compared = arms_of(np.array([[60, 4, 0], [0, 0, 0], [0, 0, 50]]))
+    assert "No pixel of these labels is b" in said(explain.pair(compared, 0, 1), "How much")
+    assert "No pixel" not in said(explain.pair(compared, 0, 2), "How much")
+
+
+def test_pixels_that_are_another_mistake_now_are_not_mended():
+    before, after = (
+        np.array([[60, 40, 0], [0, 50, 0], [0, 0, 50]]),
+        np.array([[60, 0, 40], [0, 50, 0], [0, 0, 50]]),
+    )
+    compared = arms_of(before, after)
+    (told,) = explain.mended(compared, 0, 1)
+    assert "from 40.00 % to 0.00 % of a, but that is not mended" in told
+    assert told.endswith("60.00 % of a are right, and 60.00 % were.")
+    assert not any(
+        "confuses them least" in line for line in explain.pair(compared, 0, 1)["sections"][-1]["text"]
+    )
+
+
 def test_who_mends_most_is_named_beside_the_best_and_at_what_price():
     before = np.array([[60, 40, 0], [0, 50, 0], [30, 0, 70]])
     best = np.array([[61, 39, 0], [0, 50, 0], [0, 0, 100]])
     least = np.array([[95, 5, 0], [30, 20, 0], [30, 0, 70]])
     told = explain.mended(arms_of(before, best, least), 0, 1)
-    assert told[0] == "With arm 1, the best by mIoU, it hardly changed: from 40.00 % to 39.00 % of a."
-    assert told[1].startswith("With arm 2, which mends most of it, it is mostly mended, 88 % of it")
+    assert (
+        told[0]
+        == "With arm 1, the best of the others by mIoU, it hardly changed: from 40.00 % to 39.00 % of a."
+    )
+    assert told[1].startswith("With arm 2, which has least of it, it is mostly mended, 88 % of it")
     assert told[2] == "But there b is taken for a more than before: from 0.00 % to 60.00 % of b."
 
 

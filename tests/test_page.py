@@ -429,15 +429,16 @@ def test_the_matrix_is_walked_and_opened_by_keys(chromium, run):
 def test_the_slider_shows_the_groups_that_the_program_found(chromium, run):
     page = chromium.open(address(run))
     found = page.run("JSON.parse(document.getElementById('data').textContent).discoveries[0]")
-    for step, (_, of_step) in enumerate(found["steps"]):
+    for step, (threshold, of_step) in enumerate(found["steps"]):
         page.run(
             "(() => { const slider = document.querySelector('input[type=range]');"
             f" slider.value = {step}; slider.dispatchEvent(new Event('input')); }})()"
         )
         shown = page.run("[...document.querySelectorAll('#graph-groups li')].map((item) => item.textContent)")
         wanted = [f"{n} " + ", ".join(CLASSES[k] for k in group) for n, group in enumerate(of_step or [], 1)]
-        assert shown == wanted
-    assert page.run("document.querySelectorAll('#graph .edge').length") >= 0 and page.problems == []
+        strong = [edge for edge in found["edges"] if edge[2] > threshold]
+        assert shown == wanted and page.run("document.querySelectorAll('#graph .edge').length") == len(strong)
+    assert page.problems == []
 
 
 def test_names_run_nothing(chromium, run):

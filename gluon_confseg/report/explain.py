@@ -123,6 +123,11 @@ class _Pair:
                 f"They cost {percent(first['cost'])} points of mIoU: so much would be gained if all were right. That "
                 f"is {order} of {len(ranked)} confusions{f' of {by}' if self.others else ''}.",
             ]
+            if not self.of_no_class and not self.first.full[self.prediction].sum():
+                said.append(
+                    f"No pixel of these labels is {self.j}: it counts in the mean of the classes, with an IoU of 0, only "
+                    "because it is predicted somewhere. So a few pixels can cost much."
+                )
         else:
             said = [f"Of the {there:,} pixels of {self.i}, {by} took none for {self.j}."]
         if not self.of_no_class:
@@ -161,12 +166,12 @@ class _Pair:
         if not self.others:
             return []
         best, least = self.compared.best, min(self.others, key=self.share)
-        by_what = ", the best by mIoU," if len(self.others) > 1 else ""
+        by_what = ", the best of the others by mIoU," if len(self.others) > 1 else ""
         said = [f"With {best.name}{by_what} {self._change(best)}."]
         if least is not best and self.share(least) < min(
             (1 - NOTICED) * self.share(self.first), self.share(best)
         ):
-            said.append(f"With {least.name}, which mends most of it, {self._change(least)}.")
+            said.append(f"With {least.name}, which has least of it, {self._change(least)}.")
         if not self.of_no_class and self._helped(least):
             before, after = (arm.shares[self.prediction, self.truth] for arm in (self.first, least))
             if after - before > NOTICED * (self.share(self.first) - self.share(least)):
@@ -189,10 +194,21 @@ class _Pair:
             return f"it became worse: {shares}"
         if change >= -NOTICED:
             return f"it hardly changed: {shares}"
+        if not self._recognised(arm):
+            return (
+                f"there is less of it, {shares}, but that is not mended, as other confusions took its place: "
+                f"{percent(arm.recall[self.truth])} % of {self.i} are right, and "
+                f"{percent(self.first.recall[self.truth])} % were"
+            )
         return f"it is {'mostly' if change < -MOSTLY else 'partly'} mended, {-100 * change:.0f} % of it: {shares}"
 
+    def _recognised(self, arm: Arm) -> bool:
+        """Whether at least half of what is no longer confused became right."""
+        gone = self.share(self.first) - self.share(arm)
+        return arm.recall[self.truth] - self.first.recall[self.truth] >= MOSTLY * gone
+
     def _helped(self, arm: Arm) -> bool:
-        return self.share(arm) < (1 - NOTICED) * self.share(self.first)
+        return self.share(arm) < (1 - NOTICED) * self.share(self.first) and self._recognised(arm)
 
     def _changes(self) -> list:
         said = self.mended()
