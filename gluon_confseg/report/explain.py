@@ -125,8 +125,8 @@ class _Pair:
             ]
             if not self.of_no_class and not self.first.full[self.prediction].sum():
                 said.append(
-                    f"No pixel of these labels is {self.j}: it counts in the mean of the classes, with an IoU of 0, only "
-                    "because it is predicted somewhere. So a few pixels can cost much."
+                    f"No pixel of these labels is {self.j}: it counts in the mean of the classes, with an IoU of 0, "
+                    "only because it is predicted somewhere. So a few pixels can cost much."
                 )
         else:
             said = [f"Of the {there:,} pixels of {self.i}, {by} took none for {self.j}."]
