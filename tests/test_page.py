@@ -8,6 +8,7 @@ import re
 import browser
 import cv2
 import fake_run
+import layouts
 import numpy as np
 import pytest
 
@@ -501,3 +502,45 @@ def test_a_page_without_crops_is_whole(chromium, tmp_path):
         page = chromium.open(address(folder) + link)
         assert page.problems == []
     assert "no pictures" in page.run("document.getElementById('view').textContent")
+
+
+# ---- a run on photographs
+
+
+def test_the_page_of_a_run_on_camvid_has_its_numbers_and_its_pixels(chromium, tmp_path):
+    """Trained by the command, at its smallest; the predictions are those that the run kept."""
+    from gluon_confseg import cli
+
+    words = [
+        "train",
+        "camvid",
+        "--profile",
+        "smoke",
+        "--root",
+        layouts.camvid_root(),
+        "--out",
+        tmp_path / "run",
+    ]
+    assert cli.main([str(word) for word in words]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    compared = comparison.of_runs([tmp_path / "run"])
+    page = chromium.open(address(tmp_path / "run"))
+    with np.load(tmp_path / "run" / "confusion.npz") as matrices:
+        for number, cell in enumerate(results["cells"]):
+            page.run(SELECT % (0, number))
+            check_cells(page, matrices[cell["key"]], results["classes"])
+    boxes, seen = boxes_of(page), 0
+    for i, j in compared.arms[0].ranked[:3]:
+        page.run(f'document.querySelector(\'td[data-i="{i}"][data-j="{j}"]\').click()')
+        page.wait(READY)
+        for crop, place, marked, (pixels, _) in page.run(MARKED):
+            image, (top, left, bottom, right, step) = boxes[crop]
+            _, truth, predictions = compared.pictures.read(image)
+            shown = predictions[compared.abreast[place]]
+            part = ((truth == i) & (shown == j))[top:bottom, left:right]
+            assert np.array_equal(np.flatnonzero(part[step // 2 :: step, step // 2 :: step]), marked)
+            assert pixels == part.sum()
+            seen += len(marked)
+        page.run("document.querySelector('#view .back').click()")
+        page.wait("document.getElementById('view').hidden")
+    assert seen > 100 and page.problems == [] and page.requests == []
