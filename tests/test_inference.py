@@ -38,7 +38,7 @@ class PoolingNetwork:
     """
 
     def __init__(self, weight):
-        self.num_classes, self.groups, self.calls = len(weight), [], 0
+        self.num_classes, self.groups, self.finer, self.calls = len(weight), [], [], 0
         self._weight, self.encoder = mx.nd.array(weight), self.pooled
         PoolingNetwork.pooled.output_stride = 4
 

@@ -157,9 +157,10 @@ def with_other_initial_values(monkeypatch) -> None:
 
 
 # Each file is synced before it gets its name (odd numbers), its folder after that (even ones). The files of a run:
-# 1 config.json, 2 to 4 states, 5 log.jsonl, 6 state, 7 to 9 states, 10 evaluation, 11 best, 12 log.jsonl, 13 state,
-# 14 the result, 15 confusion.npz, ...; of subnets after 2 base.npz, 3 confusion.npz
-SYNCS = {"subnet0": 2 * 20, "subnets": 2 * 24}
+# 1 config.json, 2 to 4 states, 5 log.jsonl, 6 to 9 states, 10 predictions, 11 evaluation, 12 best, 13 log.jsonl,
+# 14 state, 15 the result, 16 and 17 confusion.npz, 18 groups.json, 19 to 23 examples, 24 results.json, 25 timing.json;
+# of subnets after 2 base.npz and 3 confusion.npz
+SYNCS = {"subnet0": 2 * 25, "subnets": 2 * 26}
 
 
 def count_syncs(monkeypatch, folder, kind: str) -> int:
