@@ -8,7 +8,7 @@ import fake_run
 import numpy as np
 import pytest
 
-from gluon_confseg import build, metrics, report
+from gluon_confseg import build, metrics
 from gluon_confseg.errors import RunError
 from gluon_confseg.report import comparison, explain, explorer, page_words
 
@@ -52,7 +52,7 @@ def test_cells_of_one_name_are_told_apart_by_their_keys(tmp_path):
     change(run, cells=lambda cells: [{**cell, "subnets": "0", "loss": "CE"} for cell in cells])
     names = [arm.name for arm in comparison.of_runs([run]).arms]
     assert len(set(names)) == len(names) and all(cell["key"] in n for cell, n in zip(fake_run.CELLS, names))
-    assert report.write(run).exists()
+    assert explorer.write(comparison.of_runs([run]), tmp_path / "page").exists()
 
 
 def test_the_mean_over_seeds_is_of_equal_settings(tmp_path):
@@ -82,7 +82,7 @@ def test_damaged_predictions_are_said_and_the_report_goes_on(tmp_path):
     (note,) = [note for note in compared.notes if file.name in note]
     assert "delete the file" in note
     assert list(compared.pictures.images) == [0, 1, 2, 3] and list(compared.pictures.complete) == []
-    assert report.write(run).exists()
+    assert explorer.write(compared, tmp_path / "page").exists()
 
 
 def test_weights_that_were_shuffled_are_explained(tmp_path):

@@ -268,6 +268,7 @@ def uninterrupted(tmp_path_factory):
 
 
 # steps 1, 2, 3, the end of the epoch, steps 4, 5, 6, the end
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number, loses", [(FIRST + 1, False), (FIRST + 3, True), (FIRST + 4, False), (FIRST + 7, True)]
 )
@@ -289,6 +290,7 @@ def test_a_state_that_is_damaged_takes_them_back_to_the_one_before(
     assert exact(opened.path / "tensorboard" / "subnet0") == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_tensorboard_that_watches_is_told_from_which_step_on_things_come_anew(monkeypatch, tmp_path, drawn):
     killed_at(monkeypatch, tmp_path / "run", FIRST + 5, False)
     folder = run(tmp_path / "run").path / "tensorboard" / "subnet0"
@@ -300,6 +302,7 @@ def test_a_tensorboard_that_watches_is_told_from_which_step_on_things_come_anew(
     ]
 
 
+@pytest.mark.slow
 def test_steps_that_were_trained_without_them_are_a_gap_which_is_said(monkeypatch, tmp_path, drawn, capsys):
     killed_at(monkeypatch, tmp_path / "run", FIRST + 2, False)  # step 3 is not saved
     from tensorboardX.record_writer import RecordWriter

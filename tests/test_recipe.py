@@ -88,6 +88,7 @@ def test_a_finished_run_is_not_trained_again(finished):
     assert times == {path: path.stat().st_mtime_ns for path in before.path.glob("checkpoints/*.npz")}
 
 
+@pytest.mark.slow
 def test_the_same_recipe_run_twice_gives_the_same_bytes(finished, tmp_path):
     before, folder = finished
     again = run(TINY, folder / "scenes", tmp_path / "run")

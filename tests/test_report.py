@@ -306,6 +306,7 @@ def test_a_key_that_leaves_the_folder_is_refused(fresh):
 # ---- pictures
 
 
+@pytest.mark.slow
 def test_pictures_of_11_19_and_21_classes_are_drawn(tmp_path):
     for size in (11, 19, 21):
         shares = metrics.normalize(fake_run.invented_counts(size)["train"])

@@ -245,7 +245,10 @@ _usual = {}
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if place % 5 else ()) for place, name in enumerate(OTHER)],
+    [
+        pytest.param(name, marks=pytest.mark.slow if place % 5 or name == "subnet_head.kernel" else ())
+        for place, name in enumerate(OTHER)
+    ],
 )
 def test_a_setting_reaches_what_it_is_about(name, tmp_path, monkeypatch, weights_file):
     beside = BESIDE.get(name, [])
