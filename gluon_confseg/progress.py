@@ -89,7 +89,7 @@ class Progress:
             return self
         if self._whole is not None:
             self._whole[0].drop(self._whole[1], self.initial)
-        if self.stream.isatty():
+        if self.stream.isatty() and self.total:
             self._bar = _Bar(
                 self._drawn,
                 total=self.total,
@@ -139,7 +139,9 @@ class Progress:
         if self._bar is not None:
             self._bar.clear()  # where it was: as the last of several it is drawn again above the others
             self._bar.close()
-        elif error is None and self._brief and self.clock() - self._began < self.interval:
+        elif error is None and (
+            not self.total or (self._brief and self.clock() - self._began < self.interval)
+        ):
             return
         elif error is None:
             self._print(f"{self.name}: " + ", ".join(self._parts()))

@@ -186,7 +186,7 @@ def declare(*, name, title, data, phases, cells, matrix_phase, profile="full", *
     title         the heading of its report
     data          a name of `datasets.DATASETS`
     phases        what `phase` returns, in the order of training
-    cells         `Cell`s, the entries of the table of results, in the order of its columns
+    cells         a list of `Cell`, the entries of the table of results, in the order of its columns
     matrix_phase  the phase whose confusion matrix on the training images gives the loss's weights and the groups
     profile       the size of this recipe, where a file has several
     settings      of all phases (`confseg train RECIPE --show` lists them), and of the whole: `seed`, `draw`,

@@ -251,7 +251,8 @@ def test_with_two_classes_the_cells_of_subnets_are_left_out_and_the_text_says_so
     root = own_data(tmp_path / "root", 2)
     record = dry_run.run(OWN, root)
     assert [phase["name"] for phase in record["phases"]] == ["base", "ce", "confusion_ce", "ce_continued"]
-    assert [cell["key"] for cell in record["cells"]] == ["subnet0_ce", "subnet0_confusion_ce"]
+    keys = ["subnet0_ce", "subnet0_ce_continued", "subnet0_confusion_ce"]
+    assert [cell["key"] for cell in record["cells"]] == keys
     page = " ".join(dry_run.text(record).split())
     assert "Left out, as training would: subnets_ce, subnets_confusion_ce: with two classes" in page
     with pytest.raises(RunError, match="there is nothing to score .subnets_ce.: with two classes"):

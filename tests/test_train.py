@@ -411,7 +411,7 @@ def shown(terminal: int):
 
 
 def steps_shown(text: str) -> list:
-    return [int(number) for number in re.findall(rf"\(base\): .*? (\d+)/{STEPS} steps", text)]
+    return [int(number) for number in re.findall(rf"\bbase(?: \|[^|]*\||:) *(\d+)/{STEPS} steps", text)]
 
 
 @pytest.mark.slow
