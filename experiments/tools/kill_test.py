@@ -43,14 +43,15 @@ def _run(arguments) -> int:
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        run(arguments, Path(folder, "whole"))
+        whole = Path(folder, "whole", "run")  # all run folders have one name, which results.csv holds
+        run(arguments, whole)
         length = time.monotonic() - began
-        wanted = fingerprint(Path(folder, "whole"))
+        wanted = fingerprint(whole)
         print(f"uninterrupted: {length:.1f} s, {len(wanted)} files compared", flush=True)
         same = 0
         for number in range(arguments.kills):
             after = moments.uniform(0.15, 1.0) * length
-            same += killed_once(arguments, Path(folder, f"kill{number}"), after, wanted)
+            same += killed_once(arguments, Path(folder, f"kill{number}", "run"), after, wanted)
     print(f"{same} of {arguments.kills} resumed runs ended bit-identical")
     return 0 if same == arguments.kills else 1
 
@@ -71,7 +72,7 @@ def killed_once(arguments, out: Path, after: float, wanted: dict) -> bool:
     found = fingerprint(out)
     differing = sorted(k for k in set(wanted) | set(found) if wanted.get(k) != found.get(k))
     print(
-        f"{out.name}: {where}: {'identical' if not differing else 'DIFFERS in ' + ', '.join(differing)}",
+        f"{out.parent.name}: {where}: {'identical' if not differing else 'DIFFERS in ' + ', '.join(differing)}",
         flush=True,
     )
     return not differing
