@@ -11,6 +11,7 @@ from gluon_confseg.errors import RunError
 FOUND = {"seconds": 1.25, "fastest": 1.2, "slowest": 1.3, "megabytes": 1234}
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_table_that_the_command_writes():
     page = encoder_table.PAGE.read_text()
     start, end = encoder_table.MARKS

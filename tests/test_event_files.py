@@ -280,6 +280,7 @@ def test_killed_and_gone_on_with_they_are_as_if_nothing_had_been(
     assert exact(opened.path / "tensorboard" / "subnet0") == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_state_that_is_damaged_takes_them_back_to_the_one_before(
     monkeypatch, tmp_path, drawn, uninterrupted
 ):

@@ -164,6 +164,7 @@ def test_one_cell_without_paper_images_log_or_training_matrix_is_a_report_too(tm
     assert "lacks checkpoints/*.evaluation.npz" in page and "section-training" not in page
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(run):
     def everything():
         return {

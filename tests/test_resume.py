@@ -171,6 +171,7 @@ def count_syncs(monkeypatch, folder, kind: str) -> int:
     return len(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_moments_below_are_all_there_are(monkeypatch, tmp_path, kind):
     assert count_syncs(monkeypatch, tmp_path / "run", kind) == SYNCS[kind]
