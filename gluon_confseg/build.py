@@ -12,7 +12,7 @@ from . import checkpoint, engine, groups, losses, metrics, network, runtime, wei
 from .datasets import Augment, Batches, Jitter, SegmentationDataset, contents
 from .errors import RunError, did_you_mean
 from .groups import SubnetSpace
-from .progress import say
+from .progress import Progress, say
 from .recipe import Phase
 
 
@@ -26,6 +26,12 @@ class Data(NamedTuple):
     def labels(self):
         """The classes."""
         return self.train.labels
+
+    def check(self) -> None:
+        """Read every file once, with progress. Raises DatasetError for the first that is damaged."""
+        for dataset in self:
+            with Progress(f"checking {dataset.split}", len(dataset), "image") as bar:
+                dataset.check(thorough=True, progress=lambda done, bar=bar: bar.update(done - bar.done))
 
     def fingerprint(self) -> str:
         """Of the classes, and of the images' and labels' names and contents: with other data it is another run.

@@ -13,6 +13,7 @@ from PIL import Image
 
 from . import engine, groups, metrics
 from .datasets import normalize
+from .datasets.base import spread_indices
 from .event_files import OF_STEPS
 from .frozen import FrozenNetwork
 from .fusion import Fusion
@@ -84,8 +85,8 @@ class Live:
         """Image, label, prediction and errors of some images, side by side."""
         dataset, rows = self._dataset, []
         network = FrozenNetwork(network, {self._rule: Fusion.of(network, self._rule)})
-        for index in np.unique(np.linspace(0, len(dataset) - 1, IMAGES).round().astype(int)):
-            image, label = dataset[int(index)]
+        for index in spread_indices(len(dataset), IMAGES):
+            image, label = dataset[index]
             batch = mx.nd.array(normalize(image, **network.normalisation)[None], ctx=self._device)
             (found,) = engine.predict(network, network.fusions, batch, self._inference).values()
             rows.append(_row(image, label, found[0], dataset.labels.colors))

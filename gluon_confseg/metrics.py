@@ -99,7 +99,7 @@ class ConfusionMatrix:
 
     def recall(self) -> np.ndarray:
         """(K,) share of each class's pixels that were found; NaN where a class is not in the truth."""
-        return _ratio(np.diag(self.counts), self.counts.sum(1) + self.misses)
+        return ratio(np.diag(self.counts), self.counts.sum(1) + self.misses)
 
     def mean_recall(self) -> float:
         """Mean of `recall` over the classes in the truth."""
@@ -107,7 +107,7 @@ class ConfusionMatrix:
 
     def pixel_accuracy(self) -> float:
         """Share of the labelled pixels that are right; NaN where there are none."""
-        return float(_ratio(np.trace(self.counts), self.counts.sum() + self.misses.sum()))
+        return float(ratio(np.trace(self.counts), self.counts.sum() + self.misses.sum()))
 
 
 def count_pairs(rows: np.ndarray, columns: np.ndarray, below: int = _VALUES) -> np.ndarray:
@@ -145,7 +145,7 @@ def iou(counts: np.ndarray, misses=0) -> np.ndarray:
     """(K, K) counts, (K,) misses -> (K,) IoU; NaN for a class in neither truth nor prediction, 0 if only predicted."""
     counts = np.asarray(counts)
     hits = np.diag(counts)
-    return _ratio(hits, counts.sum(0) + counts.sum(1) + misses - hits)
+    return ratio(hits, counts.sum(0) + counts.sum(1) + misses - hits)
 
 
 def mean_iou(counts: np.ndarray, misses=0) -> float:
@@ -165,7 +165,7 @@ def category_iou(counts: np.ndarray, misses, categories) -> np.ndarray:
     for row, classes in zip(members, categories.values()):
         row[list(classes)] = 1
     hits = np.diag(members @ counts @ members.T)
-    return _ratio(hits, members @ (counts.sum(0) + counts.sum(1) + misses) - hits)
+    return ratio(hits, members @ (counts.sum(0) + counts.sum(1) + misses) - hits)
 
 
 def collapse(counts: np.ndarray, group) -> np.ndarray:
@@ -184,7 +184,8 @@ def mean_of_defined(values: np.ndarray) -> float:
     return sum(defined) / len(defined) if defined else float("nan")
 
 
-def _ratio(numerator, denominator) -> np.ndarray:
+def ratio(numerator, denominator) -> np.ndarray:
+    """Shares in float64, NaN where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
 

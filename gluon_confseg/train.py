@@ -12,6 +12,7 @@ import numpy as np
 
 from . import engine, losses, metrics, results, runtime, side_by_side
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
+from .datasets.base import spread_indices
 from .errors import DatasetError, DivergedError, RunError, Stopped
 from .inference import PLAIN, TTA
 from .live import Live
@@ -131,8 +132,8 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
         device=device,
         list_weights=job.list_weights,
     )
-    rules = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
-    trainer = engine.sgd(step.parameters(), **rules)
+    of_sgd = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
+    trainer = engine.sgd(step.parameters(), **of_sgd)
     at, per_epoch = folder.resume(phase.name, network, trainer), len(batches)
     steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
     about = _about(recipe, phase, data, steps)
@@ -365,13 +366,6 @@ def worst_pair(matrix: np.ndarray, classes) -> dict | None:
         return None
     share = float(matrix[i, j] / matrix[i].sum())
     return {"truth": classes[i], "prediction": classes[j], "share": share}
-
-
-def spread_indices(count: int, wanted: int | None) -> list:
-    """`wanted` of `count` indices, evenly spaced; all of them if `wanted` is None or more than `count`."""
-    if wanted is None or wanted >= count:
-        return list(range(count))
-    return [int(i) for i in np.linspace(0, count - 1, wanted).round()]
 
 
 # ---- what the training loop records and prints

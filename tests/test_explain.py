@@ -238,6 +238,7 @@ def test_the_command_says_it_in_words_and_as_json(run, call, ask):
     assert f"{WALL} taken for pole" in shown and "What to try next:" in shown
     assert all(len(line) <= 100 for line in shown.splitlines() if line.startswith("  "))
     assert ask("explain", SKY, "--run", run)["class"] == SKY
+    assert ask("explain", "--run", run, WALL, POLE) == record
 
 
 def test_without_a_run_the_newest_is_taken_and_said(run, tmp_path, call, refuse, monkeypatch):

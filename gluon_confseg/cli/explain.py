@@ -27,9 +27,9 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--run",
         type=Path,
-        nargs="+",
+        action="append",
         metavar="FOLDER",
-        help=f"run folders (default: the newest in {RUNS}/)",
+        help=f"a run folder; may be repeated (default: the newest in {RUNS}/)",
     )
     sides.add_arguments(parser, "runs", several=True)
 

@@ -202,9 +202,8 @@ def open_data(recipe, root: Path, *, packs: Path | None = None, look: bool = Tru
     if recipe.train_split == "val":
         say("Note: this trains on the validation images, so its scores say nothing about other images.")
     say(f"Data: {' '.join(dataset.description for dataset in found)}")
-    for dataset in found if recipe.draw is None and look else ():
-        with Progress(f"checking {dataset.split}", len(dataset), "image") as bar:
-            dataset.check(thorough=True, progress=lambda done, bar=bar: bar.update(done - bar.done))
+    if recipe.draw is None and look:
+        Data(*found).check()
     if packs is not None:
         for number, dataset in enumerate(found):
             with Progress(f"packing {dataset.split}", len(dataset), "image") as bar:

@@ -228,3 +228,10 @@ def in_threads(function: Callable, count: int, threads: int) -> Iterator:
         for future in pending:
             future.cancel()
         pool.shutdown(wait=True)
+
+
+def spread_indices(count: int, wanted: int | None) -> list:
+    """`wanted` of `count` indices, evenly spaced; all of them if `wanted` is None or more than `count`."""
+    if wanted is None or wanted >= count:
+        return list(range(count))
+    return [int(i) for i in np.linspace(0, count - 1, wanted).round()]

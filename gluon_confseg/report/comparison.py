@@ -65,17 +65,17 @@ class Arm:
     @cached_property
     def recall(self) -> np.ndarray:
         """(K,) share of each class's pixels that were found, NaN where a class is not in the truth."""
-        return _ratio(np.diag(self.counts), self.counts.sum(1) + self.misses)
+        return metrics.ratio(np.diag(self.counts), self.counts.sum(1) + self.misses)
 
     @cached_property
     def precision(self) -> np.ndarray:
         """(K,) share of the pixels taken for a class that are of it, NaN where a class was not predicted."""
-        return _ratio(np.diag(self.counts), self.counts.sum(0))
+        return metrics.ratio(np.diag(self.counts), self.counts.sum(0))
 
     @property
     def pixel_accuracy(self) -> float:
         """Share of the labelled pixels that are right, NaN without any."""
-        return float(_ratio(np.trace(self.counts), self.full.sum()))
+        return float(metrics.ratio(np.trace(self.counts), self.full.sum()))
 
     @cached_property
     def costs(self) -> np.ndarray:
@@ -345,8 +345,3 @@ def distinct(paths: Sequence[Path]) -> list:
 def discovered(counts: np.ndarray) -> list:
     """The groups in a matrix of counts, as lists of classes."""
     return [list(group) for group in groups.discover(metrics.normalize(counts))]
-
-
-def _ratio(numerator, denominator) -> np.ndarray:
-    numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
-    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)

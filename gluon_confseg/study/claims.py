@@ -499,7 +499,3 @@ def in_words(count: int) -> str:
     """A number of things, in letters up to ten."""
     words = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     return words[count] if count < len(words) else str(count)
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"

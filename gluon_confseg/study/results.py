@@ -240,7 +240,7 @@ def _difference(claim, arm: str, reference: str, measure: str, seeds: dict, bloc
     each = {str(n): float(score(a.sum(0)) - score(b.sum(0))) for n, (a, b) in sums.items()}
     values = list(each.values())
     low, high = statistics.interval(list(sums.values()), block, score)
-    return {
+    found = {
         "arm": arm,
         "reference": reference,
         "claim": claim,
@@ -249,8 +249,8 @@ def _difference(claim, arm: str, reference: str, measure: str, seeds: dict, bloc
         "mean": float(np.mean(values)),
         "spread": statistics.spread(values),
         "interval": [low, high],
-        "settled": statistics.settled(values, low, high),
     }
+    return {**found, "settled": claims.verdict(found) in (claims.RISES, claims.FALLS)}
 
 
 def pairs(found: dict, classes, block: int) -> list:

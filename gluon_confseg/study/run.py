@@ -16,7 +16,7 @@ from gluon_confseg import files, runtime, train
 from gluon_confseg.build import Data
 from gluon_confseg.datasets import open_dataset
 from gluon_confseg.errors import RunError
-from gluon_confseg.progress import Progress, say
+from gluon_confseg.progress import say
 from gluon_confseg.run_folder import RunFolder
 
 from . import arms, fitted, seeds, tuning
@@ -83,9 +83,8 @@ class Study:
 def open_splits(data: str, root: Path, *, look: bool) -> Data:
     """Both splits of a data set; `look`: every file is read once."""
     splits = Data(*(open_dataset(data, root, split) for split in (TRAIN, VAL)))
-    for dataset in splits if look else ():
-        with Progress(f"checking {dataset.split}", len(dataset), "image") as bar:
-            dataset.check(thorough=True, progress=lambda done, bar=bar: bar.update(done - bar.done))
+    if look:
+        splits.check()
     return splits
 
 

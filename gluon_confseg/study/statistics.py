@@ -122,9 +122,3 @@ def _summed(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
 def spread(values: list) -> float | None:
     """Standard deviation over the seeds; None of one alone."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def settled(values: list, low: float, high: float) -> bool:
-    """Whether a difference is sure: two seeds or more, all of one sign, and 0 outside of the interval."""
-    same = all(v > 0 for v in values) or all(v < 0 for v in values)
-    return len(values) > 1 and same and not low <= 0 <= high
