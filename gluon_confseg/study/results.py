@@ -17,9 +17,9 @@ from . import arms, claims, designs, fitted, statistics, tuning
 from .run import Study, chosen
 
 PAIRS = 10
-CLAIMS = {claim.key: (claim.arm, claim.reference) for claim in claims.CLAIMS}
+OF_CLAIMS = {claim.key: (claim.arm, claim.reference) for claim in claims.CLAIMS}
 DESIGNS = tuple(
-    pair for pair in ((d.arm, d.reference) for d in designs.DESIGNS) if pair not in CLAIMS.values()
+    pair for pair in ((d.arm, d.reference) for d in designs.DESIGNS) if pair not in OF_CLAIMS.values()
 )
 FITTED = [arm.key for arm in arms.ARMS.values() if arm.candidates]
 # further differences that are worth a row
@@ -220,7 +220,7 @@ def differences(found: dict, block: int) -> list:
 
     found   number of a seed -> `Seed`, or anything with `counts` and `inside`
     """
-    compared = [*((claim, *pair) for claim, pair in CLAIMS.items()), *((None, *pair) for pair in OTHERS)]
+    compared = [*((claim, *pair) for claim, pair in OF_CLAIMS.items()), *((None, *pair) for pair in OTHERS)]
     result = []
     for measure in ("mean_iou", "inside"):
         for claim, arm, reference in compared:
@@ -275,7 +275,7 @@ def _pair(found: dict, classes, truth: int, prediction: int, block: int) -> dict
     by_arm = {key: sums(key) for key in (arms.BASE, *arms.ARMS)}
     by_arm = {key: each for key, each in by_arm.items() if each}
     rows = []
-    for arm, reference in CLAIMS.values():
+    for arm, reference in OF_CLAIMS.values():
         both = [
             (by_arm[arm][n], by_arm[reference][n])
             for n in by_arm.get(arm, {})
