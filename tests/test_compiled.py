@@ -153,7 +153,7 @@ def lite0(norm="batch", output_stride=8):
 
 
 @built
-@pytest.mark.parametrize("subnets", ["plain", "residual"])
+@pytest.mark.parametrize("subnets", ["plain", pytest.param("residual", marks=pytest.mark.slow)])
 def test_dilated_networks_have_the_gradients_of_mxnet_s_operators(subnets):
     draws, found = np.random.RandomState(6), []
     images = mx.nd.array(draws.randn(2, 3, 64, 96))

@@ -74,6 +74,7 @@ def test_value_and_gradients_are_the_definition_s(samples, inputs, filters, bias
         assert away < 3e-5 * np.sqrt(np.square(wanted[name]).mean()), (name, away)
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_computed_in_several_parts():
     arrays, upstream = drawn((3, 264, 44, 70), 272, True)
     wanted, found = by_definition(arrays, upstream, 2), computed(arrays, upstream, 2)

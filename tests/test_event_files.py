@@ -220,6 +220,7 @@ def outcome(opened: RunFolder, kind: str) -> tuple:
     return arrays, log, json.loads((opened.path / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_the_same_bits_with_and_without_them(whole, tmp_path):
     without = run(tmp_path / "run", "subnets", tensorboard=False)
     assert not (without.path / "tensorboard").exists()

@@ -40,6 +40,7 @@ def step(loss, logits, labels):
     return value
 
 
+@pytest.mark.slow
 def test_steps_take_the_memory_of_earlier_ones_and_give_the_same_gradients():
     draws = np.random.RandomState(0)
     loss = ConfusionCELoss(draws.rand(4, 4))

@@ -273,6 +273,7 @@ def drawn_case(draws) -> tuple[str, dict, dict, bytes, np.ndarray]:
     return text, dict(zip(map(tuple, colors), ids)), by_number, png(values, depth, palette), values
 
 
+@pytest.mark.slow
 def test_whatever_is_read_is_what_pillow_shows_or_what_the_numbers_say(tmp_path):
     draws, told = np.random.default_rng(12), set()
     for _ in range(400):

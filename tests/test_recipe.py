@@ -132,6 +132,7 @@ def test_a_recipe_that_gains_a_phase_goes_on_in_its_folder(tmp_path):
         RunFolder(tmp_path, gained(9))
 
 
+@pytest.mark.slow
 def test_the_report_is_written_from_the_run_folder(finished):
     run, _ = finished
     page = report.write(run.path).read_text()

@@ -241,12 +241,13 @@ def test_every_setting_has_another_value_here():
 
 
 _usual = {}
+LONG = ("subnet_head.kernel", "phases.heads.matrix")  # of the fifth that is quick to test, these are not
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if place % 5 or name == "subnet_head.kernel" else ())
+        pytest.param(name, marks=pytest.mark.slow if place % 5 or name in LONG else ())
         for place, name in enumerate(OTHER)
     ],
 )

@@ -287,6 +287,7 @@ def test_a_phase_that_trains_subnets_alone_refuses_weights_that_lack_the_head(tm
         run(told, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_starts_any_phase_in_place_of_the_one_before(tmp_path):
     built = small.shaken(groups=(), seed=4)
     checkpoints.save(tmp_path / "net.npz", checkpoints.network_arrays(built), {})
