@@ -93,6 +93,7 @@ setup(
     extras_require={
         "cuda": [pin for pin in pins("cuda") if not pin.startswith("mxnet")],
         "crf": pins("crf"),
+        "onnx": [pin for pin in pins("onnx") if pin.startswith("onnx")],
         "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],
         "notebook": ["nbclient", "nbformat", "ipykernel"],
         "torch": [

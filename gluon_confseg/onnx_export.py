@@ -6,7 +6,6 @@ It needs the extra `onnx`: `pip install "gluon-confseg[onnx]"`, or `make setup-o
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def write(
     difference, equal = check(fused, content, pictures)
     beside = path.with_name(f"{path.name}.json")
     checked = {"sizes": [list(size) for size in CHECKED], "difference": difference, "equal_pixels": equal}
-    sums = {path.name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
+    sums = {path.name: export.checksum(content)}
     files.write_bytes(path, content)
     files.write_json(beside, {**about, "checked": checked, "files": sums})
     return ExportedOnnx(path, beside, difference, equal)
@@ -94,14 +93,18 @@ def libraries() -> tuple:
     return onnx, onnxruntime
 
 
-def model(fused: FusedNetwork, *, pictures: bool = False, fold_norms: bool = True, metadata: dict | None = None) -> bytes:
+def model(
+    fused: FusedNetwork, *, pictures: bool = False, fold_norms: bool = True, metadata: dict | None = None
+) -> bytes:
     """The content of an ONNX file; see `write`. Nothing is compared."""
     onnx, _ = libraries()
     writer = _graph_module()
     symbol, values = frozen.fold(tracing.trace(fused, tracing.FROZEN), frozen.values_of(fused), fold_norms)
     size = sum(value.size * 4 for value in values.values())
     if size > LARGEST - 2**20:
-        raise RunError(f"the network's parameters take {size / 1e9:.1f} GB, and an ONNX file holds 2 GB at most")
+        raise RunError(
+            f"the network's parameters take {size / 1e9:.1f} GB, and an ONNX file holds 2 GB at most"
+        )
     graph, tensor, kinds = writer.Graph(), onnx.helper.make_tensor_value_info, onnx.TensorProto
     graph.name("pictures" if pictures else "data")
     data = _normalised(graph, fused.network.normalisation) if pictures else "data"
@@ -129,17 +132,19 @@ def _normalised(graph, normalisation: dict) -> str:
     planes = graph.add("Transpose", "pictures", perm=(0, 3, 1, 2))
     numbers = graph.add("Cast", planes, to=1)  # float32
     return graph.add(
-        "Mul", graph.add("Sub", numbers, graph.constant(mean, np.float32)), graph.constant(1 / std, np.float32)
+        "Mul",
+        graph.add("Sub", numbers, graph.constant(mean, np.float32)),
+        graph.constant(1 / std, np.float32),
     )
 
 
-def check(fused: FusedNetwork, content: bytes, pictures: bool = False) -> tuple:
+def check(fused: FusedNetwork, content: bytes, pictures: bool = False, sizes=CHECKED) -> tuple:
     """(largest difference of scores or None, share of equal pixels) of a file's content and the network.
 
-    Compares them on random pictures of the sizes `CHECKED`. Raises RunError: see `write`.
+    Compares them on random pictures of these sizes, (N, height, width). Raises RunError: see `write`.
     """
     run, worst, equal, pixels = session(content), 0.0, 0, 0
-    for number, size in enumerate(CHECKED):
+    for number, size in enumerate(sizes):
         shown = np.random.RandomState(number).randint(0, 256, (*size, 3)).astype(np.uint8)
         images = np.stack([normalize(picture, **fused.network.normalisation) for picture in shown])
         live = live_scores(fused, images)

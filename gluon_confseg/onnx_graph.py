@@ -84,7 +84,9 @@ class Graph:
             if read.intersection(node.output):
                 kept.append(node)
                 read.update(node.input)
-        constants = [numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read]
+        constants = [
+            numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read
+        ]
         graph = helper.make_graph(kept[::-1], "network", inputs, outputs, constants)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
@@ -135,7 +137,9 @@ def _write_node(graph: Graph, node: dict, inputs: list) -> str:
     try:
         signature.bind(graph, *inputs, **settings)
     except TypeError as error:
-        raise RunError(_cannot(node, f"its inputs or settings are not those that are known ({error})")) from None
+        raise RunError(
+            _cannot(node, f"its inputs or settings are not those that are known ({error})")
+        ) from None
     before = len(graph.nodes)
     try:
         output = function(graph, *inputs, **settings)
@@ -180,7 +184,17 @@ def _writes(*operators: str, ignored=()):
 
 @_writes("Convolution", ignored=("num_filter", "no_bias", "workspace", "cudnn_off", "cudnn_tune"))
 def _convolution(
-    graph, x, weight, bias=None, *, kernel, stride=(1, 1), dilate=(1, 1), pad=(0, 0), num_group=1, layout="NCHW"
+    graph,
+    x,
+    weight,
+    bias=None,
+    *,
+    kernel,
+    stride=(1, 1),
+    dilate=(1, 1),
+    pad=(0, 0),
+    num_group=1,
+    layout="NCHW",
 ):
     _only(layout=(layout, ("NCHW", None)), kernel=(len(kernel), (2,)))
     sizes = {"kernel_shape": kernel, "strides": stride, "dilations": dilate, "pads": (*pad, *pad)}
@@ -191,7 +205,17 @@ def _convolution(
 # one device's inference needs nothing of the settings that are ignored
 @_writes("BatchNorm", ignored=("momentum", "use_global_stats", "cudnn_off"))
 def _batch_norm(
-    graph, x, gamma, beta, mean, variance, *, eps=graphs.EPSILON, fix_gamma=True, axis=1, output_mean_var=False
+    graph,
+    x,
+    gamma,
+    beta,
+    mean,
+    variance,
+    *,
+    eps=graphs.EPSILON,
+    fix_gamma=True,
+    axis=1,
+    output_mean_var=False,
 ):
     _only(axis=(axis, (1,)), output_mean_var=(output_mean_var, (False,)))
     if fix_gamma:

@@ -1,0 +1,117 @@
+"""Exports every network as ONNX and compares it with the live one: the tables', all encoders, heads and fusion rules.
+
+Run:   make onnx-table                                measure all, and write the table of docs/onnx.md
+       make onnx-table ARGS="--only resnet18 heads"    rows whose name has one of these words; writes nothing
+Cost:  up to 8 GB, and most of an hour on 2 cores
+Gives: for each network the largest difference of scores and the share of pixels with the same class, on random pictures
+       of 1 x 1 to 10,000 x 4 pixels. Nobody trained these networks: their values come from seeds (`made_up_values`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+
+from gluon_confseg import encoders, fusion, network, onnx_export, recipe_files
+from gluon_confseg.cli import frame
+from gluon_confseg.network import FusedNetwork
+from gluon_confseg.subnets import CONTEXTS, KINDS, HeadSettings
+
+from .. import PROJECT, argument_parser
+from . import made_up_values
+from .export_symbols import TABLES, construct
+from .marked_text import replace_between
+
+PAGE = PROJECT / "docs" / "onnx.md"
+MARKS = ("<!-- table: make onnx-table -->", "<!-- end of table -->")
+SIZES = (*onnx_export.CHECKED, (1, 4, 10_000))
+GROUPS = ((0, 1), (4, 2))
+CLASSES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A network by its name, and by which rules it is fused."""
+
+    name: str
+    build: Callable
+    rules: tuple = ("sum",)
+
+
+def main(argv: list | None = None) -> int:
+    """Measure and print; the exit status."""
+    parser = argument_parser("tools.onnx_table", __doc__)
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", help="rows with one of these words; nothing is written"
+    )
+    arguments = parser.parse_args(argv)
+    return frame.run(lambda: _run(arguments.only))
+
+
+def _run(only: list | None) -> None:
+    lines = ["| network | largest difference of scores | pixels with the same class |", "|---|---|---|"]
+    print("\n".join(lines))
+    for row in rows():
+        if only and not any(word in row.name for word in only):
+            continue
+        for line in measured(row):
+            lines.append(line)
+            print(line, flush=True)
+    if not only:
+        replace_between(PAGE, MARKS, "\n".join(lines))
+
+
+def measured(row: Row) -> list:
+    """The lines of a row's network, one for each rule."""
+    built, lines = row.build(), []
+    made_up_values.fill(built)
+    for rule in row.rules:
+        fused = FusedNetwork(built, rule)
+        difference, equal = onnx_export.check(fused, onnx_export.model(fused), sizes=SIZES)
+        name = row.name if len(row.rules) == 1 else f"{row.name}, rule {rule}"
+        lines.append(f"| {name} | {difference:.1e} | {100 * equal:.3f} % |")
+    return lines
+
+
+def rows() -> list:
+    """All networks."""
+    found = [row for table in TABLES for row in of_table(recipe_files.find(table).profile("full"))]
+    found += [
+        Row(f"{name}, output stride {stride}", _builder(encoder=name, output_stride=stride))
+        for name in encoders.NAMES
+        for stride in ((8, 32) if name in ("resnet18", "efficientnet_lite0") else (8,))
+    ]
+    settings = {kind: HeadSettings(kind=kind) for kind in KINDS}
+    settings.update({f"plain after {context}": HeadSettings(context=context) for context in CONTEXTS})
+    found += [
+        Row(f"resnet18, heads {name}", _builder(encoder="resnet18", head=head, subnet_heads=head))
+        for name, head in settings.items()
+    ]
+    finer = HeadSettings(channels=64, dilation=1, stages=(1, 2, 4), output_stride=4)
+    for kind in network.SUBNETS:
+        for name, head in ((kind, {}), (f"{kind}, on a grid of stride 4", {"subnet_heads": finer})):
+            built = _builder(encoder="resnet18", subnets=kind, learned_fusion=True, **head)
+            found.append(Row(f"resnet18, {name}", built, (*fusion.RULES, fusion.LEARNED)))
+    return found
+
+
+def of_table(recipe) -> list:
+    """Subnet 0 alone, and all subnets fused, of a table's recipe."""
+    found = []
+    for alone in (True, False):
+        cell = next(cell for cell in recipe.cells if (cell.subnets == "0") == alone)
+        rule = recipe.rule_of(cell)
+        name = f"{recipe.name}: {recipe.phase(cell.phase).encoder}, " + (
+            "subnet 0" if alone else f"subnets {cell.subnets}, rule {rule}"
+        )
+        found.append(Row(name, lambda cell=cell: construct(recipe, cell), (rule,)))
+    return found
+
+
+def _builder(**settings) -> Callable:
+    return lambda: network.build(num_classes=CLASSES, groups=GROUPS, **settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
