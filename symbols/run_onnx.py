@@ -66,6 +66,8 @@ def load(path, gpu):
     if not Path(path).is_file():
         sys.exit(f"{path}: no such file; write it with: confseg export CHECKPOINT --format onnx --out {path}")
     providers = ["CPUExecutionProvider"]
+    if gpu and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        no_gpu("this onnxruntime is for CPUs")
     if gpu:
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA's libraries, where they are Python packages
@@ -81,11 +83,16 @@ def load(path, gpu):
         reason = str(error).strip().split("\n")[0][:150]
         sys.exit(f"{path}: can't be loaded ({reason}); export it again with: confseg export")
     if gpu and session.get_providers()[0] != "CUDAExecutionProvider":
-        sys.exit(
-            "--gpu: onnxruntime can't compute on a GPU here; leave --gpu out, or where there is an NVIDIA GPU: "
-            "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
-        )
+        no_gpu("it finds no NVIDIA GPU, or not the CUDA and cuDNN that it was made for")
     return session, about
+
+
+def no_gpu(reason):
+    """End with what to do."""
+    sys.exit(
+        f"--gpu: onnxruntime can't compute on a GPU here ({reason}); leave --gpu out, or where there is one: "
+        "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    )
 
 
 def segment_file(session, about, file, out):

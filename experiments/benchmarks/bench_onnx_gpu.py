@@ -40,7 +40,7 @@ def main(argv: list | None = None) -> int:
     """Prepare the folder, or write the table; the exit status."""
     parser = argument_parser("benchmarks.bench_onnx_gpu", __doc__)
     parser.add_argument("--prepare", type=Path, metavar="FOLDER")
-    parser.add_argument("--only", nargs="+", metavar="ENCODER", default=ENCODERS)
+    parser.add_argument("--only", nargs="*", metavar="ENCODER", default=ENCODERS)
     parser.add_argument(
         "--trained", nargs="+", metavar="FILE", help="a checkpoint, and pictures to compare on"
     )
