@@ -1,6 +1,6 @@
 """Exports a network with its fusion as an ONNX file, which onnxruntime runs on machines that have no MXNet.
 
-It needs the extra `onnx`: `pip install "gluon-confseg[onnx]"`, or `make setup-onnx` in a checkout.
+It needs the extra `onnx`: `make setup-onnx`, or `pip install ".[onnx]"`, in a checkout.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .network import FusedNetwork
 CHECKED = ((1, 1, 1), (2, 33, 47), (1, 64, 96), (1, 101, 77), (1, 8, 1000))
 TOLERANCE = 1e-4  # of scores
 CARD = "confseg"  # the key of a file's metadata that holds its description
-LARGEST = 2**31 - 1  # bytes of an ONNX file, and classes of a uint8 picture
-MOST_CLASSES = 256
+LARGEST = 2**31 - 2**20  # bytes of an ONNX file's parameters
+MOST_CLASSES = 256  # in a uint8 picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +66,8 @@ def write(
         raise RunError(
             f"{network.num_classes} classes don't fit in uint8 pictures: leave normalisation and arg-max out"
         )
-    libraries()
     fused = FusedNetwork(network, rule)
-    about = {**export.describe(network, rule, labels), **_ends(pictures), "opset": _graph_module().OPSET}
-    about["origin"] = origin
+    about = {**export.describe(network, rule, labels), **_ends(pictures), "origin": origin}
     content = model(fused, pictures=pictures, fold_norms=fold_norms, metadata={CARD: json.dumps(about)})
     difference, equal = check(fused, content, pictures)
     beside = path.with_name(f"{path.name}.json")
@@ -87,7 +85,7 @@ def libraries() -> tuple:
         import onnxruntime
     except ImportError as error:
         raise RunError(
-            f"ONNX files need onnx and onnxruntime ({error}): pip install 'gluon-confseg[onnx]' "
+            f"ONNX files need onnx and onnxruntime ({error}): pip install onnx==1.17.0 onnxruntime==1.19.2 "
             "(in a checkout: make setup-onnx), or export for MXNet"
         ) from error
     return onnx, onnxruntime
@@ -98,17 +96,19 @@ def model(
 ) -> bytes:
     """The content of an ONNX file; see `write`. Nothing is compared."""
     onnx, _ = libraries()
-    writer = _graph_module()
+
+    from . import onnx_graph
+
     symbol, values = frozen.fold(tracing.trace(fused, tracing.FROZEN), frozen.values_of(fused), fold_norms)
     size = sum(value.size * 4 for value in values.values())
-    if size > LARGEST - 2**20:
+    if size > LARGEST:
         raise RunError(
             f"the network's parameters take {size / 1e9:.1f} GB, and an ONNX file holds 2 GB at most"
         )
-    graph, tensor, kinds = writer.Graph(), onnx.helper.make_tensor_value_info, onnx.TensorProto
+    graph, tensor, kinds = onnx_graph.Graph(), onnx.helper.make_tensor_value_info, onnx.TensorProto
     graph.name("pictures" if pictures else "data")
     data = _normalised(graph, fused.network.normalisation) if pictures else "data"
-    (scores,) = writer.write(graph, symbol, values, {"data": data})
+    (scores,) = onnx_graph.write(graph, symbol, values, {"data": data})
     if pictures:
         # the last softmax does not change which class is the best
         *_, last = graph.nodes
@@ -188,9 +188,3 @@ def _ends(pictures: bool) -> dict:
         "input": "pictures: (N, H, W, 3) uint8, RGB, any N, H and W",
         "output": "classes: (N, H, W) uint8, ids of the classes",
     }
-
-
-def _graph_module():
-    from . import onnx_graph
-
-    return onnx_graph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import json
@@ -23,7 +24,7 @@ from gluon_confseg.errors import RunError
 from gluon_confseg.network import FusedNetwork
 from gluon_confseg.subnets import CONTEXTS, HeadSettings, PlainHead
 
-WHY = "the extra is not installed: make setup-onnx, or pip install 'gluon-confseg[onnx]'"
+WHY = "the extra is not installed: make setup-onnx, or pip install '.[onnx]'"
 onnx = pytest.importorskip("onnx", reason=WHY)
 onnxruntime = pytest.importorskip("onnxruntime", reason=WHY)
 
@@ -399,8 +400,12 @@ def test_more_classes_than_a_picture_holds_are_refused(tmp_path):
 
 def test_a_network_without_the_extra_is_one_sentence(monkeypatch, trained, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(RunError, match="make setup-onnx"):
+    with pytest.raises(RunError, match="make setup-onnx") as caught:
         onnx_export.write(trained, "sum", SPACE, tmp_path / "net.onnx")
+    pins = [
+        line for line in (ROOT / "requirements" / "onnx.txt").read_text().split("\n") if line[:4] == "onnx"
+    ]
+    assert f"pip install {' '.join(pins)} (" in str(caught.value)
 
 
 # ---- the command
@@ -521,6 +526,21 @@ def test_the_script_segments_a_folder_by_both_kinds_of_files(script, files, pict
         assert names == {"a.png", "a-colour.png", "b.png", "b-colour.png"}
     first, second = (cv2.imread(str(tmp_path / name / "a.png"), -1) for name in ("net", "pictures"))
     assert (first == second).mean() > 0.999
+
+
+def test_the_program_of_the_page_runs_without_mxnet_and_the_package(files, picture, tmp_path):
+    (tmp_path / "mynet.onnx").write_bytes((files / "pictures.onnx").read_bytes())
+    program = (ROOT / "docs" / "onnx.md").read_text().split("```python\n")[1].split("```")[0]
+    alone = "import sys\nsys.modules['mxnet'] = sys.modules['gluon_confseg'] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", alone + program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(ast.literal_eval(done.stdout)) <= set("abcde")
+    colours = {
+        tuple(colour) for colour in cv2.imread(str(tmp_path / "colours.png"))[:, :, ::-1].reshape(-1, 3)
+    }
+    assert colours <= {tuple(colour) for colour in SPACE.colors}
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,22 @@
 """Exports every network as ONNX and compares it with the live one: the tables', all encoders, heads and fusion rules.
 
 Run:   make onnx-table                                measure all, and write the table of docs/onnx.md
-       make onnx-table ARGS="--only resnet18 heads"    rows whose name has one of these words; writes nothing
+       make onnx-table ARGS="--only resnet18 heads"    measure the rows whose name has one of these words
+       make onnx-table ARGS="--only"                   measure nothing, and write the table again
 Cost:  up to 8 GB, and most of an hour on 2 cores
-Gives: for each network the largest difference of scores and the share of pixels with the same class, on random pictures
-       of 1 x 1 to 10,000 x 4 pixels. Nobody trained these networks: their values come from seeds (`made_up_values`).
+Gives: experiments/results/onnx.json, which keeps what was measured before, and the table: for each network the largest
+       difference of scores and the share of pixels with the same class, on random pictures of 1 x 1 to 10,000 x 4
+       pixels. Nobody trained these networks: their values come from seeds (`made_up_values`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Callable
 
-from gluon_confseg import encoders, fusion, network, onnx_export, recipe_files
+from gluon_confseg import encoders, files, fusion, network, onnx_export, recipe_files
 from gluon_confseg.cli import frame
 from gluon_confseg.network import FusedNetwork
 from gluon_confseg.subnets import CONTEXTS, KINDS, HeadSettings
@@ -23,6 +26,7 @@ from . import made_up_values
 from .export_symbols import TABLES, construct
 from .marked_text import replace_between
 
+KEPT = PROJECT / "experiments" / "results" / "onnx.json"
 PAGE = PROJECT / "docs" / "onnx.md"
 MARKS = ("<!-- table: make onnx-table -->", "<!-- end of table -->")
 SIZES = (*onnx_export.CHECKED, (1, 4, 10_000))
@@ -38,40 +42,46 @@ class Row:
     build: Callable
     rules: tuple = ("sum",)
 
+    def names(self) -> list:
+        """The names of its lines, one for each rule."""
+        return [self.name] if len(self.rules) == 1 else [f"{self.name}, rule {rule}" for rule in self.rules]
+
 
 def main(argv: list | None = None) -> int:
     """Measure and print; the exit status."""
     parser = argument_parser("tools.onnx_table", __doc__)
-    parser.add_argument(
-        "--only", nargs="+", metavar="WORD", help="rows with one of these words; nothing is written"
-    )
+    parser.add_argument("--only", nargs="*", metavar="WORD", help="measure rows with one of these words")
     arguments = parser.parse_args(argv)
     return frame.run(lambda: _run(arguments.only))
 
 
 def _run(only: list | None) -> None:
-    lines = ["| network | largest difference of scores | pixels with the same class |", "|---|---|---|"]
-    print("\n".join(lines))
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for row in rows():
-        if only and not any(word in row.name for word in only):
-            continue
-        for line in measured(row):
-            lines.append(line)
-            print(line, flush=True)
-    if not only:
-        replace_between(PAGE, MARKS, "\n".join(lines))
+        if only is None or any(word in row.name for word in only):
+            for name, figures in measured(row).items():
+                kept[name] = figures
+                files.write_json(KEPT, kept)
+                print(line(name, figures), flush=True)
+    known = [name for row in rows() for name in row.names() if name in kept]
+    head = "| network | largest difference of scores | pixels with the same class |\n|---|---|---|"
+    replace_between(PAGE, MARKS, "\n".join([head, *(line(name, kept[name]) for name in known)]))
 
 
-def measured(row: Row) -> list:
-    """The lines of a row's network, one for each rule."""
-    built, lines = row.build(), []
+def line(name: str, figures: dict) -> str:
+    """A line of the table."""
+    return f"| {name} | {figures['difference']:.1e} | {100 * figures['equal_pixels']:.3f} % |"
+
+
+def measured(row: Row) -> dict:
+    """{name: figures} of a row's network, one for each rule."""
+    built, found = row.build(), {}
     made_up_values.fill(built)
-    for rule in row.rules:
+    for rule, name in zip(row.rules, row.names()):
         fused = FusedNetwork(built, rule)
         difference, equal = onnx_export.check(fused, onnx_export.model(fused), sizes=SIZES)
-        name = row.name if len(row.rules) == 1 else f"{row.name}, rule {rule}"
-        lines.append(f"| {name} | {difference:.1e} | {100 * equal:.3f} % |")
-    return lines
+        found[name] = {"difference": difference, "equal_pixels": equal}
+    return found
 
 
 def rows() -> list:
