@@ -295,8 +295,11 @@ def test_every_family_of_encoders_gives_the_live_scores(name, fold_norms):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet101", "resnet38"])
 def test_the_papers_networks_give_the_live_scores(name):
-    groups = [tuple(group) for group in ((2, 3, 4), (11, 12), (13, 14, 15))]
-    fused = FusedNetwork(network.build(name, 19, groups=groups), "sum")
+    from experiments.tools import made_up_values
+
+    built = network.build(name, 19, groups=((2, 3, 4), (11, 12), (13, 14, 15)))
+    made_up_values.fill(built)
+    fused = FusedNetwork(built, "sum")
     difference, equal = onnx_export.check(fused, onnx_export.model(fused))
     assert difference < 1e-4 and equal > 0.999
 
@@ -576,6 +579,18 @@ def test_the_script_refuses_a_file_that_names_no_classes(script, files, picture,
 
 
 # ---- the networks that nobody trained
+
+
+def test_the_page_shows_what_was_measured_of_every_network():
+    from experiments.tools import onnx_table
+
+    kept = json.loads(onnx_table.KEPT.read_text())
+    assert set(kept) == {name for row in onnx_table.rows() for name in row.names()}
+    start, end = onnx_table.MARKS
+    page = onnx_table.PAGE.read_text()
+    assert page.split(start)[1].split(end)[0].strip("\n") == onnx_table.page_table(kept)
+    assert max(figures["difference"] for figures in kept.values()) <= onnx_export.TOLERANCE
+    assert min(figures["equal_pixels"] for figures in kept.values()) >= 0.9999
 
 
 def test_the_gpu_program_makes_the_same_weights_with_numpy_alone(tmp_path):

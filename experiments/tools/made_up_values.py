@@ -9,7 +9,10 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import nn
 
-LOGITS = 3.0  # how large the weights that give logits are, times the root of what they add up
+from gluon_confseg.datasets import normalize
+
+BRANCH = 0.2  # what residual branches are multiplied by: with 1, deep random networks enlarge what rounding changes
+LOGITS = 10.0  # standard deviation of the weights that give logits, times the root of how many are added up
 
 
 def draw(seed: int, shape, scale: float) -> np.ndarray:
@@ -32,24 +35,37 @@ def fill(network, height: int = 64, width: int = 96) -> dict:
         gives_logits = parameter.init == "zeros" or isinstance(parameter.init, mx.init.Normal)
         drawn[name] = seed, (LOGITS if gives_logits else 2**0.5) * fan_in**-0.5
         parameter.set_data(mx.nd.array(draw(seed, parameter.shape, drawn[name][1])))
+    for norm in _last_norms(network):
+        norm.gamma.set_data(mx.nd.full(norm.gamma.shape, BRANCH))
     _settle(network, height, width)
     return drawn
 
 
 def _settle(network, height: int, width: int) -> None:
     norms = _norms(network)
-    momenta = [norm._kwargs["momentum"] for norm in norms]
-    for norm in norms:
-        norm._kwargs["momentum"] = 0.0  # the statistics become those of one batch
-    images = mx.nd.array(np.random.RandomState(0).normal(size=(2, 3, height, width)))
+    before = [dict(norm._kwargs) for norm in norms]
+    for norm in norms:  # the statistics become those of one batch, also in layers that training freezes
+        norm._kwargs.update(momentum=0.0, use_global_stats=False)
+    pictures = np.random.RandomState(0).randint(0, 256, (2, height, width, 3)).astype(np.uint8)
+    images = mx.nd.array(np.stack([normalize(picture, **network.normalisation) for picture in pictures]))
     with mx.autograd.record(train_mode=True):
         outputs = network(images)
     mx.autograd.backward(list(outputs))  # MXNet updates statistics in the backward pass
     mx.nd.waitall()
-    for norm, momentum in zip(norms, momenta):
-        norm._kwargs["momentum"] = momentum
+    for norm, settings in zip(norms, before):
+        norm._kwargs.update(settings)
 
 
 def _norms(block) -> list:
     found = [block] if isinstance(block, nn.BatchNorm) else []
     return found + [norm for child in block._children.values() for norm in _norms(child)]
+
+
+def _last_norms(block) -> list:
+    """The last batch norm of every residual branch of a ResNet, ResNeXt or ResNet-38."""
+    found = []
+    if hasattr(block, "conv1") and hasattr(block, "bn2"):
+        found = [getattr(block, "bn3", block.bn2)]
+    elif hasattr(block, "downsample") and hasattr(block, "body"):
+        found = _norms(block.body)[-1:]
+    return found + [norm for child in block._children.values() for norm in _last_norms(child)]

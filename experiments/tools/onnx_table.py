@@ -63,9 +63,14 @@ def _run(only: list | None) -> None:
                 kept[name] = figures
                 files.write_json(KEPT, kept)
                 print(line(name, figures), flush=True)
+    replace_between(PAGE, MARKS, page_table(kept))
+
+
+def page_table(kept: dict) -> str:
+    """The page's table, of what was measured."""
     known = [name for row in rows() for name in row.names() if name in kept]
     head = "| network | largest difference of scores | pixels with the same class |\n|---|---|---|"
-    replace_between(PAGE, MARKS, "\n".join([head, *(line(name, kept[name]) for name in known)]))
+    return "\n".join([head, *(line(name, kept[name]) for name in known)])
 
 
 def line(name: str, figures: dict) -> str:
