@@ -10,6 +10,7 @@ labels.png gets each pixel's class id; labels-colour.png the classes' colours ov
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -56,9 +57,15 @@ def main(argv=None):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         sys.exit(f"{folder}: can't be made ({error.strerror}); give another folder with --out")
+    failed = []
     for number, file in enumerate(found, 1):
-        print(f"{file} ({number} of {len(found)})")
-        segment_file(session, about, file, folder / f"{file.stem}.png")
+        print(f"{file} ({number} of {len(found)})", flush=True)
+        try:
+            segment_file(session, about, file, folder / f"{file.stem}.png")
+        except SystemExit as error:  # the others are segmented all the same
+            failed.append(str(error))
+    if failed:
+        sys.exit("\n".join([f"{len(failed)} of {len(found)} files were left out:", *failed]))
 
 
 def load(path, gpu):
@@ -152,5 +159,9 @@ def is_written(file, content):
 if __name__ == "__main__":
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

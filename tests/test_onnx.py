@@ -546,6 +546,15 @@ def test_the_program_of_the_page_runs_without_mxnet_and_the_package(files, pictu
     assert colours <= {tuple(colour) for colour in SPACE.colors}
 
 
+def test_a_damaged_picture_of_a_folder_is_left_out_and_named(script, files, picture, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, content in (("a.png", b"no picture"), ("b.png", picture.read_bytes())):
+        (tmp_path / "in" / name).write_bytes(content)
+    with pytest.raises(SystemExit, match="1 of 2 files were left out:\n.*a.png: can't be read as a picture"):
+        script(files / "net.onnx", tmp_path / "in", "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "b.png").exists() and not (tmp_path / "out" / "a.png").exists()
+
+
 @pytest.mark.parametrize(
     "words, named",
     [
@@ -606,3 +615,21 @@ def test_the_gpu_program_makes_the_same_weights_with_numpy_alone(tmp_path):
     wanted = [made_up_values.draw(each["seed"], each["shape"], each["scale"]) for each in drawn]
     assert (tmp_path / "net.bin").read_bytes() == b"".join(array.tobytes() for array in wanted)
     assert made_up_values.draw(1, 100_000, 3.0).std() == pytest.approx(3.0, rel=0.01)
+
+
+@pytest.mark.slow
+def test_the_gpu_program_compares_what_the_benchmark_prepares(tmp_path):
+    from experiments.benchmarks import bench_onnx_gpu
+
+    built = small.build("plain", head=HeadSettings(channels=32, depth=2, dilation=2, stages=(3,)))
+    bench_onnx_gpu.prepare_made_up(tmp_path, "small", "A small network", built)
+    assert (tmp_path / "small.onnx").stat().st_size < 2**21 and not (tmp_path / "small.bin").exists()
+    program = ROOT / "experiments" / "benchmarks" / "onnx_gpu.py"
+    words = [program, tmp_path, "--cpu", "--size", 32, 48, "--rounds", 4, "--out", tmp_path / "out.json"]
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [row["tf32"] for row in rows] == [False, True]
+    assert all(
+        row["difference"] < 1e-4 and row["equal_pixels"] > 0.999 and row["median_s"] > 0 for row in rows
+    )

@@ -65,16 +65,21 @@ def _run(arguments) -> None:
 def prepare(folder: Path, encoder: str) -> None:
     """Write the files of one network with the paper's three groups: four subnets, the sum rule, made-up values."""
     built = network.build(encoder, 19, groups=groups.PAPER["cityscapes"], output_stride=8)
+    title = f"{encoder}, output stride 8, subnets 0-3, sum rule, made-up weights"
+    prepare_made_up(folder, encoder, title, built)
+
+
+def prepare_made_up(folder: Path, name: str, title: str, built) -> None:
+    """Fill a network with made-up values, and write its files; its large weights are only described."""
     drawn = made_up_values.fill(built)
     shapes = {name: parameter.shape for name, parameter in built.collect_params().items()}
     large = {name for name in drawn if np.prod(shapes[name]) >= LARGE}
     noise = [
         np.random.RandomState(n).randint(0, 256, (*size, 3)).astype(np.uint8) for n, size in enumerate(SIZES)
     ]
-    outside = _write(folder, encoder, FusedNetwork(built, "sum"), noise, large)
+    outside = _write(folder, name, FusedNetwork(built, "sum"), noise, large)
     weights = [{"seed": drawn[n][0], "scale": drawn[n][1], "shape": list(shapes[n])} for n in outside]
-    title = f"{encoder}, output stride 8, subnets 0-3, sum rule, made-up weights"
-    files.write_json(folder / f"{encoder}.json", {"name": encoder, "title": title, "weights": weights})
+    files.write_json(folder / f"{name}.json", {"name": name, "title": title, "weights": weights})
 
 
 def prepare_trained(folder: Path, checkpoint: str, *pictures) -> None:

@@ -3,6 +3,7 @@
 Run:   make onnx-table                                measure all, and write the table of docs/onnx.md
        make onnx-table ARGS="--only resnet18 heads"    measure the rows whose name has one of these words
        make onnx-table ARGS="--only"                   measure nothing, and write the table again
+       make onnx-table ARGS="--only table3 --size 1024 2048"     on one picture of this size; print, and keep nothing
 Cost:  up to 8 GB, and most of an hour on 2 cores
 Gives: experiments/results/onnx.json, which keeps what was measured before, and the table: for each network the largest
        difference of scores and the share of pixels with the same class, on random pictures of 1 x 1 to 10,000 x 4
@@ -51,19 +52,24 @@ def main(argv: list | None = None) -> int:
     """Measure and print; the exit status."""
     parser = argument_parser("tools.onnx_table", __doc__)
     parser.add_argument("--only", nargs="*", metavar="WORD", help="measure rows with one of these words")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("H", "W"), help="one picture of this size; keep nothing"
+    )
     arguments = parser.parse_args(argv)
-    return frame.run(lambda: _run(arguments.only))
+    return frame.run(lambda: _run(arguments.only, arguments.size))
 
 
-def _run(only: list | None) -> None:
+def _run(only: list | None, size: list | None) -> None:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for row in rows():
         if only is None or any(word in row.name for word in only):
-            for name, figures in measured(row).items():
-                kept[name] = figures
-                files.write_json(KEPT, kept)
+            for name, figures in measured(row, SIZES if size is None else ((1, *size),)).items():
                 print(line(name, figures), flush=True)
-    replace_between(PAGE, MARKS, page_table(kept))
+                kept[name] = figures
+                if size is None:
+                    files.write_json(KEPT, kept)
+    if size is None:
+        replace_between(PAGE, MARKS, page_table(kept))
 
 
 def page_table(kept: dict) -> str:
@@ -78,13 +84,13 @@ def line(name: str, figures: dict) -> str:
     return f"| {name} | {figures['difference']:.1e} | {100 * figures['equal_pixels']:.3f} % |"
 
 
-def measured(row: Row) -> dict:
-    """{name: figures} of a row's network, one for each rule."""
+def measured(row: Row, sizes) -> dict:
+    """{name: figures} of a row's network on pictures of these sizes, one for each rule."""
     built, found = row.build(), {}
     made_up_values.fill(built)
     for rule, name in zip(row.rules, row.names()):
         fused = FusedNetwork(built, rule)
-        difference, equal = onnx_export.check(fused, onnx_export.model(fused), sizes=SIZES)
+        difference, equal = onnx_export.check(fused, onnx_export.model(fused), sizes=sizes)
         found[name] = {"difference": difference, "equal_pixels": equal}
     return found
 
