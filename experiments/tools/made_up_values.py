@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from gluon_confseg.datasets import normalize
 
 BRANCH = 0.2  # what residual branches are multiplied by: with 1, deep random networks enlarge what rounding changes
-LOGITS = 10.0  # standard deviation of the weights that give logits, times the root of how many are added up
+LOGITS = 3.0  # standard deviation of the weights that give logits, times the root of how many are added up
 
 
 def draw(seed: int, shape, scale: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 Run:   make onnx-table                                measure all, and write the table of docs/onnx.md
        make onnx-table ARGS="--only resnet18 heads"    measure the rows whose name has one of these words
        make onnx-table ARGS="--only"                   measure nothing, and write the table again
-       make onnx-table ARGS="--only table3 --size 1024 2048"     on one picture of this size; print, and keep nothing
+       make onnx-table ARGS="--only table3 --size 1024 2048"     on one picture of this size, as a line of its own
 Cost:  up to 8 GB, and most of an hour on 2 cores
 Gives: experiments/results/onnx.json, which keeps what was measured before, and the table: for each network the largest
        difference of scores and the share of pixels with the same class, on random pictures of 1 x 1 to 10,000 x 4
@@ -33,6 +33,7 @@ MARKS = ("<!-- table: make onnx-table -->", "<!-- end of table -->")
 SIZES = (*onnx_export.CHECKED, (1, 4, 10_000))
 GROUPS = ((0, 1), (4, 2))
 CLASSES = 5
+ALONE = "; one picture of "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,29 +53,27 @@ def main(argv: list | None = None) -> int:
     """Measure and print; the exit status."""
     parser = argument_parser("tools.onnx_table", __doc__)
     parser.add_argument("--only", nargs="*", metavar="WORD", help="measure rows with one of these words")
-    parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("H", "W"), help="one picture of this size; keep nothing"
-    )
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="one picture of this size")
     arguments = parser.parse_args(argv)
     return frame.run(lambda: _run(arguments.only, arguments.size))
 
 
 def _run(only: list | None, size: list | None) -> None:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    sizes, ending = (SIZES, "") if size is None else (((1, *size),), f"{ALONE}{size[1]} x {size[0]}")
     for row in rows():
         if only is None or any(word in row.name for word in only):
-            for name, figures in measured(row, SIZES if size is None else ((1, *size),)).items():
-                print(line(name, figures), flush=True)
-                kept[name] = figures
-                if size is None:
-                    files.write_json(KEPT, kept)
-    if size is None:
-        replace_between(PAGE, MARKS, page_table(kept))
+            for name, figures in measured(row, sizes).items():
+                kept[name + ending] = figures
+                files.write_json(KEPT, kept)
+                print(line(name + ending, figures), flush=True)
+    replace_between(PAGE, MARKS, page_table(kept))
 
 
 def page_table(kept: dict) -> str:
     """The page's table, of what was measured."""
-    known = [name for row in rows() for name in row.names() if name in kept]
+    names = [name for row in rows() for name in row.names()]
+    known = [key for name in names for key in kept if key.split(ALONE)[0] == name]
     head = "| network | largest difference of scores | pixels with the same class |\n|---|---|---|"
     return "\n".join([head, *(line(name, kept[name]) for name in known)])
 
