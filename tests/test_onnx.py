@@ -595,7 +595,7 @@ def test_the_page_shows_what_was_measured_of_every_network():
 
     kept = json.loads(onnx_table.KEPT.read_text())
     names = {name for row in onnx_table.rows() for name in row.names()}
-    assert names == {key for key in kept if onnx_table.ALONE not in key}
+    assert {key.split(onnx_table.ALONE)[0] for key in kept} <= names
     start, end = onnx_table.MARKS
     page = onnx_table.PAGE.read_text()
     assert page.split(start)[1].split(end)[0].strip("\n") == onnx_table.page_table(kept)

@@ -71,11 +71,12 @@ def _run(only: list | None, size: list | None) -> None:
 
 
 def page_table(kept: dict) -> str:
-    """The page's table, of what was measured."""
-    names = [name for row in rows() for name in row.names()]
-    known = [key for name in names for key in kept if key.split(ALONE)[0] == name]
-    head = "| network | largest difference of scores | pixels with the same class |\n|---|---|---|"
-    return "\n".join([head, *(line(name, kept[name]) for name in known)])
+    """The page's table, of what was measured; it says what was not."""
+    lines = ["| network | largest difference of scores | pixels with the same class |\n|---|---|---|"]
+    for name in (name for row in rows() for name in row.names()):
+        known = [key for key in kept if key.split(ALONE)[0] == name]
+        lines += [line(key, kept[key]) for key in known] or [f"| {name} | not measured | |"]
+    return "\n".join(lines)
 
 
 def line(name: str, figures: dict) -> str:
