@@ -19,8 +19,8 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-tensorboard setup-crf setup-notebook setup-docs setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
-	test test-slow test-torch lint format bench bench-loss bench-data bench-memory encoder-table check-data notebooks docs export doctor clean clean-venv
+.PHONY: help setup setup-test setup-tensorboard setup-crf setup-onnx setup-notebook setup-docs setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
+	test test-slow test-torch lint format bench bench-loss bench-data bench-memory encoder-table onnx-table check-data notebooks docs export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
@@ -30,11 +30,13 @@ help:  ## this list
 setup:
 	@$(SETUP)
 setup-test:
-	@$(SETUP) test tensorboard
+	@$(SETUP) test tensorboard onnx
 setup-tensorboard:
 	@$(SETUP) tensorboard
 setup-crf:
 	@$(SETUP) crf
+setup-onnx:
+	@$(SETUP) onnx
 setup-notebook:
 	@$(SETUP) notebook
 setup-docs:
@@ -111,6 +113,9 @@ bench-memory: setup  ## what recomputation and in-place batch norm save in train
 
 encoder-table: setup  ## the table of docs/encoders.md; ARGS=--measure measures anew
 	$(RUN) -m experiments.tools.encoder_table $(ARGS)
+
+onnx-table: setup-onnx  ## the table of docs/onnx.md: every network as ONNX beside MXNet, most of an hour
+	$(RUN) -m experiments.tools.onnx_table $(ARGS)
 
 check-data: setup  ## look a data set through: ARGS="cityscapes ROOT --deep"
 	$(VENV)/bin/confseg check $(ARGS)

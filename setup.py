@@ -99,6 +99,7 @@ setup(
         "cuda": [pin for pin in pins("cuda") if not pin.startswith("mxnet")],
         "crf": pins("crf"),
         "tensorboard": ["tensorboardX>=2.6"],
+        "onnx": [pin for pin in pins("onnx") if pin.startswith("onnx")],
         "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],
         "notebook": ["nbclient", "nbformat", "ipykernel"],
         "docs": ["sphinx>=7.1", "myst-parser>=3", "furo"],

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import tempfile
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 
-from . import files
+from . import checkpoint, files, run_folder
 from .errors import RunError
 from .network import FusedNetwork
+from .results import SCHEMA
 
 SIZES = ((64, 96), (101, 77), (128, 256))  # one is odd: the graph must not depend on a size
 TOLERANCE = 1e-5
@@ -27,11 +30,12 @@ class Exported:
     difference: float
 
 
-def write(network, rule: str, labels, prefix) -> Exported:
+def write(network, rule: str, labels, prefix, origin: dict | None = None) -> Exported:
     """Write PREFIX-symbol.json, PREFIX-0000.params and PREFIX.json, each atomically, after checking them.
 
     The graph maps `data` (N, 3, H, W), normalised, to scores (N, K, H, W). The files are first loaded by MXNet alone
     and compared with the network at three sizes; RunError where they differ by more than 1e-5.
+    origin      where the network comes from, for the description: the function `origin` gives it
     """
     prefix = Path(prefix)
     fused = FusedNetwork(network, rule)
@@ -45,7 +49,9 @@ def write(network, rule: str, labels, prefix) -> Exported:
     written = {end: prefix.with_name(prefix.name + end) for end in ("-symbol.json", "-0000.params", ".json")}
     for end, data in content.items():
         files.write_bytes(written[end], data)
-    files.write_json(written[".json"], describe(network, rule, labels))
+    sums = {written[end].name: checksum(data) for end, data in content.items()}
+    about = {**describe(network, rule, labels), "origin": origin, "files": sums}
+    files.write_json(written[".json"], about)
     return Exported(*written.values(), difference)
 
 
@@ -75,9 +81,49 @@ def describe(network, rule: str, labels) -> dict:
         **{name: list(values) for name, values in network.normalisation.items()},
         "classes": list(labels.classes),
         "colors": np.asarray(labels.colors).tolist(),
+        "groups": [[labels.classes[k] for k in group] for group in network.groups],
         "rule": rule,
         "network": network.settings,
     }
+
+
+def checksum(content: bytes) -> dict:
+    """Size and SHA-256 of a file's content, for a description."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def origin(path, rule: str) -> dict:
+    """Where the network of a checkpoint comes from, as far as its file and the run folder around it say.
+
+    checkpoint   the file's name, size and SHA-256
+    phase, epoch the phase that it is the result of
+    run, data    the name of the run folder, and its data in words; None outside of one
+    mean_iou     of this network with this fusion rule on the run's validation images; None where nobody measured it
+    """
+    path = Path(path)
+    meta, results = checkpoint.peek(path)[1], None
+    with contextlib.suppress(RunError):
+        results = run_folder.read_json(path.resolve().parent.parent / "results.json")
+    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
+        results = {}
+    scored = {cell["key"] for cell in results.get("cells", []) if _is_of(cell, path)}
+    found = [cell for cell in results.get("cells", []) if cell["key"] in scored and cell["rule"] == rule]
+    found += [
+        other for other in results.get("other_rules", []) if other["cell"] in scored and other["rule"] == rule
+    ]
+    best = meta.get("mean_iou") if meta.get("rule") == rule else None
+    return {
+        "checkpoint": {"name": path.name, **checksum(path.read_bytes())},
+        "phase": meta.get("phase"),
+        "epoch": meta.get("epoch"),
+        "run": path.resolve().parent.parent.name if results else None,
+        "data": results.get("data", {}).get("description"),
+        "mean_iou": found[0]["mean_iou"] if found else best,
+    }
+
+
+def _is_of(cell: dict, checkpoint_path: Path) -> bool:
+    return cell["tta"] == "single" and Path(cell["checkpoint"]).name == checkpoint_path.name
 
 
 def graph(network, rule: str):

@@ -143,21 +143,21 @@ def values_of(block) -> dict:
     return {p.name: p.data().asnumpy() for p in block.collect_params().values()}
 
 
-def fold(symbol, values: dict) -> tuple:
+def fold(symbol, values: dict, norms: bool = True) -> tuple:
     """(symbol, {name: NDArray}) of the same function, for inference and with constant values.
 
     What depends on values alone is computed now, and a batch norm that reads a convolution becomes part of its weight
-    and bias.
+    and bias, unless `norms` is False.
     """
-    return _Folding(symbol, values).result()
+    return _Folding(symbol, values, norms).result()
 
 
 class _Folding:
     """Rewrites the nodes of a graph, in order."""
 
-    def __init__(self, symbol, values: dict):
+    def __init__(self, symbol, values: dict, norms: bool):
         self._graph = graphs.Nodes(symbol)
-        self._old, self._values = self._graph.nodes, values
+        self._old, self._values, self._norms = self._graph.nodes, values, norms
         self._constants = {}  # old number -> array
         self._convolutions = {}  # old numbers of those that the batch norm after them will write
         self._new, self._number, self._found = [], {}, {}
@@ -218,7 +218,8 @@ class _Folding:
         return operator(*inputs, **node.get("attrs", {})).asnumpy()
 
     def _can_take_norm(self, node: dict) -> bool:
-        return node["op"] == "Convolution" and all(i[0] in self._constants for i in node["inputs"][1:])
+        constant = all(i[0] in self._constants for i in node["inputs"][1:])
+        return self._norms and node["op"] == "Convolution" and constant
 
     def _normed(self, number: int, norm: dict, convolution: dict) -> dict:
         """The convolution with its batch norm's scale and shift, in float64 before they are rounded once."""

@@ -13,6 +13,24 @@ if TYPE_CHECKING:
     from gluon_confseg.network import TrainedNetwork
 
 
+def chosen(path: Path, rule: str | None) -> tuple:
+    """(checkpoint, rule) as they are; of a finished run's folder those of the cell with the highest mIoU.
+
+    Raises RunError for a run whose results name no network.
+    """
+    results = path / "results.json"
+    if not path.is_dir() or not results.exists():
+        return path, rule  # `load` says what is wrong with other folders
+
+    from gluon_confseg.run_folder import read_json
+
+    try:
+        best = max(read_json(results)["cells"], key=lambda cell: cell["mean_iou"])
+        return path / best["checkpoint"], rule or best["rule"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{results}: names no network; give the file of a checkpoint") from error
+
+
 def load(path: Path, rule: str | None) -> TrainedNetwork:
     """The network of a checkpoint, on the default device; rule: None takes the one it was trained for.
 
