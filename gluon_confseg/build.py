@@ -12,6 +12,7 @@ from . import checkpoint, engine, groups, losses, metrics, network, runtime, wei
 from .datasets import Augment, Batches, Jitter, SegmentationDataset, contents
 from .errors import RunError, did_you_mean
 from .groups import SubnetSpace
+from .parallel import SINGLE, Parallel, Trainee
 from .progress import Progress, say
 from .recipe import Phase
 
@@ -55,25 +56,34 @@ def build(
     matrix=None,
     statistics=None,
     start=None,
-    device=None,
+    parallel: Parallel = SINGLE,
     list_weights: bool = False,
 ) -> tuple:
-    """A phase's network, training step and batches; the network has the values that it starts from.
+    """A phase's `parallel.Trainee` (its network, training steps and updates) and its batches.
+
+    The network has the values that it starts from, or, of several processes and devices, the first one; the others get
+    them by `Trainee.spread`.
 
     matrix         (K, K) training matrix, the confusion matrix on training images; needed where the phase's loss or
                    groups come from one
     statistics     label statistics of the training split, where its loss needs them
     start          the checkpoint of the phase that it starts from
+    parallel       the devices and processes that train it
     list_weights   print the names of the parameters that a file of weights filled, and of those that it did not
     Raises RunError where no groups can be found, and for a file of weights without values for parameters that the
     phase does not train: these would stay random.
     """
-    num_classes = data.labels.num_classes
-    network = construct(phase, data.labels, matrix, seed=seed, device=device)
-    seen = network.groups if phase.part.trains_subnets else [range(num_classes)]
-    criteria = [criterion(phase, group, num_classes, matrix, statistics) for group in seen]
-    step = engine.STEPS[phase.trains](network, criteria)
-    if phase.start is not None:
+    num_classes, replicas = data.labels.num_classes, []
+    parallel.check(phase, len(data.train))
+    for device in parallel.devices:
+        network = construct(phase, data.labels, matrix, seed=seed, device=device)
+        seen = network.groups if phase.part.trains_subnets else [range(num_classes)]
+        criteria = [criterion(phase, group, num_classes, matrix, statistics) for group in seen]
+        replicas.append((network, engine.STEPS[phase.trains](network, criteria)))
+    network, step = replicas[0]
+    if not parallel.is_root:
+        pass  # rank 0 has the files
+    elif phase.start is not None:
         checkpoint.restore_part(network, checkpoint.load(start)[0], start)
     elif phase.weights is not None:
         loaded = weights.load(network, *weights.split_prefix(phase.weights))
@@ -81,8 +91,9 @@ def build(
         if list_weights:
             say(loaded.listing())
         check_whole(phase, step.parameters(), loaded.left)
+    of_sgd = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
     met = met_groups(phase, data.labels, matrix)
-    return network, step, batches(phase, data.train, network, seed, device, met)
+    return Trainee(replicas, parallel, **of_sgd), batches(phase, data.train, network, seed, parallel, met)
 
 
 def construct(phase: Phase, labels, matrix=None, *, seed: int, device=None):
@@ -142,7 +153,7 @@ def check_whole(phase: Phase, trained: dict, left: list) -> None:
         )
 
 
-def batches(phase: Phase, dataset, network, seed: int, device=None, met=()) -> Batches:
+def batches(phase: Phase, dataset, network, seed: int, parallel: Parallel = SINGLE, met=()) -> Batches:
     """The phase's training batches; phases that are compared draw the same order of images and the same crops.
 
     met    groups of classes that should meet in a crop: see `met_groups`
@@ -155,8 +166,9 @@ def batches(phase: Phase, dataset, network, seed: int, device=None, met=()) -> B
         jitter=Jitter() if phase.jitter else None,
         **network.normalisation,
     )
-    workers = engine.readers(phase.epochs * len(dataset), device)
-    return Batches(dataset, augment, phase.batch_size, seed * 1000 + phase.draws, workers=workers)
+    workers = engine.readers(phase.epochs * len(dataset), parallel.devices[0])
+    part = parallel.part if parallel.communicator.size > 1 else None
+    return Batches(dataset, augment, phase.batch_size, seed * 1000 + phase.draws, workers=workers, part=part)
 
 
 def steps_per_epoch(phase: Phase, images: int) -> int:

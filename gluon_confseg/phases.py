@@ -21,12 +21,13 @@ class Part:
     draws: int
     rule: str = ""
     has_groups: bool = True
+    trains_encoder: bool = False
     trains_subnets: bool = False
     has_learned_fusion: bool = False
 
 
 PARTS = {
-    "subnet0": Part("encoder and subnet 0", 1, rule="subnet0", has_groups=False),
+    "subnet0": Part("encoder and subnet 0", 1, rule="subnet0", has_groups=False, trains_encoder=True),
     "subnets": Part("subnets on the frozen encoder", 2, trains_subnets=True),
     "fusion": Part("the learned fusion", 3, rule="learned", has_learned_fusion=True),
 }

@@ -76,12 +76,25 @@ class Keeper:
     def __init__(self, rules: Iterable[str], images: Iterable[int]):
         self.rules, self.images = list(rules), sorted(images)
         self._wanted, self._files = set(self.images), {rule: [] for rule in self.rules}
+        self._added = []
 
     def add(self, index: int, predictions: Mapping[str, np.ndarray]) -> None:
         """Keep an image's (H, W) uint8 predictions, by rule. The images come in ascending order."""
         if index in self._wanted:
+            self._added.append(index)
             for rule, pngs in self._files.items():
                 pngs.append(cv2.imencode(".png", predictions[rule])[1].ravel())
+
+    @property
+    def collected(self) -> dict:
+        """What was kept so far, for the `join` of another process: rule -> {index: PNG}."""
+        return {rule: dict(zip(self._added, pngs)) for rule, pngs in self._files.items()}
+
+    def join(self, collected: Iterable[dict]) -> None:
+        """Keep what processes collected that shared the images, in place of what this one did."""
+        for rule in self._files:
+            pngs = {index: png for each in collected for index, png in each[rule].items()}
+            self._files[rule] = [pngs[index] for index in sorted(pngs)]
 
     def kept(self) -> Predictions:
         """What was collected."""

@@ -56,7 +56,7 @@ class Position:
         """Count a batch's (N,) losses by name and return their mean. RunError names the images if it is not finite."""
         total, batch_sums = 0.0, {}
         for name, loss in batch_losses.items():
-            values = loss.asnumpy().astype(np.float64)
+            values = (loss if isinstance(loss, np.ndarray) else loss.asnumpy()).astype(np.float64)
             batch_sums[name] = float(values.sum())
             total += float(values.mean())
         if not np.isfinite(total):

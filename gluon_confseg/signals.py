@@ -39,11 +39,13 @@ class Signals:
 
     A second signal during the block does not wait for its end. `torn` then says that the block was interrupted, and
     that what it was changing must not be saved.
+    together    other processes take part in the blocks: a block's end then raises the signal that all `agree` on
     Signals that the process was told to ignore (`nohup`) stay ignored. Outside of the main thread this does nothing.
     """
 
-    def __init__(self):
-        self._holding, self._caught, self._before, self.torn = False, None, {}, False
+    def __init__(self, *, together: bool = False):
+        self._holding, self.caught, self._before, self.torn = False, 0, {}, False
+        self._together, self._agreed = together, 0
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
@@ -52,13 +54,19 @@ class Signals:
                     self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if kind is None and self.caught:  # too late for the others to agree
+            raise Stopped(self.caught)
+
+    def agree(self, number: int) -> None:
+        """The signal that some process caught, or 0; all processes say the same in the same block."""
+        self._agreed = number
 
     def _handle(self, number: int, frame) -> None:
-        if self._holding and self._caught is None:
-            self._caught = number
+        if self._holding and not self.caught:
+            self.caught = number
         else:  # a second one does not wait
             stop(number, frame)
 
@@ -71,5 +79,6 @@ class Signals:
             self.torn = False
         finally:
             self._holding = False
-        if self._caught is not None:
-            raise Stopped(self._caught)
+        ending = self._agreed if self._together else self.caught
+        if ending:
+            raise Stopped(ending)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 import zlib
 
 import cv2
-import mxnet as mx
 import numpy as np
 
 from . import engine, losses, metrics, results, runtime, side_by_side
@@ -16,6 +16,7 @@ from .datasets.base import spread_indices
 from .errors import DatasetError, DivergedError, RunError, Stopped
 from .inference import PLAIN, TTA
 from .live import Live
+from .parallel import SINGLE, Parallel, read_everywhere
 from .predictions import MOST, Keeper
 from .progress import Progress, WholeRun, say
 from .recipe import Recipe
@@ -35,9 +36,14 @@ class Job:
     recipe: Recipe
     data: Data
     cells: tuple
-    device: mx.Context | None = None
+    parallel: Parallel = SINGLE
     list_weights: bool = False
     leave_out_diverged: bool = False
+
+    @property
+    def device(self):
+        """The device that evaluates: the first of this process."""
+        return self.parallel.devices[0]
 
     @property
     def phases(self) -> tuple:
@@ -59,7 +65,7 @@ def run(
     folder,
     *,
     cells=None,
-    device=None,
+    parallel: Parallel = SINGLE,
     jobs: int | None = None,
     list_weights: bool = False,
     leave_out_diverged: bool = False,
@@ -67,7 +73,10 @@ def run(
 ) -> None:
     """Train and score a recipe, or what is left of it.
 
-    folder   a `run_folder.RunFolder`; what is finished in it is not done again
+    folder   a `run_folder.RunFolder`, or a `parallel.FolderOfRoot` where several processes train together; what is
+             finished in it is not done again
+    parallel the devices and processes that share the work of every step; where it is shared, one phase is trained after
+             the other
     cells    keys of the cells to score, for which the phases that they need are trained; None: all
     jobs     at most so many phases are trained at once, where they don't need each other's results; None: as many as a
              few measured steps show to be fastest: see `side_by_side`
@@ -75,10 +84,12 @@ def run(
     later    (work that comes after this run, as `work` gives it, by so many processes): it counts for the time left
              that is shown
     On a CPU the result is bit-identical however often the run was interrupted. Its last bits depend on the number of
-    threads that each phase is trained with, which the folder holds.
+    threads that each phase is trained with, which the folder holds, and on the number of shares of a batch.
     """
-    began, device, cells = time.monotonic(), device or runtime.default_context(), recipe.choose(cells)
-    job = Job(recipe, data, cells, device, list_weights, leave_out_diverged)
+    began, cells = time.monotonic(), recipe.choose(cells)
+    devices = tuple(device or runtime.default_context() for device in parallel.devices)
+    parallel = dataclasses.replace(parallel, devices=devices)
+    job = Job(recipe, data, cells, parallel, list_weights, leave_out_diverged)
     for views in (recipe.evaluation, *(TTA[cell.tta] for cell in cells if cell.tta != "single")):
         views.check()  # a missing library is reported before days of training
     for phase in job.phases:  # groups that are given are looked at before anything is trained
@@ -93,9 +104,10 @@ def run(
     if not cells:
         why = "; ".join(dict.fromkeys(left_out[cell.phase] for cell in chosen))
         raise RunError(f"there is nothing to score ({', '.join(cell.key for cell in chosen)}): {why}")
-    score(recipe, cells, data, folder, device)
+    score(job, cells, folder)
     conclude(recipe, cells, left_out, data, folder)
     folder.add_time(time.monotonic() - began)
+    parallel.communicator.barrier()
 
 
 def complete(job: Job, phase, folder, whole: WholeRun) -> None:
@@ -121,41 +133,46 @@ def complete(job: Job, phase, folder, whole: WholeRun) -> None:
 
 def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
     """Train a phase to its end, from its last saved state on."""
-    recipe, data, device = job.recipe, job.data, job.device
-    network, step, batches = build(
+    recipe, data = job.recipe, job.data
+    trainee, batches = build(
         phase,
         data,
         seed=recipe.seed,
         matrix=folder.training_matrix(phase.matrix) if phase.reads_matrix else None,
         statistics=folder.statistics(data.train) if phase.loss in losses.OTHER_LOSSES else None,
         start=folder.checkpoint(phase.start) if phase.start else None,
-        device=device,
+        parallel=job.parallel,
         list_weights=job.list_weights,
     )
-    of_sgd = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
-    trainer = engine.sgd(step.parameters(), **of_sgd)
+    network, trainer = trainee.network, trainee.trainer
     at, per_epoch = folder.resume(phase.name, network, trainer), len(batches)
+    trainee.spread()
     steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
     about = _about(recipe, phase, data, steps)
     say(job.title(phase) + (f", from step {done} on" if done else ""))
+    if job.parallel.caution(phase):
+        say(
+            f"{phase.name}: shares of a batch change the result by more than rounding: {job.parallel.caution(phase)}"
+        )
     each = (min(phase.batch_size, len(data.train)), "image")
     bar = Progress(phase.name, steps, initial=done, each=each, whole=(whole, phase.trains))
-    views = {"device": device, "inference": recipe.evaluation}
+    views = {"parallel": job.parallel, "inference": recipe.evaluation}
     events = folder.events(phase.name, done, at.epoch * per_epoch) if phase.epochs else None
-    followed = groups_followed(recipe, phase, data.labels, folder) if events is not None else []
-    live = Live(events, phase, data.val, followed, rule=recipe.rule_at(phase), **views)
-    with batches, Signals() as signals, bar:
+    followed = groups_followed(recipe, phase, data.labels, folder) if folder.tensorboard else []
+    shown = {"rule": recipe.rule_at(phase), "device": job.device, "inference": recipe.evaluation}
+    live = Live(events, phase, data.val, followed, **shown)
+    with batches, Signals(together=job.parallel.communicator.size > 1) as signals, bar:
         try:
             for epoch in range(at.epoch, phase.epochs):
                 for batch in batches.epoch(epoch, at.batch):
                     with signals.held():
                         clock, number_of_step = time.monotonic(), epoch * per_epoch + at.batch
                         rate = phase.rate_at(number_of_step, steps)
-                        trainer.set_learning_rate(rate)
-                        mx.random.seed(_draws(batches.seed, phase, number_of_step))
-                        terms = step(engine.on_device(batch.images, device), batch.labels)
+                        draws = functools.partial(_draws, batches.seed, phase, number_of_step)
+                        terms = trainee.step(batch, draws, signals.caught)
                         mean = at.add(terms, batch.names)
-                        trainer.step(len(batch.names))
+                        trainee.update(rate, len(batch.names))
+                        signals.agree(trainee.stop)
                         at.seconds += time.monotonic() - clock
                         live.step(number_of_step + 1, mean, rate, len(batch.names))
                         folder.save_if_due(phase.name, at, network, trainer)
@@ -233,23 +250,43 @@ def validations(recipe, phase) -> int:
 
 
 def counted(
-    title: str, network, dataset, indices, rules, *, device=None, inference=PLAIN, keeper=None, **shown
+    title: str,
+    network,
+    dataset,
+    indices,
+    rules,
+    *,
+    parallel: Parallel = SINGLE,
+    inference=PLAIN,
+    keeper=None,
+    **shown,
 ) -> dict:
-    """Fusion rule -> (images, K, K) int64 counts of these images.
+    """Fusion rule -> (images, K, K) int64 counts of these images, which several processes share.
 
     keeper   a `predictions.Keeper`, which gets the predictions as well
     shown    settings of `Progress`
     """
-    found = {rule: [] for rule in rules}
-    images = engine.evaluate_images(network, dataset, indices, rules, device=device, inference=inference)
-    with Progress(title, len(indices), "image", **shown) as bar:
-        for index, (counts, predictions) in zip(indices, images):
+    found, communicator = {rule: [] for rule in rules}, parallel.communicator
+    mine = indices[communicator.rank :: communicator.size]
+    device = parallel.devices[0]
+    images = engine.evaluate_images(network, dataset, mine, rules, device=device, inference=inference)
+    with Progress(title, len(mine), "image", **shown) as bar:
+        for index, (counts, predictions) in zip(mine, images):
             for rule in rules:
                 found[rule].append(counts[rule])
             if keeper is not None:
                 keeper.add(index, predictions)
             bar.update(1)
-    return {rule: np.stack(counts) for rule, counts in found.items()}
+    if keeper is not None and communicator.size > 1:
+        keeper.join(communicator.allgather(keeper.collected))
+    return {rule: _in_turn(communicator.allgather(counts)) for rule, counts in found.items()}
+
+
+def _in_turn(of_ranks: list) -> np.ndarray:
+    """Counts of images that were dealt out to the ranks in turn, in their order again."""
+    size = len(of_ranks)
+    counts = [of_ranks[place % size][place // size] for place in range(sum(map(len, of_ranks)))]
+    return np.stack(counts)
 
 
 def keeper_of(recipe, phase, cells, dataset, tta: str = "single", rules=None) -> Keeper:
@@ -277,25 +314,32 @@ def measure_training_set(job: Job, phase, folder) -> None:
     name, images = folder.matrix_name(phase.name), job.data.train
     if name not in folder.matrices():
         indices = spread_indices(len(images), job.recipe.matrix_images)
-        network = load(folder.checkpoint(phase.name), job.device)
-        counts = counted("training matrix", network, images, indices, ["subnet0"], device=job.device)
+        network = _network(folder.checkpoint(phase.name), job)
+        settings = {"parallel": job.parallel}
+        counts = counted("training matrix", network, images, indices, ["subnet0"], **settings)
         _check_labelled(counts, images)
         folder.save_matrices({name: counts["subnet0"].sum(0)})
 
 
-def score(recipe, cells, data: Data, folder, device) -> None:
+def _network(file, job: Job):
+    """The network of a finished phase, in every process."""
+    return read_everywhere(file, job.parallel, lambda file: load(file, job.device))
+
+
+def score(job: Job, cells, folder) -> None:
     """Evaluate the networks of these cells, once for each way of testing, by the fusion rules still missing."""
     # With this process's threads, also where the phase had others: scores then differ in their last bits, and a pixel
     # only where two classes tie within them. What cells of tta "single" need was counted when their phase ended.
+    recipe, data = job.recipe, job.data
     for name, tta in dict.fromkeys((cell.phase, cell.tta) for cell in cells):
         phase, known = recipe.phase(name), folder.evaluation(name, tta, data.val.split)
         missing = [rule for rule in recipe.rules_at(phase, cells, tta) if rule not in known]
         if missing:
             title = f"evaluating {name}" + ("" if tta == "single" else f", {tta}")
             views = recipe.evaluation if tta == "single" else TTA[tta]
-            network, every = load(folder.checkpoint(phase.name), device), range(len(data.val))
+            network, every = _network(folder.checkpoint(name), job), range(len(data.val))
             keeper = keeper_of(recipe, phase, cells, data.val, tta, missing)
-            settings = {"device": device, "inference": views, "keeper": keeper}
+            settings = {"parallel": job.parallel, "inference": views, "keeper": keeper}
             counts = counted(title, network, data.val, every, missing, **settings)
             _check_labelled(counts, data.val)
             keep_scores(folder, name, {**known, **counts}, keeper, tta, data.val.split)
@@ -379,9 +423,11 @@ def _about(recipe, phase, data: Data, steps: int) -> dict:
     return {**about, "epoch": phase.epochs, "steps": steps}
 
 
-def _draws(seed: int, phase, step: int) -> int:
-    """Seed for what a step draws inside the network (dropout), since no checkpoint holds MXNet's random state."""
-    return zlib.crc32(f"{seed} {phase.name} {step}".encode()) >> 1
+def _draws(seed: int, phase, step: int, share: int = 0) -> int:
+    """Seed for what a share of a step draws inside the network (dropout), since no checkpoint holds MXNet's random
+    state."""
+    text = f"{seed} {phase.name} {step}" + (f" {share}" if share else "")
+    return zlib.crc32(text.encode()) >> 1
 
 
 def _validates(recipe, phase, epoch: int) -> bool:

@@ -55,6 +55,21 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
 
+def devices(text: str) -> tuple:
+    """("gpu", 0), ... of "gpu:0-3" or "cpu:0,cpu:1"."""
+    found = []
+    for each in text.split(","):
+        wanted = re.fullmatch(r"(cpu|gpu):(\d+)(?:-(\d+))?", each.strip())
+        if wanted is None or int(wanted[3] or wanted[2]) < int(wanted[2]):
+            raise argparse.ArgumentTypeError(
+                f"{each!r} names no device; write gpu:0, gpu:0-3, or several with commas between them"
+            )
+        found += [(wanted[1], number) for number in range(int(wanted[2]), int(wanted[3] or wanted[2]) + 1)]
+    if len(set(found)) < len(found) or len({kind for kind, _ in found}) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: name each device once, and either GPUs or CPUs")
+    return tuple(found)
+
+
 def one_of(names, also: dict | None = None) -> Callable[[str], str]:
     """A type for `add_argument`: one of these names; `also`: other words for some of them."""
 

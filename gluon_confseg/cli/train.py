@@ -93,6 +93,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--jobs", type=options.positive, metavar="N",
                         help="train at most N phases at the same time on a CPU; 1 trains one after the "
                         "other (default: the faster way, by timing a few steps)")  # fmt: skip
+    add_sharing(parser)
     parser.add_argument("--tensorboard", action="store_true",
                         help="write TensorBoard event files (curves, confusion, images) into the run folder; needs "
                         "tensorboardX")  # fmt: skip
@@ -103,6 +104,19 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--dry-batch", type=int, metavar="N", help="images of a step of the dry run (default: 1)"
     )
+
+
+def add_sharing(parser) -> None:
+    """How the work of each training step is shared."""
+    parser.add_argument("--devices", type=options.devices, metavar="LIST",
+                        help="share each batch among devices of this machine, such as gpu:0-3 or gpu:0,gpu:2 (default: "
+                        "one, the first GPU or the CPU)")  # fmt: skip
+    parser.add_argument("--accumulate", type=options.positive, default=1, metavar="N",
+                        help="compute each batch in N shares, one after the other, and add up their gradients: for "
+                        "batches that do not fit in memory (default: 1)")  # fmt: skip
+    parser.add_argument("--kvstore", type=options.one_of(("horovod", "dist_sync")), metavar="KIND",
+                        help="share each batch among worker processes: horovod, started by horovodrun, or dist_sync, "
+                        "started by `confseg launch`")  # fmt: skip
 
 
 def goes_on(arguments) -> bool:
@@ -123,6 +137,11 @@ def run(arguments) -> Output:
         arguments.usage("--packs does nothing in a dry run, which reads a handful of images")
     if arguments.jobs and arguments.dry_run:
         arguments.usage("--jobs does nothing in a dry run, which measures one phase after the other")
+    shares = (arguments.devices, arguments.kvstore, arguments.accumulate > 1)
+    if arguments.jobs and arguments.jobs > 1 and any(shares):
+        arguments.usage(
+            "--jobs trains phases at the same time, and --devices, --accumulate and --kvstore train one"
+        )
     if arguments.tensorboard and arguments.dry_run:
         arguments.usage("--tensorboard does nothing in a dry run, which makes two steps of each phase")
     if arguments.recipe is None:
@@ -147,9 +166,9 @@ def run(arguments) -> Output:
             list_weights=arguments.list_weights,
         )
         return Output(dry_run.text(record), record)
-    from gluon_confseg import event_files, report, train
+    from gluon_confseg import distributed, event_files, parallel, report, train
     from gluon_confseg.report import tables
-    from gluon_confseg.run_folder import RunFolder, read_json
+    from gluon_confseg.run_folder import read_json
 
     if arguments.tensorboard:
         event_files.check()  # before images are drawn or read
@@ -157,11 +176,22 @@ def run(arguments) -> Output:
     _check_start(recipe, arguments.cell)
     recipe, root = _root(recipe, arguments.root)
     out = arguments.out or Path("runs") / name_of(recipe, root)
-    splits = open_data(recipe, root, packs=arguments.packs, look=not any(out.glob("checkpoints/*.npz")))
-    config = {**recipe.config(), "images": splits.fingerprint()}
-    folder = RunFolder(out, config, arguments.save_every, tensorboard=arguments.tensorboard)
-    wanted = {"cells": arguments.cell, "jobs": arguments.jobs, "list_weights": arguments.list_weights}
-    train.run(recipe, splits, folder, **wanted)
+    with distributed.open_communicator(arguments.kvstore) as communicator:
+        sharing = parallel.of_arguments(arguments.devices, arguments.accumulate, communicator)
+        splits = parallel.in_turn(
+            communicator,
+            lambda: open_data(
+                recipe, root, packs=arguments.packs, look=not any(out.glob("checkpoints/*.npz"))
+            ),
+        )
+        config = {**recipe.config(), "images": splits.fingerprint()}
+        folder = parallel.open_folder(
+            communicator, out, config, arguments.save_every, tensorboard=arguments.tensorboard
+        )
+        wanted = {"cells": arguments.cell, "jobs": arguments.jobs, "list_weights": arguments.list_weights}
+        train.run(recipe, splits, folder, parallel=sharing, **wanted)
+    if communicator.rank:
+        return Output("", {"run": str(out), "rank": communicator.rank})
     page, results = report.write(folder.path), read_json(folder.path / "results.json")
     text = [
         tables.terminal(results),

@@ -85,6 +85,8 @@ class Batches(Prepared):
     prefetch        batches that are prepared while the caller works on one; at least one per worker
     workers         processes that prepare them, from the first epoch on until `close` or until the object is let go;
                     0: none, all in the caller's thread
+    part            number of samples of a batch -> slice of those that are wanted here, where processes share a batch;
+                    a `Batch` then has the images and labels of this part, and the names of all its samples
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Batches(Prepared):
         seed: int = 0,
         prefetch: int = 2,
         workers: int = 2,
+        part: Callable[[int], slice] | None = None,
     ):
         if len(dataset) == 0:
             raise DatasetError("The data set has no images to train on; choose a split that has some.")
@@ -106,6 +109,7 @@ class Batches(Prepared):
             )
         rng(seed, 0, 0)  # a seed that can't be used is said here, not in the first epoch
         self.dataset, self.augment, self.batch_size, self.seed = dataset, augment, batch_size, seed
+        self._part = part
         super().__init__(Crops(dataset, augment, seed), workers, prefetch)
 
     def __len__(self) -> int:
@@ -118,8 +122,15 @@ class Batches(Prepared):
         Raises the error of a sample that can't be read when its batch is asked for, and RunError where a worker died.
         """
         permutation, size = order(self.seed, epoch, len(self.dataset)).tolist(), self.batch_size
-        starts = (batch * size for batch in range(start, len(self)))
-        return self.batches((epoch, permutation[first : first + size]) for first in starts)
+        whole = [permutation[batch * size : (batch + 1) * size] for batch in range(start, len(self))]
+        if self._part is None:
+            return self.batches((epoch, indices) for indices in whole)
+        part = self._part(len(whole[0])) if whole else slice(0)
+        parts = self.batches((epoch, indices[part]) for indices in whole)
+        return (
+            batch._replace(names=tuple(self.dataset.names[index] for index in indices))
+            for batch, indices in zip(parts, whole)
+        )
 
 
 def whole_images(

@@ -16,6 +16,7 @@ import mxnet as mx
 
 from gluon_confseg import runtime, train
 from gluon_confseg.errors import RunError
+from gluon_confseg.parallel import Parallel
 from gluon_confseg.progress import say
 
 from .data import can_draw, first_images
@@ -52,7 +53,7 @@ def run(recipe, root=None, out=None, cells=None, images: int = 1, *, list_weight
         say(f"Dry run of {recipe.name}, profile {recipe.profile}: {data.splits.train.description}")
         folder = DryFolder(out or Path(temporary) / "run", short, chosen, data.splits)
         try:
-            settings = {"device": device, "jobs": 1, "list_weights": list_weights}
+            settings = {"parallel": Parallel((device,)), "jobs": 1, "list_weights": list_weights}
             train.run(short, data.splits, folder, cells=cells, **settings)
         except (ValueError, mx.MXNetError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]

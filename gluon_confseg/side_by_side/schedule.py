@@ -16,8 +16,11 @@ def train_phases(complete: Callable, job, folder, whole: WholeRun, jobs: int | N
     complete   `train.complete`: does what is left of one phase, in whatever process it is called
     job        `train.Job`, which can be pickled where phases are to be trained in other processes
     jobs       at most so many phases are trained at once; None: as many as a measurement shows to be fastest
+    Where processes or devices share the work of each step, phases are trained one after the other in this process.
     Raises the error of the first phase that fails; those beside it have then saved their state.
     """
+    if job.parallel.shares > 1:
+        return _one_by_one(complete, job, folder, whole)
     with Team(complete, job, folder, whole) as team:
         left_out = {}
         for phases in rounds(job.phases):
@@ -25,6 +28,20 @@ def train_phases(complete: Callable, job, folder, whole: WholeRun, jobs: int | N
             for phase in phases:
                 if phase.name not in left_out and _given_up(job, folder, phase.name):
                     left_out[phase.name] = folder.given_up(phase.name)
+    return left_out
+
+
+def _one_by_one(complete: Callable, job, folder, whole: WholeRun) -> dict:
+    left_out = {}
+    for phase in job.phases:
+        why = _why_left_out(job, folder, phase, left_out)
+        if why:
+            say(f"{job.title(phase)} is left out: {why}")
+        else:
+            complete(job, phase, folder, whole)
+            why = _given_up(job, folder, phase.name)
+        if why:
+            left_out[phase.name] = why
     return left_out
 
 

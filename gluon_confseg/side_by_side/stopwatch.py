@@ -27,6 +27,8 @@ class Stopwatch:
     warm   called after the steps of the warm-up
     """
 
+    tensorboard = False
+
     def __init__(self, folder, warm: Callable):
         self._folder, self._warm, self._moments, self._made = folder, warm, [], 0
         self.checkpoint, self.training_matrix = folder.checkpoint, folder.training_matrix

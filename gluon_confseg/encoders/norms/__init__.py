@@ -50,6 +50,15 @@ def apply(encoder: gluon.HybridBlock, norm: str = "batch", contexts=()) -> None:
                 relu.__class__ = pairs.Passed
 
 
+def synchronise(encoders: list, devices: list) -> None:
+    """Let the batch norms of equal encoders, one on each device, share the statistics of the batch: norm "sync".
+
+    Each encoder must then run in a thread of its own, since a batch norm waits for those of the other devices.
+    Raises ValueError as `apply` does.
+    """
+    sync.join([batch_norms(encoder) for encoder in encoders], devices)
+
+
 def batch_norms(block: gluon.HybridBlock) -> list:
     """All batch norms of a block, in order."""
     found = [block] if isinstance(block, nn.BatchNorm) else []

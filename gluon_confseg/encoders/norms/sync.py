@@ -23,18 +23,30 @@ def apply(norms: list, contexts: list) -> None:
 
     Raises ValueError for devices that do not exist or are named twice, and where MXNet would surely hang.
     """
-    _check_devices(contexts)
     if len(contexts) == 1:
+        _check_devices(contexts)
         warnings.warn(
             f"synchronised batch norm on one device ({contexts[0]}) is ordinary batch norm", stacklevel=4
         )
         return
-    _check_engine(contexts, TEMPORARIES * len(norms) * len(contexts))
-    for norm in norms:
-        norm.__class__ = SyncBatchNorm
-        del norm._kwargs["axis"]
+    join([norms], contexts)
+
+
+def join(copies: list, contexts: list) -> None:
+    """Let the batch norms of one network on all devices, or of equal networks, share the batch's statistics.
+
+    copies    the batch norms of each network, in the same order
+    Raises ValueError as `apply` does.
+    """
+    _check_devices(contexts)
+    _check_engine(contexts, TEMPORARIES * len(copies[0]) * len(contexts))
+    for same in zip(*copies):
         # MXNet would use the prefix as key; a second network with this prefix on more devices kills the process
-        norm._kwargs.update(ndev=len(contexts), key=f"{norm.prefix}{next(_number)}")
+        key = f"{same[0].prefix}{next(_number)}"
+        for norm in same:
+            norm.__class__ = SyncBatchNorm
+            del norm._kwargs["axis"]
+            norm._kwargs.update(ndev=len(contexts), key=key)
 
 
 def forward(block, shards: list) -> list:
