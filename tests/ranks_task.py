@@ -88,7 +88,7 @@ def steps(together, folder: Path) -> None:
     """Sums without end."""
     import mxnet as mx
 
-    for step in range(10**6):
+    for _ in range(10**6):
         together.allreduce([mx.nd.ones(1000)])
         (folder / f"{together.rank}.pid").write_text(str(os.getpid()))
         if (folder / "fail").exists() and together.rank == 1:
