@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 import shutil
 import sys
+import tempfile
+import time
 import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Callable, NamedTuple
 
 from gluon_confseg import compiled, gluoncv, hardware, runtime
+from gluon_confseg.errors import RunError
 
 # The versions that requirements/ installs; another version may work, and gets a note
 PINS = {"MXNet": "1.9.1", "NumPy": "1.23.5", "OpenCV": "4.11.0", "GluonCV": "0.10.5"}
@@ -27,6 +32,9 @@ PACKAGES = {
 }
 MODULES = {"OpenCV": "cv2", "GluonCV": "gluoncv"}
 LITTLE_DISK = 2.0  # GB: a run folder with its checkpoints and pictures
+LITTLE_SHARED = 0.25  # GB: the batches that the loader's processes hand over
+SLOW_DISK = 20.0  # MB/s: a checkpoint of some hundred MB is saved every minute
+WRITTEN = 2**24  # bytes of the test of the disk
 
 
 class Finding(NamedTuple):
@@ -63,14 +71,17 @@ def examine(folder: Path | None = None) -> list[Finding]:
         Finding("MXNet wheel", wheel),
         Finding("threads", f"{asked} on {cores} physical cores", note=other),
         gpus(),
+        *gpu_memory(),
         Finding("free disk", f"{free:.1f} GB in {folder.resolve()}", note=little),
+        disk_speed(folder),
+        shared_memory(),
     ]
     if runtime.problem() is not None:
         return [*findings, Finding("MXNet runs", "no", problem=runtime.problem())]
     # OpenCV's wheel with windows needs libGL, which servers seldom have
     for name, module in MODULES.items():
         findings.append(attempt(f"{name} imports", lambda m=module: imported(m)))
-    return [*findings, *computations(), compiled_operators()]
+    return [*findings, *computations(), compiled_operators(), horovod()]
 
 
 def compiled_operators() -> Finding:
@@ -100,6 +111,67 @@ def gpus() -> Finding:
         if runtime.wheel() == "cuda" and runtime.problem() is None:
             note += f"; the CUDA wheel is installed: {runtime.change_wheel('cpu')}"
     return Finding("GPUs", "; ".join(described) or f"none ({answer.problem})", note=note)
+
+
+def gpu_memory() -> list[Finding]:
+    """Free memory of each GPU, by its place on the bus; nothing where NVIDIA's management library is missing."""
+    return [
+        Finding(f"memory of the GPU at {place}", f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free")
+        for place, (free, total) in sorted(hardware.gpu_memory().items())
+    ]
+
+
+def disk_speed(folder: Path) -> Finding:
+    """How fast a file is on the disk for good (fsync), as every checkpoint must be."""
+    name = "disk speed"
+    try:
+        with tempfile.NamedTemporaryFile(dir=str(folder), prefix=".confseg-doctor-") as file:
+            data, began = os.urandom(WRITTEN), time.monotonic()
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            took = time.monotonic() - began
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Finding(name, "unknown", note=f"no file can be written to {folder.resolve()} ({reason})")
+    speed = WRITTEN / 1e6 / took
+    note = "checkpoints take long to save; a larger --save-every saves fewer" if speed < SLOW_DISK else None
+    return Finding(name, f"{speed:.0f} MB/s written and synchronised in {folder.resolve()}", note=note)
+
+
+def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
+    """Shared memory, through which the data loader's processes give batches to the training."""
+    try:
+        free = shutil.disk_usage(folder).free / 1e9
+    except OSError:
+        return Finding("shared memory", f"there is no {folder}")
+    little = (
+        "large batches may not fit: a container gets more by --shm-size=2g" if free < LITTLE_SHARED else None
+    )
+    return Finding("shared memory", f"{free:.1f} GB free in {folder}", note=little)
+
+
+def horovod() -> Finding:
+    """Horovod's version and what it was built with, if it is installed; it is needed for several machines only."""
+    found = runtime.version_of("horovod")
+    if found is None:
+        return Finding("Horovod", "not installed; --kvstore dist_sync needs nothing more")
+    from gluon_confseg.distributed.horovod import import_horovod
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            module = import_horovod()
+    except RunError as error:
+        return Finding("Horovod", found, note=str(error))
+    features = [
+        n for n in ("gloo", "mpi", "nccl", "cuda", "ccl") if getattr(module, f"{n}_built", lambda: 0)()
+    ]
+    return Finding("Horovod", f"{found}, built with {', '.join(features)}")
+
+
+def network(probe) -> Finding:
+    """What `distributed.probe.measure` found."""
+    return Finding(f"network between {probe.size} workers", probe.describe())
 
 
 def imported(module: str) -> str:

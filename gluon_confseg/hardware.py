@@ -86,6 +86,40 @@ def _device(driver: ctypes.CDLL, index: int) -> Gpu | None:
     return Gpu(index, name.value.decode("utf-8", "replace"), (major.value, minor.value))
 
 
+class _Memory(ctypes.Structure):
+    _fields_ = [("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong)]
+
+
+def gpu_memory() -> dict[str, tuple[int, int]]:
+    """PCI bus id of each GPU -> (free, total) bytes, as NVIDIA's management library says; {} where it is missing.
+
+    It takes no memory of the GPU, and counts what all processes use. CUDA numbers GPUs in another order than it.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+        count, found = ctypes.c_uint(0), {}
+        if library.nvmlInit_v2() != 0:
+            return {}
+        try:
+            if library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
+                return {}
+            for index in range(count.value):
+                device, memory = ctypes.c_void_p(), _Memory()
+                # nvmlPciInfo_t begins with the bus id of older versions, and ends with the whole one
+                place = ctypes.create_string_buffer(128)
+                answers = (
+                    library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(device)),
+                    library.nvmlDeviceGetMemoryInfo(device, ctypes.byref(memory)),
+                    library.nvmlDeviceGetPciInfo_v3(device, place),
+                )
+                if not any(answers):
+                    found[place.value.decode("ascii", "replace")] = (memory.free, memory.total)
+        finally:
+            library.nvmlShutdown()
+        return found
+    return {}
+
+
 def physical_cores() -> int:
     """Number of physical cores that this process may use: at least 1, within its affinity and CPU quota.
 

@@ -2,7 +2,7 @@
 
 Run by bootstrap.sh with a Python from 3.8 to 3.11; standard library only. `--check` says by its exit status
 whether the environment is ready, and is quick. An environment whose set-up was interrupted is made anew; one
-that only lacks a group of packages (test, tensorboard, notebook, docs, crf, onnx, torch) gets that group. The groups of
+that only lacks a group of packages (test, tensorboard, notebook, docs, crf, onnx, distributed, torch) gets it. The groups of
 APART make an environment without MXNet and the package: what the benchmarks compare with.
 """
 
@@ -27,8 +27,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STATE = "confseg-setup.json"  # in the environment: what is installed in it
 LOG = "confseg-setup.log"
-GROUPS = ("test", "tensorboard", "notebook", "docs", "crf", "onnx", "torch", "bench")
-OWN = ("package", "compiled")  # of this project; all else in an environment is a requirement file
+GROUPS = ("test", "tensorboard", "notebook", "docs", "crf", "onnx", "distributed", "torch", "bench")
+OWN = ("package", "compiled")  # of this project
+HOROVOD = "horovod==0.28.1"  # built here, against the MXNet that is installed
+NO_FILES = (*OWN, "horovod")  # all else in an environment is a requirement file
 APART = ("bench",)
 APART_PYTHON = "3.11"  # their pins are for this one
 NO_WHEEL = "none"  # stands for MXNet's wheel in an environment of these
@@ -52,7 +54,7 @@ class Plan(NamedTuple):
 
     def files(self) -> tuple[str, ...]:
         """Requirement files by name, in the order of installation."""
-        return tuple(name for name in needed(self.wheel, self.groups) if name not in OWN)
+        return tuple(name for name in needed(self.wheel, self.groups) if name not in NO_FILES)
 
 
 def say(text: str) -> None:
@@ -71,7 +73,9 @@ def is_apart(groups: tuple[str, ...]) -> bool:
 
 def needed(wheel: str, groups: tuple[str, ...]) -> list[str]:
     """What an environment of these groups holds, in the order of installation; OWN is of this project."""
-    return list(groups) if is_apart(groups) else ["base", wheel, *groups, *OWN]
+    if is_apart(groups):
+        return list(groups)
+    return ["base", wheel, *groups, *OWN, *(["horovod"] if "distributed" in groups else [])]
 
 
 # --- which MXNet wheel
@@ -124,7 +128,9 @@ def write_state(venv: Path, state: dict) -> None:
 
 
 def digest(name: str) -> str:
-    """Fingerprint of one requirement file, or of what stands for a name of OWN."""
+    """Fingerprint of one requirement file, or of what stands for a name of NO_FILES."""
+    if name == "horovod":
+        return hashlib.sha256(HOROVOD.encode()).hexdigest()[:16]
     if name == "compiled":
         files = sorted((ROOT / "gluon_confseg" / "compiled").glob("*.*"))
     else:
@@ -147,7 +153,7 @@ def missing(state: dict, groups: tuple[str, ...]) -> list[str]:
     """Requirement files that are not installed, or have changed since."""
     installed = state.get("installed", {})
     names = needed(state.get("wheel", "cpu"), groups)
-    wanted = [name for name in names if name != "compiled" or has_compiler()]
+    wanted = [name for name in names if name not in ("compiled", "horovod") or has_compiler()]
     return [name for name in wanted if installed.get(name) != digest(name)]
 
 
@@ -228,7 +234,7 @@ def set_up(venv: Path, groups: tuple[str, ...]) -> None:
 
 def changed(state: dict) -> list[str]:
     """Requirement files that have changed since: packages may have to go, not only come."""
-    return [name for name, was in state["installed"].items() if name not in OWN and was != digest(name)]
+    return [name for name, was in state["installed"].items() if name not in NO_FILES and was != digest(name)]
 
 
 def remove(venv: Path, state: dict) -> None:
@@ -273,7 +279,7 @@ def extend(venv: Path, state: dict, plan: Plan) -> None:
     """Install what is missing. Until it is all there, the state says so."""
     lacking = missing(state, plan.groups)
     write_state(venv, {**state, "state": "installing", "folder": str(venv)})
-    requirements = [name for name in lacking if name not in OWN]
+    requirements = [name for name in lacking if name not in NO_FILES]
     if requirements:
         install(venv, requirements, state["python"])
     if "package" in lacking:
@@ -281,6 +287,12 @@ def extend(venv: Path, state: dict, plan: Plan) -> None:
         pip(venv, ["--no-build-isolation", "--editable", str(ROOT)], expected=0)
     if "compiled" in lacking and not compile_operators(venv):
         lacking.remove("compiled")  # the next set-up tries again
+    if "horovod" in lacking and not build_horovod(venv):
+        lacking.remove("horovod")
+    if "distributed" in plan.groups and not has_compiler():
+        say(
+            f"there is no C++ compiler, which Horovod is built with (apt-get install g++ make): {WITHOUT_HOROVOD}"
+        )
     state["installed"].update({name: digest(name) for name in lacking})
     asked_python = os.environ.get("PYTHON") or state.get("asked_python", "")
     write_state(venv, {**state, **identity(venv), "state": "ready", "asked_python": asked_python})
@@ -294,6 +306,26 @@ def compile_operators(venv: Path) -> bool:
     if done.returncode != 0:
         say((done.stdout.strip().splitlines() or ["they could not be built"])[-1])
     return done.returncode == 0
+
+
+WITHOUT_HOROVOD = "trainings on several machines can use --kvstore dist_sync, which needs nothing more"
+
+
+def build_horovod(venv: Path) -> bool:
+    """Build Horovod with Gloo for the installed MXNet; False where that fails. dist_sync works without it."""
+    say(f"building {HOROVOD} against MXNet: some minutes")
+    settings = {"WITH_MXNET": "1", "WITH_GLOO": "1", "WITHOUT_MPI": "1"}
+    settings.update(WITHOUT_TENSORFLOW="1", WITHOUT_PYTORCH="1")
+    environment = {f"HOROVOD_{name}": value for name, value in settings.items()}
+    # the CMake of distributed.txt, before the system's
+    environment["PATH"] = os.pathsep.join([str(venv / "bin"), os.environ.get("PATH", "")])
+    try:
+        arguments = ["--no-build-isolation", "--no-cache-dir", "--no-binary", "horovod", HOROVOD]
+        pip(venv, arguments, expected=0, settings=environment)
+    except SetupError as error:
+        say(f"Horovod could not be built: {str(error).rstrip('.')}; it needs g++ and make. {WITHOUT_HOROVOD}")
+        return False
+    return True
 
 
 def check_space(venv: Path, wheel: str) -> None:
@@ -330,12 +362,15 @@ def applies(line: str, python: str) -> bool:
     return bound is None or int(python.split(".")[1]) < int(bound.group(1))
 
 
-def pip(venv: Path, arguments: list[str], expected: int) -> None:
-    """Run pip in the environment; its words go to a log, ours say how far it is."""
+def pip(venv: Path, arguments: list[str], expected: int, settings: dict | None = None) -> None:
+    """Run pip in the environment; its words go to a log, ours say how far it is.
+
+    settings    more environment variables, for a package that is built
+    """
     command = [str(venv / "bin" / "python"), "-I", "-m", "pip", "install", "--no-deps", "--no-input"]
     command += ["--disable-pip-version-check", "--no-warn-script-location", "--progress-bar=off", *arguments]
     environment = {k: v for k, v in os.environ.items() if k not in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")}
-    environment.update(PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")
+    environment.update(PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0", **(settings or {}))
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     log = venv / LOG
     with open(log, "a") as file:

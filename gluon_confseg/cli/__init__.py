@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 
 from gluon_confseg import __version__
 from gluon_confseg.cli import frame, options
@@ -23,6 +24,7 @@ from gluon_confseg.terminal import printable
 VERBS = (
     "demo",
     "train",
+    "launch",
     "doctor",
     "check",
     "study",
@@ -55,6 +57,10 @@ def main(argv: list[str] | None = None) -> int:
     verb = arguments.module
 
     def run() -> int:
+        if os.environ.get("DMLC_ROLE") in ("scheduler", "server"):  # the whole job was started by one command
+            from gluon_confseg.distributed import dist_sync
+
+            dist_sync.serve_if_asked()
         output = verb.run(arguments)
         if isinstance(output, int):
             return output

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from gluon_confseg import doctor
+from gluon_confseg import distributed, doctor
+from gluon_confseg.cli import options
 from gluon_confseg.cli.output import Output
 
 SUMMARY = "Say what works on this machine, what does not, and what to do about it."
 
 
 def add_arguments(parser) -> None:
-    """None of its own."""
+    """The communication to be measured."""
+    parser.add_argument(
+        "--kvstore",
+        type=options.one_of(distributed.KINDS),
+        metavar="KIND",
+        help="measure the network between workers as well, in a command that horovodrun (KIND horovod) or `confseg "
+        "launch` (KIND dist_sync) starts for each of them",
+    )
 
 
-def run(arguments) -> Output:
-    """All findings; a failure where one is a problem."""
-    findings = doctor.examine()
+def run(arguments) -> Output | int:
+    """All findings; a failure where one is a problem. Of several workers, rank 0 prints its own."""
+    if arguments.kvstore in (None, "alone"):
+        return _output(doctor.examine())
+    from gluon_confseg.distributed import probe
+
+    with distributed.open_communicator(arguments.kvstore) as together:
+        findings = together.from_root(doctor.examine)
+        measured = probe.measure(together)
+    return _output([*findings, doctor.network(measured)]) if together.rank == 0 else 0
+
+
+def _output(findings: list) -> Output:
     problems = sum(finding.problem is not None for finding in findings)
     text = "\n".join(finding.line() for finding in findings)
     record = {"usable": not problems, "findings": [finding._asdict() for finding in findings]}
