@@ -299,7 +299,7 @@ class RunFolder:
         arrays = checkpoint.network_arrays(network)
         arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
         if phase not in self._newest:
-            self._newest[phase] = max(self._progress(phase), key=_place)
+            self._newest[phase] = max(reversed(self._progress(phase)), key=_place)
         older = next(file for file in self._progress(phase) if file != self._newest[phase])
         meta = {"phase": phase, **dataclasses.asdict(at), **_made_with(network)}
         checkpoint.save(older, arrays, meta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 import zlib
 
@@ -10,7 +11,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from . import engine, losses, metrics, results, runtime, side_by_side
+from . import engine, losses, metrics, out_of_memory, results, runtime, side_by_side
 from .build import Data, build, groups_of, load, steps_per_epoch, why_left_out
 from .datasets.base import spread_indices
 from .errors import DatasetError, DivergedError, RunError, Stopped
@@ -153,9 +154,12 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
                         rate = phase.rate_at(number_of_step, steps)
                         trainer.set_learning_rate(rate)
                         mx.random.seed(_draws(batches.seed, phase, number_of_step))
-                        terms = step(engine.on_device(batch.images, device), batch.labels)
-                        mean = at.add(terms, batch.names)
-                        trainer.step(len(batch.names))
+                        part = functools.partial(_part, step, batch, device)
+                        with out_of_memory.told(phase.name, batch.images, part, device):
+                            terms = step(engine.on_device(batch.images, device), batch.labels)
+                            mean = at.add(terms, batch.names)
+                            engine.check_gradients(trainer, batch.names)
+                            trainer.step(len(batch.names))
                         at.seconds += time.monotonic() - clock
                         live.step(number_of_step + 1, mean, rate, len(batch.names))
                         folder.save_if_due(phase.name, at, network, trainer)
@@ -183,6 +187,12 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
                 folder.save(phase.name, at, network, trainer)
             raise
     folder.finish(phase.name, network, about)
+
+
+def _part(step, batch, device, count: int, height: int, width: int) -> None:
+    """A step of the first images of a batch, of their first rows and columns alone."""
+    images = np.ascontiguousarray(batch.images[:count, :, :height, :width])
+    step(engine.on_device(images, device), np.ascontiguousarray(batch.labels[:count, :height, :width]))
 
 
 def describe(phase) -> str:
