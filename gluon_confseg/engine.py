@@ -19,6 +19,7 @@ from .compiled import enlarge as compiled_enlarge
 from .compiled.training import training_form
 from .datasets import whole_images
 from .encoders import norms
+from .errors import DivergedError
 from .frozen import Frozen, FrozenNetwork
 from .fusion import LEARNED, Fusion
 from .grids import enlarge
@@ -170,6 +171,22 @@ def sgd(
     trainer = gluon.Trainer([parameters[n] for n in names], "sgd", settings, kvstore=None)
     trainer.names = names
     return trainer
+
+
+def check_gradients(trainer, names) -> None:
+    """Raises DivergedError, before the update, where the gradients of a batch of these images are not finite.
+
+    The loss can be finite all the same. After the update the network would not be, and the next images, which are
+    innocent, would be named.
+    """
+    grads = [p.list_grad()[0] for p in trainer._params]
+    if mx.nd.multi_all_finite(*grads, num_arrays=len(grads)).asscalar():
+        return
+    at_fault = next(n for n, grad in zip(trainer.names, grads) if not np.isfinite(grad.asnumpy()).all())
+    raise DivergedError(
+        f"the loss is finite on {', '.join(names)}, but its gradient is not ({at_fault}): the last checkpoint is as it "
+        "was; look at these images, or lower the learning rate and start a new run"
+    )
 
 
 # ---- evaluation

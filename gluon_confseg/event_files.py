@@ -7,6 +7,7 @@ threads, which the readers of the data are.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
@@ -63,20 +64,31 @@ class Events:
         self._write(step=step, summary=Summary(value=values))
 
     def _write(self, **content) -> None:
-        self._writer.write(self._events.Event(wall_time=time.time(), **content).SerializeToString())
-        if time.monotonic() - self._flushed >= FLUSHED:
-            self._writer.flush()
-            self._flushed = time.monotonic()
+        with self._named():
+            self._writer.write(self._events.Event(wall_time=time.time(), **content).SerializeToString())
+            if time.monotonic() - self._flushed >= FLUSHED:
+                self._writer.flush()
+                self._flushed = time.monotonic()
 
     def sync(self) -> None:
         """Bring all to the disk: before a state is saved that counts on it."""
-        self._writer.flush()
-        with open(self._path, "rb") as file:
-            os.fsync(file.fileno())
+        with self._named():
+            self._writer.flush()
+            with open(self._path, "rb") as file:
+                os.fsync(file.fileno())
 
     def close(self) -> None:
         """Nothing more comes."""
-        self._writer.close()
+        with self._named():
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _named(self):
+        try:
+            yield
+        except OSError as error:  # a full disk's does not say which file
+            error.filename = str(self._path)
+            raise
 
 
 def read(folder) -> list:

@@ -19,7 +19,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from . import checkpoint, engine, progress, runtime
+from . import checkpoint, engine, out_of_memory, progress, runtime
 from .datasets.batches import Batch
 from .distributed import Communicator, same_parameters
 from .encoders import norms
@@ -244,6 +244,18 @@ class Trainee:
         for trainer in self._trainers:
             trainer.set_learning_rate(rate)
             trainer.step(images)
+
+    def memory_told(self, name: str, batch: Batch):
+        """A context for a step of the phase `name`: too little memory is a RunError that says what fits."""
+        parallel, device = self.parallel, self.parallel.devices[0]
+        at_once = cut(len(batch.images), len(self._steps) * parallel.accumulate)[-1]  # none has more images
+
+        def part(count: int, height: int, width: int) -> None:
+            images = np.ascontiguousarray(batch.images[:count, :, :height, :width])
+            labels = np.ascontiguousarray(batch.labels[:count, :height, :width])
+            self._steps[0](engine.on_device(images, device), labels)
+
+        return out_of_memory.told(name, batch.images[at_once], part, device, parallel.accumulate)
 
     def _shares(self, number: int, batch: Batch, draws: Callable[[int], int]) -> dict:
         """The losses of a device's part of the batch, with the sum of its shares' gradients in place."""

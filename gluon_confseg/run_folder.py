@@ -13,8 +13,10 @@ import errno
 import fcntl
 import io
 import json
+import os
 import re
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +103,8 @@ class RunFolder:
         self.path, self.save_every, self._saved = Path(path), save_every, time.monotonic()
         self.tensorboard, self._events = tensorboard, None
         self._known = {}  # training matrices that were read
-        self._lock = None
+        self._newest = {}  # phase -> the file of its last state
+        self._lock = self._opened = None
         self.go_on(config)
         self._remove_unfinished()
 
@@ -112,9 +115,10 @@ class RunFolder:
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
             self._lock = self._lock or _locked(self.path)
+            self._opened = self._opened or _opened(self, self.path)
             before = before or self._checked(config)  # another process may have been first
             if before != config:
-                files.write_json(self.path / "config.json", _with_lost(config, before or {}))
+                files.write_json(self._here("config.json"), _with_lost(config, before or {}))
         except OSError as error:
             raise RunError(
                 f"{error.filename or self.path}: can't be made or written to ({error.strerror}); choose another "
@@ -159,6 +163,22 @@ class RunFolder:
                 if _UNFINISHED.fullmatch(file.name):
                     file.unlink(missing_ok=True)
 
+    def _here(self, name: str) -> Path:
+        """The path of a file that is to be written. RunError where the folder is gone, or another one has its place.
+
+        Otherwise the rest of a run would go into a new folder, without what was there before.
+        """
+        try:
+            there = os.path.samestat(os.stat(self.path), os.fstat(self._opened))
+        except OSError as error:
+            there = error.errno not in (errno.ENOENT, errno.ESTALE, errno.ENOTDIR)
+        if not there:
+            raise RunError(
+                f"{self.path}: this run folder was deleted, moved or replaced while the run was working in it, so "
+                "nothing more is written there; put it back, and the same command goes on from its last saved state"
+            )
+        return self.path / name
+
     # ---- the log
 
     def log(self, record: dict) -> None:
@@ -171,7 +191,7 @@ class RunFolder:
         place = {name: number for number, name in enumerate(order)}
         records = sorted([*kept, record], key=lambda r: place.get(r["phase"], len(place)))
         lines = [json.dumps(r) for r in records]
-        files.write_bytes(self.path / "log.jsonl", ("\n".join(lines) + "\n").encode())
+        files.write_bytes(self._here("log.jsonl"), ("\n".join(lines) + "\n").encode())
 
     def logged(self) -> list:
         """All records of log.jsonl."""
@@ -199,7 +219,7 @@ class RunFolder:
     def give_up(self, phase: str, why: str) -> None:
         """Note that a phase can't be trained to its end, with the reason, and drop its intermediate states and the
         scores of a validation, which are those of no finished network."""
-        files.write_json(self._given_up(phase), {"why": why})
+        files.write_json(self._here(f"checkpoints/{phase}.given-up.json"), {"why": why})
         self._drop_progress(phase)
         for kept in ("evaluation", "predictions"):
             for file in (self.path / "checkpoints").glob(f"{phase}.*{kept}*.npz"):
@@ -260,6 +280,7 @@ class RunFolder:
         if not states:
             return Position()
         _, _, file, arrays, meta = max(states, key=lambda state: state[:2])
+        self._newest[phase] = file
         checkpoint.restore_network(network, arrays, file)
         checkpoint.restore_trainer(trainer, trainer.names, arrays)
         was, now = meta.get("compiled", False), _made_with(network)["compiled"]
@@ -272,13 +293,17 @@ class RunFolder:
 
     def save(self, phase: str, at: Position, network, trainer) -> None:
         """Save all that the rest of a phase depends on, over the older of two files, so that one is always whole."""
+        self._here("checkpoints")
         if self._events is not None:
             self._events.sync()  # or a run that goes on from this state would lack steps there
         arrays = checkpoint.network_arrays(network)
         arrays.update(checkpoint.trainer_arrays(trainer, trainer.names))
-        older = min(self._progress(phase), key=lambda file: file.stat().st_mtime_ns if file.exists() else -1)
+        if phase not in self._newest:
+            self._newest[phase] = max(reversed(self._progress(phase)), key=_place)
+        older = next(file for file in self._progress(phase) if file != self._newest[phase])
         meta = {"phase": phase, **dataclasses.asdict(at), **_made_with(network)}
         checkpoint.save(older, arrays, meta)
+        self._newest[phase] = older
         self._saved = time.monotonic()
 
     def save_if_due(self, phase: str, at: Position, network, trainer) -> None:
@@ -296,11 +321,13 @@ class RunFolder:
                 "network": network.settings,
                 "mean_iou": score,
             }
+            self._here("checkpoints")
             checkpoint.save(self.best(phase), checkpoint.network_arrays(network), meta)
             at.best = score  # only when it is on the disk: a signal in between saves `at`
 
     def finish(self, phase: str, network, about: dict) -> None:
         """Save a phase's result and drop its intermediate states."""
+        self._here("checkpoints")
         if self._events is not None:
             self._events.sync()
         meta = {**about, "phase": phase, "network": network.settings, **_made_with(network)}
@@ -349,7 +376,7 @@ class RunFolder:
         np.savez_compressed(
             content, **{**self.matrices(), **{k: c.astype(np.int64) for k, c in counts.items()}}
         )
-        files.write_bytes(self.path / "confusion.npz", content.getvalue())
+        files.write_bytes(self._here("confusion.npz"), content.getvalue())
 
     def matrix_name(self, phase: str) -> str:
         """The name in confusion.npz of a phase's training matrix: "train" for the recipe's `matrix_phase`."""
@@ -380,7 +407,7 @@ class RunFolder:
                     bar.update(1)
 
             counted = LabelStatistics.count(masks(), dataset.labels.num_classes)
-        files.write_json(file, counted.record())
+        files.write_json(self._here("statistics.json"), counted.record())
         return counted
 
     def evaluation(self, phase: str, tta: str = "single", split: str = "val") -> dict:
@@ -393,6 +420,7 @@ class RunFolder:
 
     def save_evaluation(self, phase: str, counts: dict, tta: str = "single", split: str = "val") -> None:
         """Keep the per-image counts of a phase's network."""
+        self._here("checkpoints")
         checkpoint.save(_evaluation(self.path, phase, tta, split), counts, {"phase": phase})
 
     def predictions(self, phase: str, tta: str = "single", split: str = "val") -> Predictions | None:
@@ -407,6 +435,7 @@ class RunFolder:
         self, phase: str, predictions: Predictions, tta: str = "single", split: str = "val"
     ) -> None:
         """Keep predictions of a phase's network."""
+        self._here("checkpoints")
         checkpoint.save(_predictions(self.path, phase, tta, split), predictions.arrays(), {"phase": phase})
 
     # ---- what a finished run says
@@ -414,7 +443,7 @@ class RunFolder:
     def save_examples(self, record: dict, pictures: dict) -> None:
         """Replace examples/, the images that the report shows crops of: examples.json and its pictures by name."""
         for name, content in pictures.items():
-            files.write_bytes(self.path / "examples" / name, content)
+            files.write_bytes(self._here(f"examples/{name}"), content)
         self.write("examples/examples.json", record)
         for file in (self.path / "examples").glob("*.*"):
             if file.name not in (*pictures, "examples.json"):
@@ -422,7 +451,7 @@ class RunFolder:
 
     def write(self, name: str, value) -> None:
         """Replace a JSON file of the run."""
-        files.write_json(self.path / name, value)
+        files.write_json(self._here(name), value)
 
     def save_way(self, phases, threads: int, at_once: int, measured: dict) -> None:
         """Note in threads.json how these phases are trained, for the reader: a run goes on as its states say.
@@ -480,7 +509,8 @@ class PartOfRun(RunFolder):
     def __init__(self, path, config: dict, save_every: float, tensorboard: bool, ask):
         self.path, self.config, self.save_every, self._ask = Path(path), config, save_every, ask
         self.tensorboard, self._events = tensorboard, None
-        self._saved, self._known = time.monotonic(), {}
+        self._saved, self._known, self._newest = time.monotonic(), {}, {}
+        self._opened = _opened(self, self.path)
 
     def log(self, record: dict) -> None:
         """As there."""
@@ -587,7 +617,7 @@ def _of_phase(path: Path, phase: str, tta: str, split: str, what: str) -> Path:
 
 
 def _locked(folder: Path):
-    """A lock that the system releases when this process ends; RunError if another process has it."""
+    """The file .lock, locked until this process ends, however it ends; RunError if another process has the lock."""
     file = open(folder / ".lock", "a")  # open for as long as the folder is
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which forked readers would keep
@@ -596,9 +626,27 @@ def _locked(folder: Path):
         if error.errno in (errno.EACCES, errno.EAGAIN):
             raise RunError(
                 f"{folder}: another process is working in this run folder; wait for it, or choose another with --out"
-            ) from error
-        return None  # a file system without locks
+            ) from error  # else it is a file system without locks
     return file
+
+
+def _opened(user, folder: Path) -> int:
+    """A descriptor of a folder, by which it is known again for as long as `user` lives: see `RunFolder._here`."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    weakref.finalize(user, os.close, descriptor)
+    return descriptor
+
+
+def _place(file: Path) -> tuple:
+    """How far the state in a file is; that of a damaged or missing one is before all others.
+
+    The files' own times do not tell which is the newer one: clocks are set back, and some count in whole seconds.
+    """
+    try:
+        meta = checkpoint.peek(file)[1] if file.exists() else {}
+        return int(meta["epoch"]), int(meta["batch"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return (-1, -1)
 
 
 def _made_with(network) -> dict:

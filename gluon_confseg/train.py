@@ -169,9 +169,11 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
                         clock, number_of_step = time.monotonic(), epoch * per_epoch + at.batch
                         rate = phase.rate_at(number_of_step, steps)
                         draws = functools.partial(_draws, batches.seed, phase, number_of_step)
-                        terms = trainee.step(batch, draws, signals.caught)
-                        mean = at.add(terms, batch.names)
-                        trainee.update(rate, len(batch.names))
+                        with trainee.memory_told(phase.name, batch):
+                            terms = trainee.step(batch, draws, signals.caught)
+                            mean = at.add(terms, batch.names)
+                            engine.check_gradients(trainer, batch.names)
+                            trainee.update(rate, len(batch.names))
                         signals.agree(trainee.stop)
                         at.seconds += time.monotonic() - clock
                         live.step(number_of_step + 1, mean, rate, len(batch.names))

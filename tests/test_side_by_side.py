@@ -148,7 +148,7 @@ def test_jobs_one_thread_and_a_gpu_settle_it_without_measuring(team, monkeypatch
 
 def test_two_networks_that_do_not_fit_in_memory_are_trained_one_after_the_other(team, monkeypatch, capsys):
     measured(monkeypatch, team, 1.0, [0.1, 0.1])
-    monkeypatch.setattr(free_memory, "_available", lambda: [10**15, 10**7])
+    monkeypatch.setattr(free_memory, "available", lambda: [10**15, 10**7])
     assert chosen(team) == Way(2, 1)
     assert "2 at once may need" in capsys.readouterr().err
 

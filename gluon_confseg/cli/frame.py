@@ -19,9 +19,11 @@ from pathlib import Path
 
 from gluon_confseg import runtime, signals
 from gluon_confseg.errors import ConfSegError
+from gluon_confseg.out_of_memory import is_out_of_memory
 from gluon_confseg.terminal import printable
 
 DEBUG = "CONFSEG_DEBUG"  # set to anything: every error shows its traceback
+AGAIN = "the same command goes on from there"
 MEMORY = "there is not enough memory for this; use smaller images or batches, or a machine with more of it"
 
 # What the system's reasons mean for a user; others are said in the system's words
@@ -58,13 +60,15 @@ def run(function: Callable[[], int | None], *, goes_on: bool = False) -> int:
             number = getattr(error, "signal", signal.SIGINT)
             by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
             whole = "every file that was written before is whole"
-            after = "the same command goes on from there" if goes_on else whole
+            after = AGAIN if goes_on else whole
             return fail(f"stopped by {by}; {after}", 128 + number)
         except Exception as error:
             if os.environ.get(DEBUG):
                 traceback.print_exc()
             _let_go_of_stdout()
-            return fail(sentence(error))
+            # what the system refused, such as to write on a full disk, lost nothing
+            again = f"; {AGAIN}" if goes_on and isinstance(error, OSError) and error.errno in _REASONS else ""
+            return fail(sentence(error) + again)
 
 
 def fail(reason: str, status: int = 1) -> int:
@@ -82,9 +86,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, ImportError):  # `runtime` answers `import mxnet` with a sentence of its own
         known = runtime.problem() == text
         return text if known else f"{text}; {sys.executable} lacks something: {runtime.remedy(error)}"
-    # MXNet's and OpenCV's errors say it in words alone
-    said = any(words in text for words in ("bad_alloc", "out of memory", "Insufficient memory"))
-    if said or isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+    if is_out_of_memory(error):
         return MEMORY
     if isinstance(error, OSError) and error.strerror:
         unknown = f"{error.strerror}; check the path, its permissions and the disk"

@@ -16,6 +16,7 @@ import mxnet as mx
 
 from gluon_confseg import runtime, train
 from gluon_confseg.errors import RunError
+from gluon_confseg.out_of_memory import is_out_of_memory
 from gluon_confseg.parallel import Parallel
 from gluon_confseg.progress import say
 
@@ -56,6 +57,8 @@ def run(recipe, root=None, out=None, cells=None, images: int = 1, *, list_weight
             settings = {"parallel": Parallel((device,)), "jobs": 1, "list_weights": list_weights}
             train.run(short, data.splits, folder, cells=cells, **settings)
         except (ValueError, mx.MXNetError) as error:
+            if is_out_of_memory(error):
+                raise
             lines = str(error).strip().splitlines() or [type(error).__name__]
             why = lines[-1 if isinstance(error, mx.MXNetError) else 0].strip()  # MXNet says it last
             raise RunError(f"{recipe.name}, {folder.doing}: {why}") from error

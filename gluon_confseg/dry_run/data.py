@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from gluon_confseg import scenes
+from gluon_confseg import files, scenes
 from gluon_confseg.build import Data
 from gluon_confseg.datasets import DATASETS, open_dataset
 from gluon_confseg.errors import RunError
@@ -83,9 +83,14 @@ def _draw_voc(folder: Path, counts: dict, size: tuple, seed: int) -> None:
         for index, name in enumerate(names, first - count):
             image, values = scenes.scene(seed, index, *size)
             labels = classes[values]
-            cv2.imwrite(str(home / "JPEGImages" / f"{name}.jpg"), np.ascontiguousarray(image[:, :, ::-1]))
-            cv2.imwrite(str(home / "SegmentationClass" / f"{name}.png"), labels)  # 0-18 are classes there too
-        (home / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{n}\n" for n in names))
+            photograph = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]))[1]
+            files.write_bytes(home / "JPEGImages" / f"{name}.jpg", photograph.tobytes())
+            # 0-18 are classes there too
+            files.write_bytes(
+                home / "SegmentationClass" / f"{name}.png", cv2.imencode(".png", labels)[1].tobytes()
+            )
+        listed = home / "ImageSets" / "Segmentation" / f"{split}.txt"
+        files.write_bytes(listed, "".join(f"{n}\n" for n in names).encode())
 
 
 def _first(dataset, count: int):

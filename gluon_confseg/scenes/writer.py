@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Callable, Iterator
@@ -13,7 +12,7 @@ import numpy as np
 
 from gluon_confseg.datasets.cityscapes import DRAWN_MARK as MARK
 from gluon_confseg.errors import DatasetError
-from gluon_confseg.files import write_json
+from gluon_confseg.files import write_bytes, write_json
 
 from .scene import VERSION, scene
 
@@ -57,7 +56,8 @@ def draw(
         write_json(root / MARK, {**wanted, "complete": True})
     except OSError as error:
         raise DatasetError(
-            f"{root}: can't write drawn scenes there ({error}); choose another folder."
+            f"{error.filename or root}: drawn scenes can't be written there ({error.strerror or error}); make room, or "
+            "choose another folder"
         ) from error
     return root
 
@@ -91,11 +91,7 @@ def _files(root: Path, train: int, val: int) -> Iterator[tuple[int, Path, Path]]
 
 
 def _write_png(path: Path, pixels: np.ndarray, level: int) -> None:
-    """Write beside, then rename: a kill leaves no part of a file under its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     coded, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, level])
     if not coded:
         raise OSError(f"OpenCV could not encode {path.name}")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_bytes(content.tobytes())
-    os.replace(beside, path)
+    write_bytes(path, content.tobytes())

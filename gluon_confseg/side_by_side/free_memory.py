@@ -10,15 +10,13 @@ from pathlib import Path
 def no_memory(processes: int) -> str:
     """Why so many processes as large as this one was at most don't fit in memory; "" where they do, or nobody knows."""
     wanted = processes * 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    available = min(_available(), default=wanted)
-    if wanted <= available:
+    free = min(available(), default=wanted)
+    if wanted <= free:
         return ""
-    return (
-        f"{processes} at once may need {wanted / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free"
-    )
+    return f"{processes} at once may need {wanted / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
 
 
-def _available() -> list:
+def available() -> list:
     """Bytes of memory that are free, as the machine and this process's control group say; on Linux."""
     found, group = [], Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError, ValueError, KeyError):

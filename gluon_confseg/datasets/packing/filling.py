@@ -66,7 +66,10 @@ def pack(
                 ) from error
             return Packed(folder, _fill(dataset, folder, plan, progress, workers))
     except OSError as error:
-        raise DatasetError(f"{folder}: can't be packed into ({error.strerror or error}).") from error
+        raise DatasetError(
+            f"{error.filename or folder}: the pack can't be written ({error.strerror or error}); make room, choose "
+            "another folder, or train without a pack"
+        ) from error
 
 
 def needed(dataset: SegmentationDataset) -> int:
@@ -100,20 +103,25 @@ def _fill(dataset, folder: Path, plan: Index, progress: Callable[[int], None] | 
     """Write the data, and when all of it is on the disk, the index."""
     for path in [folder / INDEX, folder / DATA, *folder.glob(".*.part")]:
         path.unlink(missing_ok=True)
-    checksums = []
-    with open(folder / DATA, "xb", buffering=0) as file:
-        file.truncate(plan.total)
-        if plan.total and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, plan.total)  # so that the disk can't run full later
-        for value in in_threads(
-            lambda n: _pack_one(dataset, n, plan.entries[n], file.fileno()), len(dataset), max(1, workers)
-        ):
-            checksums.append(value)
-            if progress:
-                progress(len(checksums))
-        os.fsync(file.fileno())
-    index = plan.with_checksums(checksums)
-    indices.save(folder, index)
+    try:
+        checksums = []
+        with open(folder / DATA, "xb", buffering=0) as file:
+            file.truncate(plan.total)
+            if plan.total and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, plan.total)  # so that the disk can't run full later
+            for value in in_threads(
+                lambda n: _pack_one(dataset, n, plan.entries[n], file.fileno()), len(dataset), max(1, workers)
+            ):
+                checksums.append(value)
+                if progress:
+                    progress(len(checksums))
+            os.fsync(file.fileno())
+        index = plan.with_checksums(checksums)
+        indices.save(folder, index)
+    except OSError as error:
+        error.filename = error.filename or str(folder / DATA)
+        (folder / DATA).unlink(missing_ok=True)  # it would keep the disk full
+        raise
     return index
 
 
