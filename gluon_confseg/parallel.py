@@ -50,13 +50,15 @@ class Parallel:
         """Whether this process is the one that writes the run folder and prints."""
         return self.communicator.rank == 0
 
-    def record(self) -> dict:
-        """Of a saved state: with another sharing, a result differs by rounding."""
-        return {
-            "processes": self.communicator.size,
-            "devices": len(self.devices),
-            "accumulate": self.accumulate,
-        }
+    def describe(self) -> str:
+        """In words, which saved states hold: "2 processes, 2 devices each, gradients of 4 shares accumulated"."""
+        processes, devices = self.communicator.size, len(self.devices)
+        said = [f"{processes} {'process' if processes == 1 else 'processes'}"]
+        if devices > 1:
+            said.append(f"{devices} devices each")
+        if self.accumulate > 1:
+            said.append(f"gradients of {self.accumulate} shares accumulated")
+        return ", ".join(said)
 
     def part(self, images: int) -> slice:
         """Which images of a batch are this process's."""
@@ -81,7 +83,7 @@ class Parallel:
         if smallest < self.shares:
             raise RunError(
                 f"phase {phase.name}: batches of {smallest} can't be cut into {self.shares} shares "
-                f"({describe(self.record())}); set batch_size={self.shares} or more, or share the work less"
+                f"({self.describe()}); set batch_size={self.shares} or more, or share the work less"
             )
         if phase.norm == "sync" and self.communicator.size > 1:
             raise RunError(
@@ -159,17 +161,6 @@ def open_folder(
 
     communicator.from_root(at_root)
     return FolderOfRoot(opened, config, communicator, tensorboard)
-
-
-def describe(record: dict) -> str:
-    """In words: "2 processes, 2 devices each, shares of a batch one after the other: 4"."""
-    processes, devices, accumulate = (record[name] for name in ("processes", "devices", "accumulate"))
-    said = [f"{processes} {'process' if processes == 1 else 'processes'}"]
-    if devices > 1:
-        said.append(f"{devices} devices each")
-    if accumulate > 1:
-        said.append(f"each accumulating the gradients of {accumulate} shares")
-    return ", ".join(said)
 
 
 def cut(count: int, parts: int) -> list:
@@ -360,6 +351,16 @@ class FolderOfRoot:
         if name in self.OF_ROOT:
             return getattr(self._folder, name) if self._folder is not None else _nothing
         raise AttributeError(name)
+
+    @property
+    def sharing(self) -> str:
+        """As that of `RunFolder`."""
+        return self._folder.sharing if self._folder is not None else ""
+
+    @sharing.setter
+    def sharing(self, words: str) -> None:
+        if self._folder is not None:
+            self._folder.sharing = words
 
     def matrix_name(self, phase: str) -> str:
         """As `RunFolder.matrix_name`."""

@@ -35,6 +35,7 @@ _UNFINISHED = re.compile(
 )  # the names that `files.write_bytes` gives
 WAY = ("phases", "threads", "at_once", "seconds_of_a_step")  # of an entry of threads.json
 MADE_WITH = ("threads", "compiled")  # of the description of a state or a result
+ALONE = "1 process"
 DIVERGED = 4.0  # times the loss that a phase began at
 
 
@@ -95,7 +96,10 @@ class RunFolder:
     save_every    seconds between saved states of a phase
     tensorboard   write TensorBoard event files of each phase that is trained, which needs tensorboardX: RunError
                   without it
+    sharing       how processes and devices share a training, in words, for the saved states
     """
+
+    sharing = ALONE
 
     def __init__(self, path, config: dict, save_every: float = 30.0, *, tensorboard: bool = False):
         if tensorboard:
@@ -289,6 +293,12 @@ class RunFolder:
                 f"{phase} began {'with' if was else 'without'} the compiled operators and goes on "
                 f"{'with' if now else 'without'} them: its result differs from that of an uninterrupted run by rounding"
             )
+        if meta.get("sharing", ALONE) != self.sharing:
+            say(
+                f"{phase} began with {meta.get('sharing', ALONE)} and goes on with {self.sharing}: images and crops "
+                "come in the same order, but the result differs from that of an uninterrupted run by rounding, or by "
+                "more where batch norms or the loss count over a batch"
+            )
         return Position(**{field.name: meta[field.name] for field in dataclasses.fields(Position)})
 
     def save(self, phase: str, at: Position, network, trainer) -> None:
@@ -301,7 +311,7 @@ class RunFolder:
         if phase not in self._newest:
             self._newest[phase] = max(reversed(self._progress(phase)), key=_place)
         older = next(file for file in self._progress(phase) if file != self._newest[phase])
-        meta = {"phase": phase, **dataclasses.asdict(at), **_made_with(network)}
+        meta = {"phase": phase, **dataclasses.asdict(at), **_made_with(network), "sharing": self.sharing}
         checkpoint.save(older, arrays, meta)
         self._newest[phase] = older
         self._saved = time.monotonic()

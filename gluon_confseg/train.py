@@ -90,6 +90,7 @@ def run(
     devices = tuple(device or runtime.default_context() for device in parallel.devices)
     parallel = dataclasses.replace(parallel, devices=devices)
     job = Job(recipe, data, cells, parallel, list_weights, leave_out_diverged)
+    folder.sharing = parallel.describe()
     for views in (recipe.evaluation, *(TTA[cell.tta] for cell in cells if cell.tta != "single")):
         views.check()  # a missing library is reported before days of training
     for phase in job.phases:  # groups that are given are looked at before anything is trained

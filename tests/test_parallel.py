@@ -1,0 +1,196 @@
+"""Shares of a batch: on several devices, one after the other; the network is that of the whole batch up to rounding."""
+
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+import pytest
+import small
+
+from gluon_confseg import checkpoint, train
+from gluon_confseg.build import Data
+from gluon_confseg.cli import options
+from gluon_confseg.datasets import Augment, Batches
+from gluon_confseg.errors import RunError, Stopped
+from gluon_confseg.parallel import Parallel, cut
+from gluon_confseg.recipe import Cell, phase
+from gluon_confseg.run_folder import RunFolder
+
+IMAGES, BATCH, EPOCHS = 12, 4, 7  # 21 steps
+TWO = (mx.cpu(0), mx.cpu(1))
+
+
+def recipe(**settings):
+    """Frozen batch norms, and a rate at which rounding stays rounding."""
+    phases = (
+        phase("base", epochs=EPOCHS, norm="frozen"),
+        phase("subnets", start="base", trains="subnets", subnets="plain", rule="sum", epochs=1),
+    )
+    cells = (Cell("one", "0", "ce", "base"), Cell("all", "all", "ce", "subnets"))
+    return small.recipe(phases, cells, **{"batch_size": BATCH, "learning_rate": 0.005, **settings})
+
+
+def trained(folder, parallel=None, **settings) -> RunFolder:
+    """The folder of a run of `recipe`."""
+    made = recipe(**settings)
+    opened = RunFolder(folder, made.config(), save_every=0)
+    data = Data(small.Images(count=IMAGES), small.Images("val", 2))
+    train.run(made, data, opened, parallel=parallel or Parallel(), jobs=1)
+    return opened
+
+
+def values(folder: RunFolder, phase_name: str) -> dict:
+    return checkpoint.load(folder.checkpoint(phase_name))[0]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The same run on one device, with whole batches."""
+    return trained(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize(
+    "parallel",
+    [Parallel(accumulate=2), Parallel(TWO), Parallel(TWO, accumulate=2)],
+    ids=["accumulate", "devices", "both"],
+)
+def test_shares_train_the_network_of_the_whole_batch(whole, parallel, tmp_path):
+    shared = trained(tmp_path, parallel)
+    for name in ("base", "subnets"):
+        one, other = values(whole, name), values(shared, name)
+        assert one.keys() == other.keys()
+        assert max(np.abs(one[key] - other[key]).max() for key in one) < 1e-5
+    for one, other in zip(whole.logged(), shared.logged()):
+        assert one["images"] == other["images"]
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+        assert one["learning_rate"] == other["learning_rate"]
+
+
+def test_the_network_does_move(whole):
+    before = {"base": small.values(small.build(groups=()))}["base"]
+    after = values(whole, "base")
+    assert np.abs(after["parameter:subnet0.output.weight"] - before["subnet0.output.weight"]).max() > 1e-3
+
+
+def test_unequal_shares(tmp_path, whole):
+    """Three shares of a batch of four."""
+    shared = trained(tmp_path, Parallel(accumulate=3))
+    one, other = values(whole, "base"), values(shared, "base")
+    assert max(np.abs(one[key] - other[key]).max() for key in one) < 1e-5
+
+
+def test_running_statistics_are_means_over_the_devices(tmp_path):
+    """With batch norms of a batch's share, both devices go on with the same running statistics."""
+    parallel = Parallel(TWO)
+    made = small.recipe((phase("base", epochs=1),), (Cell("one", "0", "ce", "base"),), batch_size=BATCH)
+    from gluon_confseg.build import build
+
+    trainee, batches = build(
+        made.phases[0], Data(small.Images(count=4), small.Images("val", 2)), seed=0, parallel=parallel
+    )
+    trainee.spread()
+    first = small.values(trainee.network)
+    with batches:
+        (batch,) = batches.epoch(0)
+        trainee.step(batch, lambda share: share)
+        trainee.update(0.01, BATCH)
+    one, other = (small.values(network) for network in trainee.networks)
+    assert small.same_bits(one, other)
+    moved = [name for name in one if name.endswith("running_mean") and not (one[name] == first[name]).all()]
+    assert moved
+
+
+def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    parallel = Parallel(TWO, accumulate=2)
+    uninterrupted = trained(tmp_path / "whole", parallel)
+    saved, count = RunFolder.save, []
+
+    def stopped(self, *given):
+        saved(self, *given)
+        count.append(1)
+        if len(count) == 5:
+            raise Stopped(15)
+
+    monkeypatch.setattr(RunFolder, "save", stopped)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "stopped", parallel)
+    resumed = trained(tmp_path / "stopped", parallel)
+    for name in ("base", "subnets"):
+        assert small.same_bits(values(uninterrupted, name), values(resumed, name))
+
+
+def test_another_sharing_is_said(tmp_path, monkeypatch, capsys):
+    saved = RunFolder.save
+
+    def stopped(self, *given):
+        saved(self, *given)
+        raise Stopped(15)
+
+    monkeypatch.setattr(RunFolder, "save", stopped)
+    with pytest.raises(Stopped):
+        trained(tmp_path, Parallel(accumulate=2))
+    monkeypatch.setattr(RunFolder, "save", saved)
+    trained(tmp_path)
+    assert (
+        "began with 1 process, gradients of 2 shares accumulated and goes on with 1 process"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_batch_that_is_too_small_is_refused(tmp_path):
+    with pytest.raises(RunError, match="batches of 4 can't be cut into 6 shares .*set batch_size=6"):
+        trained(tmp_path, Parallel(TWO, accumulate=3))
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"norm": "batch"}, "batch norms"),
+        ({"loss": "recall"}, "recall"),
+        ({"average": "batch"}, "average=batch"),
+    ],
+)
+def test_what_depends_on_the_whole_batch_is_said(settings, words):
+    made = small.recipe(
+        (phase("base", epochs=1, **{"norm": "frozen", **settings}),), (Cell("one", "0", "ce", "base"),)
+    )
+    assert words in Parallel(accumulate=2).caution(made.phases[0])
+    assert Parallel().caution(made.phases[0]) == ""
+
+
+def test_nothing_is_said_where_only_rounding_differs():
+    assert Parallel(accumulate=2).caution(recipe().phases[0]) == ""
+
+
+@pytest.mark.parametrize("count, parts", [(4, 2), (5, 2), (7, 3), (16, 5)])
+def test_cut(count, parts):
+    pieces = cut(count, parts)
+    assert [n for piece in pieces for n in range(count)[piece]] == list(range(count))
+    sizes = [piece.stop - piece.start for piece in pieces]
+    assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
+
+
+def test_processes_see_parts_of_the_same_batches():
+    images = small.Images(count=10)
+    augment = Augment((32, 32), (0.5, 2.0))
+    whole = list(Batches(images, augment, 4, seed=3, workers=0).epoch(2))
+    parts = [
+        list(Batches(images, augment, 4, seed=3, workers=0, part=lambda n, r=rank: cut(n, 3)[r]).epoch(2, 1))
+        for rank in range(3)
+    ]
+    for number, batch in enumerate(whole[1:]):
+        together = [part[number] for part in parts]
+        assert all(each.names == batch.names for each in together)
+        assert (np.concatenate([each.images for each in together]) == batch.images).all()
+        assert (np.concatenate([each.labels for each in together]) == batch.labels).all()
+
+
+def test_devices_are_read():
+    assert options.devices("gpu:0-2") == (("gpu", 0), ("gpu", 1), ("gpu", 2))
+    assert options.devices("cpu:0, cpu:1") == (("cpu", 0), ("cpu", 1))
+
+
+@pytest.mark.parametrize("text", ["gpu", "gpu:3-1", "gpu:0,gpu:0", "cpu:0,gpu:0", "tpu:1", ""])
+def test_devices_that_are_none_are_refused(text):
+    with pytest.raises(options.argparse.ArgumentTypeError):
+        options.devices(text)
