@@ -2,8 +2,8 @@
 
 Run by bootstrap.sh with a Python from 3.8 to 3.11; standard library only. `--check` says by its exit status
 whether the environment is ready, and is quick. An environment whose set-up was interrupted is made anew; one
-that only lacks a group of packages (test, tensorboard, notebook, docs, crf, onnx, distributed, torch) gets it. The
-groups of APART make an environment without MXNet and the package: what the benchmarks compare with.
+that only lacks a group of packages (test, tensorboard, notebook, docs, crf, onnx, distributed, torch) gets it.
+The groups of APART make an environment without MXNet and the package: what the benchmarks compare with.
 """
 
 from __future__ import annotations
