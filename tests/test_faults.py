@@ -358,7 +358,7 @@ def test_memory_that_mxnet_can_not_get_is_known_as_such():
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
     assert "a step of 16 images of 512 x 512: it needs about 0.5 GB beside the network" in done.stderr
-    assert "4 images at once fit, as was tried just now: give --accumulate 4" in done.stderr
+    assert "8 images at once fit, as was tried just now: give --accumulate 2" in done.stderr
 
 
 @pytest.mark.slow

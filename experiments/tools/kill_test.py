@@ -1,16 +1,22 @@
 """Kills a small training at random moments, and compares what the resumed runs end with, byte by byte.
 
-Run:   .venv/bin/python -m experiments.tools.kill_test --kills 10
-Cost:  about half a minute a kill on 2 cores.
-Gives: "10 of 10 resumed runs ended bit-identical", exit status 0; else the files that differ, and 1.
+Run:   .venv/bin/python -m experiments.tools.kill_test --kills 50
+Cost:  two runs a kill, the first of which is cut off; the first line says what one takes.
+Gives: a table of the kills, "50 of 50 resumed runs ended bit-identical" and exit status 0; else the files that differ,
+       and 1.
+
+The training is the recipe `drawn` with all its phases, from drawing its images to its report, made as small as can be.
+A state is saved after every step. Every second kill waits, after its moment, for the next file that is being written,
+and falls into that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +30,18 @@ from .. import PROJECT, argument_parser
 
 # what a run may end with differently, only seconds; and the lock, which holds nothing
 DIFFERING = ("timing.json", "threads.json", "log.jsonl", "report.html", "report.md", ".lock")
+SETTINGS = (
+    "head.channels=8",
+    "head.dilation=1",
+    "subnet_head.channels=8",
+    "subnet_head.stages=2,3",
+    "crop=32,32",
+    "matrix_images=2",
+    "draw.train=4",
+    "draw.val=2",
+    "draw.size=128,64",
+)
+LOOKS = 0.0005  # seconds between two looks for a file that is being written
 
 
 def main(argv: list | None = None) -> int:
@@ -32,6 +50,9 @@ def main(argv: list | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--profile", default="smoke", help="of the recipe drawn")
+    parser.add_argument(
+        "--full-size", action="store_true", help="leave the profile's sizes as they are: minutes a kill"
+    )
     parser.add_argument(
         "--jobs", default="1", help="phases at once; the same for all runs, since last bits depend on it"
     )
@@ -42,55 +63,88 @@ def main(argv: list | None = None) -> int:
 def _run(arguments) -> int:
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
         whole = Path(folder, "whole", "run")  # all run folders have one name, which results.csv holds
-        run(arguments, whole)
-        length = time.monotonic() - began
+        length = run(arguments, whole)
         wanted = fingerprint(whole)
-        print(f"uninterrupted: {length:.1f} s, {len(wanted)} files compared", flush=True)
+        print(f"Uninterrupted: {length:.1f} CPU seconds, {len(wanted)} files are compared.\n", flush=True)
+        print("| kill | after | states and results there | in the middle of | the resumed run |")
+        print("| --: | --: | --: | --- | --- |", flush=True)
         same = 0
-        for number in range(arguments.kills):
-            after = moments.uniform(0.15, 1.0) * length
-            same += killed_once(arguments, Path(folder, f"kill{number}", "run"), after, wanted)
-    print(f"{same} of {arguments.kills} resumed runs ended bit-identical")
+        for number in range(1, arguments.kills + 1):
+            out = Path(folder, f"kill{number}", "run")
+            after = moments.uniform(0.1, 1.0) * length
+            told = kill(arguments, out, after, in_a_write=number % 2 == 0)
+            run(arguments, out)
+            found = fingerprint(out)
+            differing = sorted(k for k in set(wanted) | set(found) if wanted.get(k) != found.get(k))
+            same += not differing
+            ended = "identical" if not differing else f"DIFFERS in {', '.join(differing)}"
+            print(f"| {number} | {' | '.join(told)} | {ended} |", flush=True)
+    print(f"\n{same} of {arguments.kills} resumed runs ended bit-identical")
     return 0 if same == arguments.kills else 1
 
 
-def killed_once(arguments, out: Path, after: float, wanted: dict) -> bool:
-    """Start, kill -9 after so many seconds, resume, compare; says where the kill fell."""
-    process = start(arguments, out)
-    try:
-        process.wait(after)
-        where = "had ended before the kill"
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        where = f"killed after {after:.1f} s with {len(list(out.glob('checkpoints/*.npz')))} checkpoints"
-    finally:
-        process.stderr.close()
-    run(arguments, out)
-    found = fingerprint(out)
-    differing = sorted(k for k in set(wanted) | set(found) if wanted.get(k) != found.get(k))
-    print(
-        f"{out.parent.name}: {where}: {'identical' if not differing else 'DIFFERS in ' + ', '.join(differing)}",
-        flush=True,
-    )
-    return not differing
+def kill(arguments, out: Path, after: float, in_a_write: bool) -> tuple:
+    """Start, kill -9 after so many CPU seconds; returns when that was, and what was there, in words."""
+    process, writing = start(arguments, out), ""
+    seconds = watch(process, after)
+    while in_a_write and not writing and process.poll() is None:
+        writing = unfinished(out)
+        time.sleep(LOOKS)
+    process.kill()
+    process.wait()
+    if process.returncode >= 0:
+        return f"{seconds:.1f} s", "all", "nothing, it had ended"
+    if in_a_write:
+        writing = unfinished(out) or f"{writing} (just written)"
+    there = len(list(out.glob("checkpoints/*.npz")))
+    return f"{seconds:.1f} s", str(there), writing or unfinished(out) or "-"
+
+
+def unfinished(out: Path) -> str:
+    """The name of a file in a run folder that is being written; "" if there is none."""
+    for folder in (out / "checkpoints", out, out / "examples", out / "pictures"):
+        for name in os.listdir(folder) if folder.is_dir() else ():
+            if name.endswith(".part"):
+                return name[1:].rsplit(".", 2)[0]
+    return ""
+
+
+def watch(process: subprocess.Popen, until: float = float("inf")) -> float:
+    """Wait until a process has worked for so many seconds, or has ended; returns for how many it has.
+
+    By a clock on the wall, kills would fall elsewhere whenever the machine is busy with other work.
+    """
+    spent, ticks = 0.0, os.sysconf("SC_CLK_TCK")
+    while process.poll() is None and spent < until:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            spent = max(spent, (int(fields[11]) + int(fields[12])) / ticks)
+        time.sleep(0.005)
+    return spent
 
 
 def start(arguments, out: Path) -> subprocess.Popen:
-    """`confseg train drawn`, with a checkpoint after every step."""
+    """`confseg train drawn`, with a checkpoint after every step; its scenes are drawn beside the run folder."""
     command = [sys.executable, "-m", "gluon_confseg", "train", "drawn", "--profile", arguments.profile]
-    command += ["--jobs", arguments.jobs, "--save-every", "0", "--out", str(out)]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    command += ["--jobs", arguments.jobs, "--save-every", "0", "--out", out.name]
+    for setting in () if arguments.full_size else SETTINGS:
+        command += ["--set", setting]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with open(out.parent / "stderr", "wb") as errors:
+        streams = {"stdout": subprocess.DEVNULL, "stderr": errors}
+        return subprocess.Popen(command, cwd=out.parent, env=environment, **streams)
 
 
-def run(arguments, out: Path) -> None:
-    """Run to the end. Raises RunError, with the run's own last line, where that fails."""
+def run(arguments, out: Path) -> float:
+    """Run to the end; returns the CPU seconds. Raises RunError, with the run's own last line, where that fails."""
     process = start(arguments, out)
-    _, errors = process.communicate()
+    spent = watch(process)
     if process.returncode:
-        raise RunError(f"{out}: {(errors.decode().strip() or 'no message').splitlines()[-1]}")
+        lines = (out.parent / "stderr").read_text().strip().splitlines() or ["no message"]
+        raise RunError(f"{out}: {lines[-1]}")
+    return spent
 
 
 def fingerprint(out: Path) -> dict:
