@@ -200,6 +200,7 @@ class Trainee:
             return
         momentum = checkpoint.trainer_arrays(self.trainer, names) if self.parallel.is_root else None
         momentum = communicator.from_root(lambda: momentum)
+        mx.nd.waitall()  # see checkpoint.network_arrays
         first = _by_name(self.network)
         communicator.broadcast(list(first.values()))
         for network, trainer in zip(self.networks, self._trainers):

@@ -96,10 +96,21 @@ def steps(together, folder: Path) -> None:
         time.sleep(0.02)
 
 
+def training(together, folder: Path) -> None:
+    """The run of test_parallel, in FOLDER/run."""
+    from test_parallel import trained
+
+    from gluon_confseg.parallel import Parallel
+
+    trained(folder / "run", Parallel(communicator=together))
+
+
 def main(kind: str, task: str, folder: Path) -> int:
     with distributed.open_communicator(kind) as together:
         if task == "steps":
             steps(together, folder)
+        elif task == "training":
+            training(together, folder)
         else:
             record = {"rank": together.rank, "size": together.size, **operations(together)}
             (folder / f"{together.rank}.json").write_text(json.dumps(record))

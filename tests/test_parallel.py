@@ -12,7 +12,7 @@ from gluon_confseg.build import Data
 from gluon_confseg.cli import options
 from gluon_confseg.datasets import Augment, Batches
 from gluon_confseg.errors import RunError, Stopped
-from gluon_confseg.parallel import Parallel, cut
+from gluon_confseg.parallel import Parallel, cut, open_folder
 from gluon_confseg.recipe import Cell, phase
 from gluon_confseg.run_folder import RunFolder
 
@@ -32,10 +32,10 @@ def recipe(**settings):
 
 def trained(folder, parallel=None, **settings) -> RunFolder:
     """The folder of a run of `recipe`."""
-    made = recipe(**settings)
-    opened = RunFolder(folder, made.config(), save_every=0)
-    data = Data(small.Images(count=IMAGES), small.Images("val", 2))
-    train.run(made, data, opened, parallel=parallel or Parallel(), jobs=1)
+    made, parallel = recipe(**settings), parallel or Parallel()
+    opened = open_folder(parallel.communicator, folder, made.config(), 0)
+    data = Data(small.Images(count=IMAGES), small.Images("val", 3))
+    train.run(made, data, opened, parallel=parallel, jobs=1)
     return opened
 
 

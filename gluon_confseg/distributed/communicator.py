@@ -138,11 +138,16 @@ class Together(Communicator):
         self._wait(lambda: self._broadcast(arrays))
 
     def _broadcast(self, arrays: list) -> None:
+        import mxnet as mx
+
         for array in arrays:
             values = self._spread(array.asnumpy())
-            if self.rank:
+            if self.rank and values.dtype.kind == "f":
+                # an array, since oneDNN may hold a convolution's weights in an order that NumPy can't write to
+                mx.nd.array(values, ctx=array.context, dtype=values.dtype).copyto(array)
+            elif self.rank:
                 array[:] = values  # from NumPy: MXNet's own arrays lose int64 values beyond 2^31
-                array.wait_to_read()
+            array.wait_to_read()
 
     def allgather(self, thing) -> list:
         return self._wait(lambda: self._allgather(thing))
