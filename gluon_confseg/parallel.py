@@ -19,7 +19,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from . import checkpoint, engine, out_of_memory, progress, runtime
+from . import checkpoint, engine, files, out_of_memory, progress, runtime
 from .datasets.batches import Batch
 from .distributed import Communicator, same_parameters
 from .encoders import norms
@@ -404,5 +404,5 @@ def read_everywhere(path, parallel: Parallel, read: Callable):
         return read(path)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / Path(path).name
-        copy.write_bytes(content)
+        files.write_bytes(copy, content)
         return read(copy)

@@ -81,4 +81,5 @@ class Signals:
             self._holding = False
         ending = self._agreed if self._together else self.caught
         if ending:
+            self.caught = 0
             raise Stopped(ending)

@@ -321,7 +321,7 @@ def said_of(pixels: int, shape=(16, 3, 512, 512)) -> str:
     [
         (
             8 * 512**2,
-            "8 images at once fit, as was tried just now: give --accumulate 2, which changes no more than",
+            "8 images at once fit, as was tried just now: give --accumulate 2 (the result then differs by rounding",
         ),
         (4 * 512**2, "4 images at once fit, as was tried just now: give --accumulate 4"),
         (512**2, "one image at once fit, as was tried just now: give --accumulate 16"),

@@ -391,3 +391,32 @@ def test_a_wheel_carries_the_recipes_and_the_demonstration(tmp_path):
 
 def test_the_state_is_readable_by_people(ready, env):
     assert json.loads((ready / env.STATE).read_text())["state"] == "ready"
+
+
+# --- Horovod, which is built
+
+
+def test_horovod_is_built_after_mxnet_and_only_where_there_is_a_compiler(env, monkeypatch):
+    names = env.needed("cpu", ("distributed",))
+    assert names.index("horovod") > names.index("cpu") and "horovod" not in env.needed("cpu", ())
+    monkeypatch.setattr(env, "has_compiler", lambda: True)
+    assert "horovod" in env.missing({}, ("distributed",))
+    monkeypatch.setattr(env, "has_compiler", lambda: False)
+    assert "horovod" not in env.missing({}, ("distributed",))
+
+
+def test_a_horovod_that_can_t_be_built_leaves_dist_sync_and_says_so(env, monkeypatch, tmp_path, capsys):
+    asked = {}
+
+    def fail(venv, arguments, expected, settings):
+        asked.update(settings)
+        raise env.SetupError("pip failed (no make): see the log.")
+
+    monkeypatch.setattr(env, "pip", fail)
+    assert not env.build_horovod(tmp_path)
+    assert "could not be built: pip failed (no make)" in capsys.readouterr().out
+    assert asked["HOROVOD_WITH_MXNET"] == "1" and asked["PATH"].startswith(str(tmp_path / "bin"))
+
+
+def test_set_up_and_package_name_the_same_horovod(env):
+    assert f'"{env.HOROVOD}"' in (ROOT / "setup.py").read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gluon_confseg import distributed, doctor
+from gluon_confseg import doctor
 from gluon_confseg.cli import options
 from gluon_confseg.cli.output import Output
 
@@ -13,7 +13,7 @@ def add_arguments(parser) -> None:
     """The communication to be measured."""
     parser.add_argument(
         "--kvstore",
-        type=options.one_of(distributed.KINDS),
+        type=options.one_of(options.KVSTORES),
         metavar="KIND",
         help="measure the network between workers as well, in a command that horovodrun (KIND horovod) or `confseg "
         "launch` (KIND dist_sync) starts for each of them",
@@ -22,8 +22,9 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> Output | int:
     """All findings; a failure where one is a problem. Of several workers, rank 0 prints its own."""
-    if arguments.kvstore in (None, "alone"):
+    if arguments.kvstore is None:
         return _output(doctor.examine())
+    from gluon_confseg import distributed
     from gluon_confseg.distributed import probe
 
     with distributed.open_communicator(arguments.kvstore) as together:

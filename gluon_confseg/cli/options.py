@@ -15,6 +15,7 @@ from gluon_confseg.errors import did_you_mean
 # names that live in modules too heavy for --help; a test holds them to `fusion`, `datasets` and `labels`
 RULES = ("subnet0", "sum", "product", "residual_product", "conditional", "learned")
 DATASETS = ("cityscapes", "voc", "camvid", "custom")
+KVSTORES = ("horovod", "dist_sync")  # ways for worker processes to communicate: `distributed`
 KINDS_OF_IDS = ("raw", "train")
 HIDDEN = argparse.SUPPRESS  # the help of an option that is for the package itself
 

@@ -114,7 +114,7 @@ def add_sharing(parser) -> None:
     parser.add_argument("--accumulate", type=options.positive, default=1, metavar="N",
                         help="compute each batch in N shares, one after the other, and add up their gradients: for "
                         "batches that do not fit in memory (default: 1)")  # fmt: skip
-    parser.add_argument("--kvstore", type=options.one_of(("horovod", "dist_sync")), metavar="KIND",
+    parser.add_argument("--kvstore", type=options.one_of(options.KVSTORES), metavar="KIND",
                         help="share each batch among worker processes: horovod, started by horovodrun, or dist_sync, "
                         "started by `confseg launch`")  # fmt: skip
 

@@ -42,7 +42,7 @@ def serve_if_asked() -> None:
 
 
 class DistSync(Together):
-    """Each operation pushes to keys of the server and pulls from them; a key stands for a length and a type."""
+    """Each operation pushes float32 numbers to a key of the server and pulls their sum; a key stands for a length."""
 
     name = "dist_sync"
 
@@ -58,7 +58,7 @@ class DistSync(Together):
         import mxnet as mx
 
         self._store = mx.kv.create("dist_sync")
-        self._keys: dict = {}
+        self._keys: set = set()
         rank, size = self._store.rank, self._store.num_workers
         # ps-lite numbers workers as they arrive, and rank 0 writes the run folder, so a launcher's numbers count
         self.rank, self.size = rank, size
@@ -69,21 +69,21 @@ class DistSync(Together):
         super().__init__(rank, size, os.environ["DMLC_PS_ROOT_URI"])
 
     def _added(self, array):
-        """The server's sum of a one-dimensional NDArray of all workers, as a new one."""
+        """The server's sum of a one-dimensional float32 NDArray of all workers, as a new one."""
         import mxnet as mx
 
-        kind = (array.dtype.__name__ if isinstance(array.dtype, type) else str(array.dtype), array.size)
-        if kind not in self._keys:
-            self._keys[kind] = len(self._keys)
-            self._store.init(self._keys[kind], mx.nd.zeros(array.size, dtype=array.dtype))
-        found = mx.nd.empty(array.size, dtype=array.dtype)
-        self._store.push(self._keys[kind], array)
-        self._store.pull(self._keys[kind], out=found)
+        key = array.size
+        if key not in self._keys:
+            self._keys.add(key)
+            self._store.init(key, mx.nd.zeros(key))
+        found = mx.nd.empty(key)
+        self._store.push(key, array)
+        self._store.pull(key, out=found)
         found.wait_to_read()
         return found
 
     def _rows(self, values: np.ndarray) -> np.ndarray:
-        """(size, n): the one-dimensional floating-point arrays of all ranks."""
+        """(size, n): the one-dimensional float32 arrays of all ranks."""
         import mxnet as mx
 
         pieces = []
@@ -100,6 +100,12 @@ class DistSync(Together):
 
         values = flat.asnumpy()
         total = np.empty_like(values)
+        if values.dtype == np.float64:  # they come back from the server rounded to float32
+            every = [data.view(np.float64) for data in self._gather(values.view(np.uint8), None)]
+            total[:] = every[0]
+            for each in every[1:]:
+                total += each
+            return mx.nd.array(total, dtype=total.dtype, ctx=flat.context)
         for start in range(0, values.size, PIECE):
             piece = values[start : start + PIECE]
             if self.size == 2:
