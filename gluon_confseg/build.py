@@ -12,9 +12,10 @@ from . import checkpoint, engine, groups, losses, metrics, network, runtime, wei
 from .datasets import Augment, Batches, Jitter, SegmentationDataset, contents
 from .errors import RunError, did_you_mean
 from .groups import SubnetSpace
-from .parallel import SINGLE, Parallel, Trainee
+from .parallel import SINGLE, Parallel
 from .progress import Progress, say
 from .recipe import Phase
+from .trainee import Trainee
 
 
 class Data(NamedTuple):
@@ -59,7 +60,7 @@ def build(
     parallel: Parallel = SINGLE,
     list_weights: bool = False,
 ) -> tuple:
-    """A phase's `parallel.Trainee` (its network, training steps and updates) and its batches.
+    """A phase's `trainee.Trainee` (its network, training steps and updates) and its batches.
 
     The network has the values that it starts from, or, of several processes and devices, the first one; the others get
     them by `Trainee.spread`.

@@ -16,11 +16,12 @@ from .datasets.base import spread_indices
 from .errors import DatasetError, DivergedError, RunError, Stopped
 from .inference import PLAIN, TTA
 from .live import Live
-from .parallel import SINGLE, Parallel, read_everywhere
+from .parallel import SINGLE, Parallel
 from .predictions import MOST, Keeper
 from .progress import Progress, WholeRun, say
 from .recipe import Recipe
 from .report import costs, examples
+from .shared_folder import read_everywhere
 from .signals import Signals
 
 SAMPLE = 30  # at most so many training images are scored beside the validation images when a phase ends
@@ -73,7 +74,7 @@ def run(
 ) -> None:
     """Train and score a recipe, or what is left of it.
 
-    folder   a `run_folder.RunFolder`, or a `parallel.FolderOfRoot` where several processes train together; what is
+    folder   a `run_folder.RunFolder`, or a `shared_folder.FolderOfRoot` where several processes train together; what is
              finished in it is not done again
     parallel the devices and processes that share the work of every step; where it is shared, one phase is trained after
              the other

@@ -8,13 +8,15 @@ import pytest
 import small
 
 from gluon_confseg import checkpoint, train
-from gluon_confseg.build import Data
+from gluon_confseg.build import Data, build
 from gluon_confseg.cli import options
 from gluon_confseg.datasets import Augment, Batches
+from gluon_confseg.distributed import Communicator
 from gluon_confseg.errors import RunError, Stopped
-from gluon_confseg.parallel import Parallel, cut, open_folder
+from gluon_confseg.parallel import Parallel, cut
 from gluon_confseg.recipe import Cell, phase
 from gluon_confseg.run_folder import RunFolder
+from gluon_confseg.shared_folder import open_folder
 
 IMAGES, BATCH, EPOCHS = 12, 4, 7  # 21 steps
 TWO = (mx.cpu(0), mx.cpu(1))
@@ -83,8 +85,6 @@ def test_running_statistics_are_means_over_the_devices(tmp_path):
     """With batch norms of a batch's share, both devices go on with the same running statistics."""
     parallel = Parallel(TWO)
     made = small.recipe((phase("base", epochs=1),), (Cell("one", "0", "ce", "base"),), batch_size=BATCH)
-    from gluon_confseg.build import build
-
     trainee, batches = build(
         made.phases[0], Data(small.Images(count=4), small.Images("val", 2)), seed=0, parallel=parallel
     )
@@ -194,3 +194,33 @@ def test_devices_are_read():
 def test_devices_that_are_none_are_refused(text):
     with pytest.raises(options.argparse.ArgumentTypeError):
         options.devices(text)
+
+
+class Other(Communicator):
+    """Rank 0 of two. What rank 1 adds to every sum: as rank 0, for its own images, and the signal that it caught."""
+
+    size = 2
+
+    def __init__(self, caught: int):
+        self.caught = caught
+
+    def allreduce(self, arrays):
+        for gradient in arrays[:-1]:
+            gradient *= 2
+        losses = arrays[-1]
+        half = (losses.shape[0] - 2) // 2
+        losses[half : 2 * half] = losses[:half].copy()
+        losses[-1] = self.caught
+
+
+@pytest.mark.parametrize("here, there, ends", [(0, 0, 0), (15, 0, 15), (0, 2, 2), (15, 15, 15)])
+def test_a_signal_that_one_process_caught_is_known_to_all(here, there, ends):
+    made = small.recipe((phase("base", epochs=1),), (Cell("one", "0", "ce", "base"),), batch_size=BATCH)
+    data = Data(small.Images(count=4), small.Images("val", 2))
+    trainee, batches = build(made.phases[0], data, seed=0, parallel=Parallel(communicator=Other(there)))
+    with batches:
+        (batch,) = batches.epoch(0)
+        losses = trainee.step(batch, lambda share: share, here)["subnet0"]
+    assert trainee.stop == ends
+    assert len(batch.images) == 2 and len(batch.names) == 4
+    assert losses.shape == (4,) and (losses[:2] == losses[2:]).all() and losses.all()

@@ -166,7 +166,7 @@ def run(arguments) -> Output:
             list_weights=arguments.list_weights,
         )
         return Output(dry_run.text(record), record)
-    from gluon_confseg import distributed, event_files, parallel, report, train
+    from gluon_confseg import distributed, event_files, parallel, report, shared_folder, train
     from gluon_confseg.report import tables
     from gluon_confseg.run_folder import read_json
 
@@ -185,7 +185,7 @@ def run(arguments) -> Output:
             ),
         )
         config = {**recipe.config(), "images": splits.fingerprint()}
-        folder = parallel.open_folder(
+        folder = shared_folder.open_folder(
             communicator, out, config, arguments.save_every, tensorboard=arguments.tensorboard
         )
         wanted = {"cells": arguments.cell, "jobs": arguments.jobs, "list_weights": arguments.list_weights}
