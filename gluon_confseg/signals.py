@@ -57,7 +57,7 @@ class Signals:
     def __exit__(self, kind, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if kind is None and self.caught:  # too late for the others to agree
+        if kind is None and self._together and self.caught:  # too late for the others to agree
             raise Stopped(self.caught)
 
     def agree(self, number: int) -> None:
