@@ -417,7 +417,7 @@ def test_a_network_without_the_extra_is_one_sentence(monkeypatch, trained, tmp_p
 @pytest.fixture(scope="module")
 def run(trained, tmp_path_factory) -> Path:
     """A run folder, whose last cell is the best."""
-    folder = fake_run.make(tmp_path_factory.mktemp("run") / "mine", panels=0)
+    folder = fake_run.make(tmp_path_factory.mktemp("run") / "mine")
     results = json.loads((folder / "results.json").read_text())
     for cell in results["cells"]:
         cell.update(rule="residual_product", tta="single", checkpoint=f"checkpoints/{cell['key']}.npz")
@@ -533,6 +533,7 @@ def test_the_script_segments_a_folder_by_both_kinds_of_files(script, files, pict
 
 def test_the_program_of_the_page_runs_without_mxnet_and_the_package(files, picture, tmp_path):
     (tmp_path / "mynet.onnx").write_bytes((files / "pictures.onnx").read_bytes())
+    picture.rename(tmp_path / "a.png")
     program = (ROOT / "docs" / "onnx.md").read_text().split("```python\n")[1].split("```")[0]
     alone = "import sys\nsys.modules['mxnet'] = sys.modules['gluon_confseg'] = None\n"
     done = subprocess.run(

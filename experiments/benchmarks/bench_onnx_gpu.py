@@ -4,7 +4,7 @@ Run:   .venv/bin/python -m experiments.benchmarks.bench_onnx_gpu --prepare FOLDE
        python onnx_gpu.py FOLDER --out onnx_gpu.json     on the machine with the GPU, with FOLDER and onnx_gpu.py
        .venv/bin/python -m experiments.benchmarks.bench_onnx_gpu --table onnx_gpu.json
 Cost:  5 minutes and 4 GB to prepare
-Gives: experiments/results/onnx_gpu.json and the table of docs/onnx.md
+Gives: experiments/results/onnx/gpu.json and the table of docs/onnx.md
 
 FOLDER takes little room: weights that nobody trained are made there from seeds. A trained network comes with its own.
 """
@@ -32,7 +32,7 @@ ENCODERS = ("resnet101", "resnet50", "efficientnet_lite0")
 SIZES = ((1, 1), (64, 96), (101, 203))  # of the pictures that MXNet's scores are compared on
 LARGE = 2**16  # values from which a weight stays outside of the graph
 PAGE = PROJECT / "docs" / "onnx.md"
-KEPT = PROJECT / "experiments" / "results" / "onnx_gpu.json"
+KEPT = PROJECT / "experiments" / "results" / "onnx" / "gpu.json"
 MARKS = ("<!-- table: python -m experiments.benchmarks.bench_onnx_gpu -->", "<!-- end of table -->")
 
 

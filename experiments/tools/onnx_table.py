@@ -5,9 +5,9 @@ Run:   make onnx-table                                measure all, and write the
        make onnx-table ARGS="--only"                   measure nothing, and write the table again
        make onnx-table ARGS="--only table3 --size 1024 2048"     on one picture of this size, as a line of its own
 Cost:  up to 8 GB, and most of an hour on 2 cores
-Gives: experiments/results/onnx.json, which keeps what was measured before, and the table: for each network the largest
-       difference of scores and the share of pixels with the same class, on random pictures of 1 x 1 to 10,000 x 4
-       pixels. Nobody trained these networks: their values come from seeds (`made_up_values`).
+Gives: experiments/results/onnx/networks.json, which keeps what was measured before, and the table: for each network
+       the largest difference of scores and the share of pixels with the same class, on random pictures of 1 x 1 to
+       10,000 x 4 pixels. Nobody trained these networks: their values come from seeds (`made_up_values`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import made_up_values
 from .export_symbols import TABLES, construct
 from .marked_text import replace_between
 
-KEPT = PROJECT / "experiments" / "results" / "onnx.json"
+KEPT = PROJECT / "experiments" / "results" / "onnx" / "networks.json"
 PAGE = PROJECT / "docs" / "onnx.md"
 MARKS = ("<!-- table: make onnx-table -->", "<!-- end of table -->")
 SIZES = (*onnx_export.CHECKED, (1, 4, 10_000))

@@ -20,6 +20,7 @@ from mxnet import gluon
 from gluon_confseg import checkpoint, engine, network, runtime, train
 from gluon_confseg.errors import RunError
 from gluon_confseg.fusion import Fusion
+from gluon_confseg.parallel import Parallel
 from gluon_confseg.progress import Progress, say
 from gluon_confseg.run_folder import read_json
 
@@ -46,7 +47,8 @@ def fit(study, arm, recipe, folder, rates: dict) -> None:
         why = "are one block, without halves" if halves is None else "of one half have no labelled pixel"
         say(f"{arm.key} is left out: the validation images {why}")
         return
-    settings = {"device": runtime.default_context(), "inference": recipe.evaluation}
+    device, inference = runtime.default_context(), recipe.evaluation
+    settings = {"device": device, "inference": inference}
     found = choice(folder.path, arm, rates, block)
     if found is None:
         folder.forget(arm.key)
@@ -62,11 +64,12 @@ def fit(study, arm, recipe, folder, rates: dict) -> None:
     picked = {on: [arm.candidates.index(key) for key in keys] for on, keys in found["chosen"].items()}
 
     def made(on: str):
-        return _assembled(files, list(zip(picked[on], range(len(picked[on])))), settings["device"])
+        return _assembled(files, list(zip(picked[on], range(len(picked[on])))), device)
 
     def counted(on: str, dataset, indices) -> np.ndarray:
         title = f"evaluating {arm.key}, chosen on {on}"
-        return train.counted(title, made(on), dataset, indices, [rule], **settings)[rule]
+        shared = {"parallel": Parallel((device,)), "inference": inference}
+        return train.counted(title, made(on), dataset, indices, [rule], **shared)[rule]
 
     if not folder.finished(arm.key):
         meta = checkpoint.peek(files[0])[1]

@@ -12,7 +12,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from gluon_confseg import files, runtime, train
+from gluon_confseg import files, train
 from gluon_confseg.build import Data
 from gluon_confseg.datasets import open_dataset
 from gluon_confseg.errors import RunError
@@ -162,7 +162,7 @@ def _finish(study: Study, recipe, folder, rates: dict) -> None:
     if study.split != VAL:
         splits = Data(study.splits.train, study.evaluated())
         trained = [cell for cell in recipe.cells if folder.finished(cell.phase)]
-        train.score(recipe, trained, splits, folder, runtime.default_context())
+        train.score(train.Job(recipe, splits, tuple(trained)), trained, folder)
     for arm in study.arms:
         if arm.candidates and arms.has_rates(arm, rates):
             fitted.fit(study, arm, recipe, folder, rates)
