@@ -16,12 +16,20 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encodi
 SHELL = [
     (page, example) for page in examples.PAGES for example in examples.of_page(page) if example.kind == "sh"
 ]
+# programs that start the command which stands in their arguments
+STARTERS = ("exec", "export", "horovodrun", "srun")
 # pages that need no run of a recipe, and little time
 QUICK = ("docs/howto/own-encoder.md",)
 
 
 def check_command(words: list) -> None:
     """Fail for a command that can't be what is meant: an unknown verb, option, recipe, setting, module or target."""
+    if words[0] in STARTERS:
+        starts = words.index("confseg") if "confseg" in words else len(words)
+        words = words[starts:] or ["."]
+    if words[:2] == ["confseg", "launch"]:
+        check_command(words[words.index("--") + 1 :])
+        words = words[: words.index("--")]
     if words[0] == "confseg":
         arguments = cli.parser().parse_args(words[1:])
         if arguments.verb == "train" and arguments.recipe and not arguments.recipe.endswith(".py"):
@@ -63,7 +71,7 @@ def test_commands_that_prose_names_are_verbs_with_their_options():
             r"^```.*?^```$", "", (PROJECT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
         )
         for command in re.findall(r"`(confseg [^`]*)`", text):
-            words = command.split()
+            words = command.split(" -- confseg ")[0].split()
             if words[1].startswith("--") or words[1] == "VERB":
                 continue
             assert words[1] in verbs, f"{page}: {command}"
