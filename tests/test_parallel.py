@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import checkpoint, train
+from gluon_confseg import checkpoint, cli, train
 from gluon_confseg.build import Data, build
 from gluon_confseg.cli import options
 from gluon_confseg.datasets import Augment, Batches
@@ -224,3 +224,18 @@ def test_a_signal_that_one_process_caught_is_known_to_all(here, there, ends):
     assert trainee.stop == ends
     assert len(batch.images) == 2 and len(batch.names) == 4
     assert losses.shape == (4,) and (losses[:2] == losses[2:]).all() and losses.all()
+
+
+@pytest.mark.parametrize(
+    "words", [["--accumulate", "2"], ["--devices", "cpu:0,cpu:1"], ["--kvstore", "dist_sync"]]
+)
+def test_a_dry_run_refuses_what_it_does_not_measure(words, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "drawn", "--dry-run", *words])
+    assert "do nothing in a dry run" in capsys.readouterr().err
+
+
+def test_phases_at_once_and_shares_are_refused_together(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "drawn", "--jobs", "2", "--accumulate", "2"])
+    assert "--jobs trains phases at the same time" in capsys.readouterr().err

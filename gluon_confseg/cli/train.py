@@ -142,6 +142,10 @@ def run(arguments) -> Output:
         arguments.usage(
             "--jobs trains phases at the same time, and --devices, --accumulate and --kvstore train one"
         )
+    if arguments.dry_run and any(shares):
+        arguments.usage(
+            "--devices, --accumulate and --kvstore do nothing in a dry run, which measures steps of one device"
+        )
     if arguments.tensorboard and arguments.dry_run:
         arguments.usage("--tensorboard does nothing in a dry run, which makes two steps of each phase")
     if arguments.recipe is None:
