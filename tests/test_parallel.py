@@ -53,7 +53,11 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "parallel",
-    [Parallel(accumulate=2), Parallel(TWO), Parallel(TWO, accumulate=2)],
+    [
+        pytest.param(Parallel(accumulate=2), marks=pytest.mark.slow),
+        pytest.param(Parallel(TWO), marks=pytest.mark.slow),
+        Parallel(TWO, accumulate=2),
+    ],
     ids=["accumulate", "devices", "both"],
 )
 def test_shares_train_the_network_of_the_whole_batch(whole, parallel, tmp_path):
@@ -74,6 +78,7 @@ def test_the_network_does_move(whole):
     assert np.abs(after["parameter:subnet0.output.weight"] - before["subnet0.output.weight"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_unequal_shares(tmp_path, whole):
     """Three shares of a batch of four."""
     shared = trained(tmp_path, Parallel(accumulate=3))
@@ -100,6 +105,7 @@ def test_running_statistics_are_means_over_the_devices(tmp_path):
     assert moved
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch):
     parallel = Parallel(TWO, accumulate=2)
     uninterrupted = trained(tmp_path / "whole", parallel)

@@ -329,7 +329,7 @@ def test_a_recipes_weights_may_name_a_copy(arrays, tmp_path, capsys):
     file = tmp_path / "a.pth"
     torch_writer.write_zip(file, {"teacher": prefixed("", arrays), "student": prefixed("", arrays, 2)})
     recipe = small.recipe([phase("base", epochs=1)], weights=f"{file}:student")
-    built, *_ = build.build(recipe.phases[0], small.data(), seed=0)
+    built = build.build(recipe.phases[0], small.data(), seed=0)[0].network
     assert is_times(small.values(built)["encoder.conv1.weight"], arrays, 2)
     assert f"{file}:student: 75 of the network's parameters loaded from student" in capsys.readouterr().err
     given = argparse.Namespace(settings=[], seed=None, weights=f"{tmp_path}/b.pth:student", root=None)
