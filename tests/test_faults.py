@@ -101,6 +101,7 @@ def whole(tmp_path_factory):
     return {"subnet0": test_resume.outcome(place, "subnet0")}
 
 
+@pytest.mark.slow
 def test_a_state_larger_than_the_system_allows_is_named_and_the_run_goes_on_later(tmp_path, whole, capsys):
     """The system itself refuses here, in the middle of a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -384,6 +385,7 @@ def test_a_training_without_memory_keeps_its_state_and_says_what_fits(monkeypatc
 # ---- what is not finite
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_names_its_own_images_and_changes_nothing(
     monkeypatch, tmp_path, whole, capsys
 ):

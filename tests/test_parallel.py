@@ -51,13 +51,33 @@ def whole(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("whole"))
 
 
+def gradients(parallel=None) -> tuple:
+    """The losses and the gradients of one step."""
+    data = Data(small.Images(count=BATCH), small.Images("val", 2))
+    trainee, batches = build(recipe().phases[0], data, seed=0, parallel=parallel or Parallel())
+    trainee.spread()
+    with batches:
+        (batch,) = batches.epoch(0)
+        losses = trainee.step(batch, lambda share: share)["subnet0"]
+    found = {name: p.grad().asnumpy() for name, p in zip(trainee.trainer.names, trainee.trainer._params)}
+    return losses if isinstance(losses, np.ndarray) else losses.asnumpy(), found
+
+
+def test_shares_of_a_step_give_the_gradients_of_the_whole_batch():
+    losses, whole_batch = gradients()
+    largest = max(np.abs(gradient).max() for gradient in whole_batch.values())
+    for parallel in (Parallel(accumulate=3), Parallel(TWO), Parallel(TWO, accumulate=2)):
+        shared_losses, shared = gradients(parallel)
+        np.testing.assert_allclose(shared_losses, losses, rtol=1e-5)
+        assert shared.keys() == whole_batch.keys()
+        for name, gradient in whole_batch.items():
+            assert np.abs(shared[name] - gradient).max() < 1e-5 * largest, name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parallel",
-    [
-        pytest.param(Parallel(accumulate=2), marks=pytest.mark.slow),
-        pytest.param(Parallel(TWO), marks=pytest.mark.slow),
-        Parallel(TWO, accumulate=2),
-    ],
+    [Parallel(accumulate=2), Parallel(TWO), Parallel(TWO, accumulate=2)],
     ids=["accumulate", "devices", "both"],
 )
 def test_shares_train_the_network_of_the_whole_batch(whole, parallel, tmp_path):
@@ -72,6 +92,7 @@ def test_shares_train_the_network_of_the_whole_batch(whole, parallel, tmp_path):
         assert one["learning_rate"] == other["learning_rate"]
 
 
+@pytest.mark.slow
 def test_the_network_does_move(whole):
     before = {"base": small.values(small.build(groups=()))}["base"]
     after = values(whole, "base")
@@ -125,6 +146,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch):
         assert small.same_bits(values(uninterrupted, name), values(resumed, name))
 
 
+@pytest.mark.slow
 def test_another_sharing_is_said(tmp_path, monkeypatch, capsys):
     saved = RunFolder.save
 
