@@ -124,6 +124,8 @@ class RunFolder:
             if before != config:
                 files.write_json(self._here("config.json"), _with_lost(config, before or {}))
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # another folder would not help
+                raise
             raise RunError(
                 f"{error.filename or self.path}: can't be made or written to ({error.strerror}); choose another "
                 "folder with --out"
