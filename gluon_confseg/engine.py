@@ -184,8 +184,8 @@ def check_gradients(trainer, names) -> None:
         return
     at_fault = next(n for n, grad in zip(trainer.names, grads) if not np.isfinite(grad.asnumpy()).all())
     raise DivergedError(
-        f"the loss is finite on {', '.join(names)}, but its gradient is not finite ({at_fault}): the last checkpoint is "
-        "as it was; look at these images, or lower the learning rate and start a new run"
+        f"the loss is finite on {', '.join(names)}, but its gradient is not finite ({at_fault}): the last checkpoint "
+        "is as it was; look at these images, or lower the learning rate and start a new run"
     )
 
 
