@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gluon_confseg import distributed
+from gluon_confseg import compiled, distributed
 from gluon_confseg.cli import frame
 from gluon_confseg.errors import DatasetError, RunError, Stopped
 
@@ -75,6 +75,7 @@ def operations(together) -> dict:
     found["same"] = caught(lambda: distributed.same_parameters(together, same, ["first", "second"]))
     same[1][1] = 1 + rank
     found["other"] = caught(lambda: distributed.same_parameters(together, same, ["first", "second"]))
+    found["compiled"] = compiled.state()  # loads them
     found["local"] = [together.local_rank, together.local_size]
     return found
 

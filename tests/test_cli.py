@@ -139,7 +139,7 @@ def test_a_wrong_command_line_is_a_usage_error(words, capsys):
     "words, wanted",
     [
         (["evalute", "x.npz"], "there is no verb evalute; did you mean evaluate?"),
-        (["fly"], "there is no verb fly; choose one of demo, train, launch, doctor"),
+        (["fly"], "there is no verb fly; choose one of demo, train, launch, doctor, check"),
         (["evaluate", "x.npz", "--flipp"], "there is no option --flipp; did you mean --flip?"),
         (["predict", "x.npz", "y.png", "--outt=z"], "there is no option --outt; did you mean --out?"),
         (["doctor", "--xyz"], "there is no option --xyz; --help lists those there are"),

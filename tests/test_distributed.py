@@ -99,7 +99,7 @@ def test_operations_give_the_same_bits_at_every_rank(kind, tmp_path):
         assert found["whole"] and found["from_root"] == {"answer": 42} and found["made"] == (rank == 0)
         assert [each[0] for each in found["errors"]] == ["DatasetError", "Stopped", "OSError", "ValueError"]
         assert found["errors"][2][2] == "file"
-        assert found["same"] == []
+        assert found["same"] == [] and found["compiled"] == compiled.state()
         assert found["other"][1].startswith("the parameter second differs between rank 1 and rank 0")
     assert first["sums"] == second["sums"]
 
@@ -118,7 +118,7 @@ def test_the_sum_of_three_has_the_same_bits_in_each_run(kind, tmp_path):
 def stepping(kind: str, folder: Path) -> tuple[subprocess.Popen, list[int]]:
     """Two workers in the middle of their steps, with their process ids."""
     process = start(kind, "steps", folder)
-    files, end = [folder / "0.pid", folder / "1.pid"], time.monotonic() + 120
+    files, end = [folder / "0.pid", folder / "1.pid"], time.monotonic() + 240
     while not all(file.exists() and file.read_text() for file in files):
         assert process.poll() is None and time.monotonic() < end, finish(process, 0.1)[1]
         time.sleep(0.1)

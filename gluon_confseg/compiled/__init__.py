@@ -38,7 +38,11 @@ from ..errors import ConfSegError
 HERE = Path(__file__).resolve().parent
 SOURCES = ("operators.cc", "convolution.cc", "loss.cc", "winograd.cc", "enlarge.cc", "groups.cc")
 HEADERS = ("lanes.h", "winograd.h", "dilated.h")
-OPTIONS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
+OPTIONS = (
+    *("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared"),
+    # Horovod opens libmxnet.so for all later libraries, and that holds classes of lib_api.h's names and another layout
+    "-Wl,-Bsymbolic",
+)
 WIDE = ("avx2", "fma", "bmi2")  # as /proc/cpuinfo names them; a CPU without them gets code for any CPU
 COMPILERS = ("g++", "c++", "clang++")
 OFF = "CONFSEG_COMPILED"
