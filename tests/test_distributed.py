@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import test_parallel
 
-from gluon_confseg import checkpoint, cli, distributed, doctor, hardware, runtime
+from gluon_confseg import checkpoint, cli, compiled, distributed, doctor, hardware, runtime
 from gluon_confseg.distributed import communicator, dist_sync, launch, probe, watch
 from gluon_confseg.errors import DatasetError, RunError, Stopped
 
