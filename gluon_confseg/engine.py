@@ -180,12 +180,16 @@ def check_gradients(trainer, names) -> None:
     innocent, would be named.
     """
     grads = [p.list_grad()[0] for p in trainer._params]
-    if mx.nd.multi_all_finite(*grads, num_arrays=len(grads)).asscalar():
+    # several times as fast on a CPU as MXNet's operator for this; the squares of huge numbers are infinite too
+    suspected = ~np.isfinite(mx.nd.multi_sum_sq(*grads, num_arrays=len(grads)).asnumpy())
+    at_fault = [
+        trainer.names[n] for n in np.flatnonzero(suspected) if not np.isfinite(grads[n].asnumpy()).all()
+    ]
+    if not at_fault:
         return
-    at_fault = next(n for n, grad in zip(trainer.names, grads) if not np.isfinite(grad.asnumpy()).all())
     raise DivergedError(
-        f"the loss is finite on {', '.join(names)}, but its gradient is not finite ({at_fault}): the last checkpoint "
-        "is as it was; look at these images, or lower the learning rate and start a new run"
+        f"the loss is finite on {', '.join(names)}, but its gradient is not finite ({at_fault[0]}): the last "
+        "checkpoint is as it was; look at these images, or lower the learning rate and start a new run"
     )
 
 

@@ -11,7 +11,7 @@ from mxnet import autograd
 
 from gluon_confseg import checkpoint, engine, fusion, losses, metrics, network
 from gluon_confseg.datasets.batches import Batch
-from gluon_confseg.errors import RunError
+from gluon_confseg.errors import DivergedError, RunError
 from gluon_confseg.run_folder import Position
 
 
@@ -290,3 +290,17 @@ def test_the_gradient_of_enlarging_is_the_operators_and_the_same_every_time(heig
         np.testing.assert_allclose(own, value, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(slope, wanted, rtol=1e-4, atol=1e-4)
         np.testing.assert_array_equal(slope, found[0][1])
+
+
+@pytest.mark.parametrize("value, refused", [(1e30, False), (np.inf, True), (np.nan, True)])
+def test_gradients_are_refused_where_they_are_not_finite_and_not_where_they_are_huge(value, refused):
+    parameters = {name: mx.gluon.Parameter(name, shape=(3,)) for name in ("first", "second")}
+    for parameter in parameters.values():
+        parameter.initialize()
+    trainer = engine.sgd(parameters)
+    parameters["second"].grad()[1] = value
+    if not refused:
+        engine.check_gradients(trainer, ["a.png"])
+        return
+    with pytest.raises(DivergedError, match=r"finite on a.png, but its gradient is not finite \(second\)"):
+        engine.check_gradients(trainer, ["a.png"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -16,7 +19,8 @@ from gluon_confseg.errors import RunError, Stopped
 from gluon_confseg.parallel import Parallel, cut
 from gluon_confseg.recipe import Cell, phase
 from gluon_confseg.run_folder import RunFolder
-from gluon_confseg.shared_folder import open_folder
+from gluon_confseg.shared_folder import FolderOfRoot, open_folder
+from gluon_confseg.side_by_side import schedule
 
 IMAGES, BATCH, EPOCHS = 12, 4, 7  # 21 steps
 TWO = (mx.cpu(0), mx.cpu(1))
@@ -94,9 +98,8 @@ def test_shares_train_the_network_of_the_whole_batch(whole, parallel, tmp_path):
 
 @pytest.mark.slow
 def test_the_network_does_move(whole):
-    before = {"base": small.values(small.build(groups=()))}["base"]
-    after = values(whole, "base")
-    assert np.abs(after["parameter:subnet0.output.weight"] - before["subnet0.output.weight"]).max() > 1e-3
+    before, name = small.values(small.build(groups=())), "subnet0.output.weight"
+    assert np.abs(values(whole, "base")[f"parameter:{name}"] - before[name]).max() > 1e-3
 
 
 @pytest.mark.slow
@@ -267,3 +270,18 @@ def test_phases_at_once_and_shares_are_refused_together(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "drawn", "--jobs", "2", "--accumulate", "2"])
     assert "--jobs trains phases at the same time" in capsys.readouterr().err
+
+
+def test_every_name_that_the_shared_folder_passes_on_is_one_of_the_run_folders():
+    for name in (*FolderOfRoot.SENT, *FolderOfRoot.OF_ROOT):
+        assert callable(getattr(RunFolder, name)), name
+
+
+def test_the_training_loop_asks_the_shared_folder_for_nothing_else():
+    """Whatever train.py and the schedule ask of a folder, every process has; else a training by several would fail."""
+    there = {*FolderOfRoot.SENT, *FolderOfRoot.OF_ROOT, *vars(FolderOfRoot)}
+    for module in (train, schedule):
+        source = Path(module.__file__).read_text(encoding="utf-8")
+        asked = set(re.findall(r"(?<!\w)folder\.(\w+)", source)) - {"RunFolder", "FolderOfRoot"}
+        alone = {"threads"} if module is schedule else set()  # for phases side by side
+        assert asked and asked - alone <= there
