@@ -20,7 +20,7 @@ options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(AR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-tensorboard setup-crf setup-onnx setup-distributed setup-notebook setup-docs setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
-	test test-slow test-distributed test-torch lint format bench bench-loss bench-data bench-memory encoder-table onnx-table check-data notebooks docs export doctor clean clean-venv
+	test test-slow test-distributed test-gpu test-torch lint format bench bench-loss bench-data bench-memory encoder-table onnx-table check-data notebooks docs export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
@@ -85,13 +85,16 @@ study-drawn: setup  ## the same on drawn street scenes: 19 classes with look-ali
 # two processes, a core for each
 pytest = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2
 test: setup-test  ## the tests, in some minutes
-	$(pytest) -m "not torch and not slow and not distributed" $(ARGS)
+	$(pytest) -m "not torch and not slow and not distributed and not gpu" $(ARGS)
 
 test-slow: setup-test  ## those that train, stop and go on for minutes
-	$(pytest) -m "slow and not torch and not distributed" $(ARGS)
+	$(pytest) -m "slow and not torch and not distributed and not gpu" $(ARGS)
 
 test-distributed: setup-test setup-distributed  ## two and three worker processes, by Horovod (built first, some minutes) and dist_sync
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m distributed tests/test_distributed.py $(ARGS)
+
+test-gpu: setup-test  ## what needs a GPU that MXNet 1.9.1 supports, in some minutes: nobody has run it yet
+	$(RUN) -m pytest -m gpu tests/test_gpu.py $(ARGS)
 
 test-torch: setup-torch  ## the comparisons with PyTorch (2 GB more, in .venv-torch)
 	.venv-torch/bin/python -m pytest -m torch $(ARGS)

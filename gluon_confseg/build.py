@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoint, engine, groups, losses, metrics, network, runtime, weights
+from . import checkpoint, engine, groups, losses, metrics, network, precision, runtime, weights
 from .datasets import Augment, Batches, Jitter, SegmentationDataset, contents
 from .errors import RunError, did_you_mean
 from .groups import SubnetSpace
@@ -77,10 +77,11 @@ def build(
     num_classes, replicas = data.labels.num_classes, []
     parallel.check(phase, len(data.train))
     for device in parallel.devices:
+        precision.check(phase, device or runtime.default_context())
         network = construct(phase, data.labels, matrix, seed=seed, device=device)
         seen = network.groups if phase.part.trains_subnets else [range(num_classes)]
         criteria = [criterion(phase, group, num_classes, matrix, statistics) for group in seen]
-        replicas.append((network, engine.STEPS[phase.trains](network, criteria)))
+        replicas.append((network, engine.STEPS[phase.trains](network, criteria, phase.precision)))
     network, step = replicas[0]
     if not parallel.is_root:
         pass  # rank 0 has the files
@@ -93,6 +94,7 @@ def build(
             say(loaded.listing())
         check_whole(phase, step.parameters(), loaded.left)
     of_sgd = {"momentum": phase.momentum, "weight_decay": phase.weight_decay, "biases": phase.biases}
+    of_sgd["precision"] = phase.precision
     met = met_groups(phase, data.labels, matrix)
     return Trainee(replicas, parallel, **of_sgd), batches(phase, data.train, network, seed, parallel, met)
 

@@ -27,6 +27,7 @@ from .groups import SubnetSpace
 from .inference import PLAIN, Inference, log_probabilities, probabilities
 from .metrics import ConfusionMatrix
 from .network import enlarge_in_training
+from .precision import lowered
 
 MOMENTUM = 0.9  # Section 4
 WEIGHT_DECAY = 0.0005
@@ -37,12 +38,17 @@ FEW = 32  # so few images are read faster than a process starts
 
 
 class Subnet0Step:
-    """One training step of encoder and subnet 0: Section 3, Fig. 1 without the further subnets."""
+    """One training step of encoder and subnet 0: Section 3, Fig. 1 without the further subnets.
 
-    def __init__(self, network, criteria):
+    precision    of its convolutions: a name of `precision.NAMES`. Like the other steps it multiplies the gradients by
+                 its `loss_scale`.
+    """
+
+    def __init__(self, network, criteria, precision: str = "float32"):
         self.network, (self.criterion,) = network, criteria
-        self._encoder = training_form(network.encoder)
-        self._subnet0 = training_form(network.subnet0, len(network.encoder.channels))
+        self._encoder = _in_training(network.encoder, precision)
+        self._subnet0 = _in_training(network.subnet0, precision, len(network.encoder.channels))
+        self.loss_scale = 1.0
 
     def parameters(self) -> dict:
         """What this step trains, by structural name."""
@@ -55,7 +61,7 @@ class Subnet0Step:
             logits = self._subnet0(*self._encoder(images))
             large = enlarge_in_training(logits, network.encoder.output_stride, images)
             loss = self.criterion(large, labels)
-        loss.backward()
+        _backward([loss], self.loss_scale)
         return {"subnet0": loss}
 
 
@@ -67,15 +73,17 @@ class SubnetStep:
     frozen with the values that they have at the first step (`frozen.Frozen`).
     """
 
-    def __init__(self, network, criteria):
+    def __init__(self, network, criteria, precision: str = "float32"):
         self.network, self.criteria = network, list(criteria)
         self._channels = [group_channels(group, num_classes=network.num_classes) for group in network.groups]
         self._strides = [network.encoder.output_stride // finer for finer in network.finer]
-        self._frozen = Frozen(self._fixed, network)
+        self._frozen = _in_inference(self._fixed, network, precision)
         stages = len(network.encoder.channels)
         self._subnets = [
-            training_form(subnet, stages + subnet.reads_subnet0, fixed=True) for subnet in network.subnets
+            _in_training(subnet, precision, stages + subnet.reads_subnet0, fixed=True)
+            for subnet in network.subnets
         ]
+        self.loss_scale = 1.0
 
     def parameters(self) -> dict:
         """What this step trains, by structural name."""
@@ -99,7 +107,7 @@ class SubnetStep:
             for m, logits in enumerate(found):
                 logits = enlarge_in_training(logits, self._strides[m], images)
                 losses[f"subnet{m + 1}"] = self.criteria[m](logits, self._channels[m][labels])
-        autograd.backward(list(losses.values()))
+        _backward(list(losses.values()), self.loss_scale)
         return losses
 
 
@@ -110,11 +118,12 @@ class FusionStep:
     Raises ValueError for a network built without `learned_fusion`.
     """
 
-    def __init__(self, network, criteria):
+    def __init__(self, network, criteria, precision: str = "float32"):
         self.network, (self.criterion,) = network, criteria
         self._fuse = Fusion.of(network, LEARNED)
         self._stride = network.encoder.output_stride // self._fuse.finer
-        self._frozen = Frozen(network, network)
+        self._frozen = _in_inference(network, network, precision)
+        self.loss_scale = 1.0
 
     def parameters(self) -> dict:
         """What this step trains, by structural name."""
@@ -126,8 +135,34 @@ class FusionStep:
         with autograd.record():
             large = enlarge_in_training(self._fuse(*logits), self._stride, images)
             loss = self.criterion(large, labels)
-        loss.backward()
+        _backward([loss], self.loss_scale)
         return {"fusion": loss}
+
+
+def _in_training(block, precision: str, inputs: int = 1, *, fixed: bool = False):
+    """A block in the form that trains fastest, or with 16-bit convolutions: see `precision`."""
+    if precision != "float32":
+        return lowered(block, block, precision, inputs)
+    return training_form(block, inputs, fixed=fixed)
+
+
+def _in_inference(function, network, precision: str):
+    """A function of images, in inference mode and without gradients, with the values of the first call."""
+    if precision == "float32":
+        return Frozen(function, network)
+    graph = lowered(function, network, precision)
+
+    def run(images) -> tuple:
+        with autograd.pause(train_mode=False):
+            return tuple(graph(images))
+
+    return run
+
+
+def _backward(losses: list, scale: float) -> None:
+    """The gradients of a sum of losses, times `scale`."""
+    heads = None if scale == 1 else [mx.nd.full(loss.shape, scale, ctx=loss.context) for loss in losses]
+    autograd.backward(losses, heads)
 
 
 STEPS = {"subnet0": Subnet0Step, "subnets": SubnetStep, "fusion": FusionStep}  # by `Phase.trains`

@@ -58,6 +58,7 @@ class Phase:
     crop, scale    (height, width) in pixels, and the range of the random scale
     max_share      largest share that one class should have of a crop, if such a crop is found: see `Augment`
     crops          "random", or "meeting": places where two classes of a group meet, if such a place is found
+    precision      of the convolutions in training: a name of `precision.NAMES`
     draws          gives order and crops, with seed and epoch; phases that are compared have the same number
     depth          number of phases before it, along the declared starts
     path           the phases from the initial values to this one
@@ -99,6 +100,7 @@ class Phase:
     crops: str
     jitter: bool
     batch_size: int
+    precision: str
     draws: int
     depth: int
     path: tuple

@@ -161,6 +161,7 @@ DEFAULTS = {
     "crops": "random",
     "jitter": False,
     "batch_size": 16,
+    "precision": "float32",
 }
 OF_RECIPE = {
     "matrix_images": None,

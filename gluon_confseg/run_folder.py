@@ -29,7 +29,7 @@ from .progress import Progress, say
 # lists of a configuration whose entries have names: key of the list -> key of an entry's name
 NAMED = {"phases": "name", "cells": "key"}
 # settings of these entries that configurations of earlier versions lack, with the values that these versions had
-LATER = {"phases": {"crops": "random", "others_weight": 1.0}}
+LATER = {"phases": {"crops": "random", "others_weight": 1.0, "precision": "float32"}}
 _UNFINISHED = re.compile(
     r"\..+\.(npz|json|jsonl|png|jpg|html|md|csv)\.\d+\.part"
 )  # the names that `files.write_bytes` gives
@@ -45,6 +45,7 @@ class Position:
 
     began    the mean loss of the phase's first batch
     best     the best validation mIoU so far
+    loss_scale, clean_steps   of mixed precision: see `precision.LossScale`; states of earlier versions lack them
     """
 
     epoch: int = 0
@@ -54,6 +55,8 @@ class Position:
     seconds: float = 0.0
     began: float | None = None
     best: float | None = None
+    loss_scale: float | None = None
+    clean_steps: int = 0
 
     def add(self, batch_losses: dict, names) -> float:
         """Count a batch's (N,) losses by name and return their mean. RunError names the images if it is not finite."""
@@ -277,7 +280,8 @@ class RunFolder:
             if file.exists():
                 try:
                     arrays, meta = checkpoint.load(file)
-                    if not {field.name for field in dataclasses.fields(Position)} <= meta.keys():
+                    wanted = {field.name for field in dataclasses.fields(Position)}
+                    if not wanted - {"loss_scale", "clean_steps"} <= meta.keys():
                         raise CheckpointError(f"{file}: is no state of a phase that goes on")
                     states.append((meta["epoch"], meta["batch"], file, arrays, meta))
                 except CheckpointError as error:
@@ -301,7 +305,7 @@ class RunFolder:
                 "come in the same order, but the result differs from that of an uninterrupted run by rounding, or by "
                 "more where batch norms or the loss count over a batch"
             )
-        return Position(**{field.name: meta[field.name] for field in dataclasses.fields(Position)})
+        return Position(**{f.name: meta[f.name] for f in dataclasses.fields(Position) if f.name in meta})
 
     def save(self, phase: str, at: Position, network, trainer) -> None:
         """Save all that the rest of a phase depends on, over the older of two files, so that one is always whole."""

@@ -17,6 +17,7 @@ from .encoders.norms import NAMES as NORMS
 from .errors import RunError, did_you_mean
 from .fusion import RULES
 from .network import SUBNETS
+from .precision import NAMES as PRECISIONS
 from .subnets import CONTEXTS, KINDS, STRIDES
 
 FROM_MATRIX = ("discover", "random", "whole", "one")  # groups that come from a training matrix
@@ -254,6 +255,8 @@ def _phase_settings() -> list:
                 "where a crop lies: anywhere, or where two classes of a group meet, if that can be had", idle=_crops),
         Setting("jitter", "yes or no", flag, "vary the colours", **trained),
         Setting("batch_size", "a whole number from 1", whole(1), "images of a step", **trained),
+        Setting("precision", f"one of {', '.join(PRECISIONS)}", one_of(*PRECISIONS),
+                "of the convolutions in training; float16 needs a GPU, bfloat16 a CPU with AVX-512", **trained),
     ]  # fmt: skip
 
 

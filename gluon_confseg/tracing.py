@@ -6,6 +6,7 @@ import mxnet as mx
 
 FROZEN = "frozen"  # inference with constant values, on a CPU: `frozen`
 COMPILED = "compiled"  # training with the compiled operators, which know no other mode: `compiled.training`
+PLAIN = "plain"  # MXNet's operators alone
 
 _purpose = None
 
@@ -44,3 +45,22 @@ class Cached:
                 values[number] = array
         found = self._run(*values)
         return [found] if isinstance(found, mx.nd.NDArray) else list(found)
+
+
+class OnParameters:
+    """Calls a symbol like the block that it was made from, with what the block's parameters hold now."""
+
+    def __init__(self, symbol, block, inputs: tuple):
+        parameters = {p.name: p for p in block.collect_params().values()}
+        self.symbol, self._run = symbol, Cached(symbol, inputs)
+        self._check = getattr(block, "check_inputs", None)
+        self._parameters = [parameters.get(name) for name in self._run.names]
+        self._single = len(symbol.list_outputs()) == 1
+        self.reads_subnet0 = getattr(block, "reads_subnet0", None)
+
+    def __call__(self, *arrays):
+        """What the block returns: an array or a tuple of them."""
+        if self._check is not None:
+            self._check(*arrays)
+        found = self._run(arrays, [p and p.data() for p in self._parameters])
+        return found[0] if self._single else tuple(found)

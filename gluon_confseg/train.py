@@ -17,6 +17,7 @@ from .errors import DatasetError, DivergedError, RunError, Stopped
 from .inference import PLAIN, TTA
 from .live import Live
 from .parallel import SINGLE, Parallel
+from .precision import LossScale
 from .predictions import MOST, Keeper
 from .progress import Progress, WholeRun, say
 from .recipe import Recipe
@@ -149,6 +150,7 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
     network, trainer = trainee.network, trainee.trainer
     at, per_epoch = folder.resume(phase.name, network, trainer), len(batches)
     trainee.spread()
+    trainee.loss_scale = LossScale(phase.precision, at.loss_scale, at.clean_steps)
     steps, done = phase.epochs * per_epoch, at.epoch * per_epoch + at.batch
     about = _about(recipe, phase, data, steps)
     say(job.title(phase) + (f", from step {done} on" if done else ""))
@@ -174,8 +176,8 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
                         with trainee.memory_told(phase.name, batch):
                             terms = trainee.step(batch, draws, signals.caught)
                             mean = at.add(terms, batch.names)
-                            engine.check_gradients(trainer, batch.names)
-                            trainee.update(rate, len(batch.names))
+                            trainee.update(rate, batch.names)
+                        at.loss_scale, at.clean_steps = trainee.loss_scale.value, trainee.loss_scale.clean
                         signals.agree(trainee.stop)
                         at.seconds += time.monotonic() - clock
                         live.step(number_of_step + 1, mean, rate, len(batch.names))

@@ -15,17 +15,19 @@ from .datasets.batches import Batch
 from .distributed import same_parameters
 from .encoders import norms
 from .parallel import Parallel, cut
+from .precision import LossScale, all_finite
 
 
 class Trainee:
     """A phase's network on all devices of this process, with its training steps and its updates by SGD.
 
     replicas   (network, step) of each device; all of them have the parameters of the first after `spread`
+    precision  of the convolutions; float16 scales the loss: see `precision.LossScale`
     of_sgd     settings of `engine.sgd`
     stop       after a step: the number of a signal that some process caught, or 0
     """
 
-    def __init__(self, replicas: list, parallel: Parallel, **of_sgd):
+    def __init__(self, replicas: list, parallel: Parallel, *, precision: str = "float32", **of_sgd):
         self.networks, self._steps = [list(each) for each in zip(*replicas)]
         self.network, self.parallel, self.stop = self.networks[0], parallel, 0
         self._trainers = [engine.sgd(step.parameters(), **of_sgd) for step in self._steps]
@@ -35,6 +37,7 @@ class Trainee:
         ]
         self._statistics = [_running_statistics(step) for step in self._steps]
         self._sums = [None] * len(self._steps)
+        self.loss_scale = LossScale(precision)
         self._threads = ThreadPoolExecutor(len(self._steps)) if len(self._steps) > 1 else None
         if self.network.settings["norm"] == "sync":
             norms.synchronise([network.encoder for network in self.networks], list(parallel.devices))
@@ -67,6 +70,8 @@ class Trainee:
         draws    share -> seed of what it draws inside the network
         caught   the number of a signal that this process caught, or 0; see `stop`
         """
+        for step in self._steps:
+            step.loss_scale = self.loss_scale.value
         if self.parallel.shares == 1:
             mx.random.seed(draws(0))
             self.stop = caught
@@ -79,11 +84,24 @@ class Trainee:
         )
         return self._exchange(found, len(batch.names), caught)
 
-    def update(self, rate: float, images: int) -> None:
-        """One update of all devices by the gradients of a batch of so many images."""
+    def update(self, rate: float, names) -> None:
+        """One update of all devices by the gradients of a batch of these images.
+
+        With a scaled loss there is none where the gradients overflow. Raises DivergedError where they are not finite
+        with a loss that can't be scaled, or not any more.
+        """
+        if self.loss_scale.changes:
+            finite = all_finite(self._gradients[0])
+            self.loss_scale.update(finite)
+            self.loss_scale.check(names)
+            if not finite:
+                return
+        else:
+            engine.check_gradients(self.trainer, names)
+        scale = self._steps[0].loss_scale  # of these gradients; `loss_scale` may have changed
         for trainer in self._trainers:
             trainer.set_learning_rate(rate)
-            trainer.step(images)
+            trainer.step(len(names) * scale)
 
     def memory_told(self, name: str, batch: Batch):
         """A context for a step of the phase `name`: too little memory is a RunError that says what fits."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from gluon_confseg import compiled, encoders, engine, network
+from gluon_confseg import compiled, encoders, engine, network, tracing
 from gluon_confseg.compiled import enlarge, training
 from gluon_confseg.compiled import loss as compiled_loss
 from gluon_confseg.losses import ConfusionCELoss, blockwise
@@ -166,7 +166,7 @@ def test_dilated_networks_have_the_gradients_of_mxnet_s_operators(subnets):
         criteria = [ConfusionCELoss(np.eye(channels)) for channels in (4, 3, 3)]
         steps = engine.Subnet0Step(model, criteria[:1]), engine.SubnetStep(model, criteria[1:])
         forms = [steps[0]._encoder, steps[0]._subnet0, *steps[1]._subnets]
-        assert all(isinstance(form, training._TrainingGraph) for form in forms)
+        assert all(isinstance(form, tracing.OnParameters) for form in forms)
         if way == "mxnet":
             steps[0]._encoder, steps[0]._subnet0 = model.encoder, model.subnet0
             steps[1]._subnets = list(model.subnets)
@@ -216,7 +216,7 @@ def test_gradients_of_an_array_with_many_readers_are_added_up(count, channels):
             y = form(x)
         y.backward(upstream)
         found.append([p.grad().copy() for p in block.collect_params().values()])
-    assert isinstance(training.training_form(block), training._TrainingGraph) == (count < 8)
+    assert isinstance(training.training_form(block), tracing.OnParameters) == (count < 8)
     for one, other in zip(*found):
         close(one, other)
 
@@ -295,7 +295,7 @@ def test_a_step_of_lite0_has_the_gradients_of_mxnet_s_operators(norm, output_str
     for way in ("compiled", "mxnet"):
         model = lite0(norm, output_stride)
         step = engine.Subnet0Step(model, [ConfusionCELoss(weights)])
-        assert isinstance(step._encoder, training._TrainingGraph)
+        assert isinstance(step._encoder, tracing.OnParameters)
         if way == "mxnet":
             step._encoder = model.encoder
         loss = step(images, labels)["subnet0"].asnumpy()

@@ -122,7 +122,7 @@ def test_running_statistics_are_means_over_the_devices(tmp_path):
     with batches:
         (batch,) = batches.epoch(0)
         trainee.step(batch, lambda share: share)
-        trainee.update(0.01, BATCH)
+        trainee.update(0.01, range(BATCH))
     one, other = (small.values(network) for network in trainee.networks)
     assert small.same_bits(one, other)
     moved = [name for name in one if name.endswith("running_mean") and not (one[name] == first[name]).all()]

@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from gluon_confseg import checkpoint, encoders, engine, scenes, settings, train
+from gluon_confseg import checkpoint, compiled, encoders, engine, scenes, settings, train
 from gluon_confseg.cli import train as command
 from gluon_confseg.errors import RunError
 from gluon_confseg.labels import CAMVID
@@ -78,6 +78,7 @@ OTHER = {
     "crops": "meeting",
     "jitter": "yes",
     "batch_size": "1",
+    "precision": "bfloat16",
     "head.channels": "16",
     "head.depth": "3",
     "head.dilation": "3",
@@ -196,7 +197,13 @@ def events(recipe, folder, monkeypatch, cells=None) -> list:
         seen.append(("pretrained", pretrained))
         return own(name, output_stride, False, last_stage)
 
+    def lowered(function, block, precision, inputs=1):
+        seen.append(("precision", precision))
+        return function
+
     own = encoders.build
+    monkeypatch.setattr(engine, "lowered", lowered)
+    monkeypatch.setattr(compiled, "has_avx512", lambda: True)
     for kind in engine.STEPS.values():
         monkeypatch.setattr(kind, "__call__", step)
     monkeypatch.setattr(mx.gluon.Trainer, "step", update)

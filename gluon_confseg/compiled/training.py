@@ -38,7 +38,7 @@ def training_form(block, inputs: int = 1, *, fixed: bool = False):
     widths = {p.name: p.shape[1] for p in parameters if len(p.shape) == 4}
     symbol = _with_convolutions(tracing.trace(block, tracing.COMPILED, names), widths, names if fixed else ())
     used = any(name in symbol.tojson() for name in OPERATORS)
-    return _TrainingGraph(symbol, block, names) if used else block
+    return tracing.OnParameters(symbol, block, names) if used else block
 
 
 def _blocks(block) -> list:
@@ -82,25 +82,3 @@ def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
             "of_x": str(int(data not in fixed)),
         }
     return graph.symbol()
-
-
-class _TrainingGraph:
-    """Calls the graph with what the parameters hold now."""
-
-    def __init__(self, symbol, block, inputs: tuple):
-        parameters = {p.name: p for p in block.collect_params().values()}
-        self.symbol, self._run, self._check = (
-            symbol,
-            tracing.Cached(symbol, inputs),
-            getattr(block, "check_inputs", None),
-        )
-        self._parameters = [parameters.get(name) for name in self._run.names]
-        self._single = len(symbol.list_outputs()) == 1
-        self.reads_subnet0 = getattr(block, "reads_subnet0", None)
-
-    def __call__(self, *arrays):
-        """What the block returns: an array or a tuple of them."""
-        if self._check is not None:
-            self._check(*arrays)
-        found = self._run(arrays, [p and p.data() for p in self._parameters])
-        return found[0] if self._single else tuple(found)
