@@ -45,6 +45,7 @@ SETTINGS = (
     "draw.size=128,64",
 )
 LOOKS = 0.0005  # seconds between two looks for a file that is being written
+RANK = {"dist_sync": "DMLC_TASK_ID", "horovod": "HOROVOD_RANK"}  # the variable that holds a worker's number
 PATIENCE = 60  # seconds after which the others must have ended when one worker was killed
 
 
@@ -60,9 +61,8 @@ def main(argv: list | None = None) -> int:
     parser.add_argument(
         "--jobs", default="1", help="phases at once; the same for all runs, since last bits depend on it"
     )
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes that train together, by --kvstore dist_sync"
-    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that train together")
+    parser.add_argument("--kvstore", choices=sorted(RANK), default="dist_sync", help="how they do")
     arguments = parser.parse_args(argv)
     return frame.run(lambda: _run(arguments))
 
@@ -105,7 +105,7 @@ def kill(arguments, out: Path, after: float, in_a_write: bool, rank: int | None)
         time.sleep(LOOKS)
     there = process_tree(process.pid)
     if rank is not None:
-        there = [pid for pid in there if f"DMLC_TASK_ID={rank}" in environment_of(pid)]
+        there = [pid for pid in there if f"{RANK[arguments.kvstore]}={rank}" in environment_of(pid)]
     for pid in there:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
@@ -183,8 +183,16 @@ def start(arguments, out: Path) -> subprocess.Popen:
     command = [*confseg, "train", "drawn", "--profile", arguments.profile]
     command += ["--save-every", "0", "--out", out.name]
     if arguments.workers > 1:
-        workers = ["launch", "--workers", str(arguments.workers), "--"]
-        command = [*confseg, *workers, *command, "--kvstore", "dist_sync"]
+        number = str(arguments.workers)
+        horovodrun = [
+            str(Path(sys.executable).with_name("horovodrun")),
+            "-np",
+            number,
+            "-H",
+            f"localhost:{number}",
+        ]
+        launchers = {"dist_sync": [*confseg, "launch", "--workers", number, "--"], "horovod": horovodrun}
+        command = [*launchers[arguments.kvstore], *command, "--kvstore", arguments.kvstore]
     else:
         command += ["--jobs", arguments.jobs]
     for setting in () if arguments.full_size else SETTINGS:
