@@ -5,37 +5,50 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import statistics
 import tempfile
+import time
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 
-from . import checkpoint, files, run_folder
+from . import checkpoint, files, frozen, run_folder, tracing
 from .errors import RunError
 from .network import FusedNetwork
 from .results import SCHEMA
 
 SIZES = ((64, 96), (101, 77), (128, 256))  # one is odd: the graph must not depend on a size
 TOLERANCE = 1e-5
+VARIANTS = ("plain", "fused")
+FUSED_TOLERANCE = 1e-4  # folded batch norms round their weights anew
+TIMED, ROUNDS = (256, 512), 7  # (height, width) of the image that variants are timed on
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """Files of an exported network, and the largest difference between its scores and those of the original network."""
+    """Files of an exported network, and the largest difference between its scores and those of the original network.
+
+    seconds   variant -> (median, least, most) of an image, where a variant was timed beside the plain graph
+    """
 
     symbol: Path
     parameters: Path
     description: Path
     difference: float
+    seconds: dict | None = None
 
 
-def write(network, rule: str, labels, prefix, origin: dict | None = None) -> Exported:
+def write(
+    network, rule: str, labels, prefix, origin: dict | None = None, *, variant: str = "plain"
+) -> Exported:
     """Write PREFIX-symbol.json, PREFIX-0000.params and PREFIX.json, each atomically, after checking them.
 
     The graph maps `data` (N, 3, H, W), normalised, to scores (N, K, H, W). The files are first loaded by MXNet alone
     and compared with the network at three sizes; RunError where they differ by more than 1e-5.
     origin      where the network comes from, for the description: the function `origin` gives it
+    variant     "fused": batch norms are part of the convolutions, and oneDNN computes with a convolution what follows
+                it; such a graph runs on CPUs alone. It may differ by 1e-4. RunError where it is not faster.
     """
     prefix = Path(prefix)
     fused = FusedNetwork(network, rule)
@@ -45,18 +58,67 @@ def write(network, rule: str, labels, prefix, origin: dict | None = None) -> Exp
         mx.nd.waitall()  # see checkpoint.network_arrays
         fused.export(f"{folder}/graph")
         difference = check(fused, f"{folder}/graph")
-        content = {end: Path(f"{folder}/graph{end}").read_bytes() for end in ("-symbol.json", "-0000.params")}
+        chosen, seconds = f"{folder}/graph", None
+        if variant == "fused":
+            chosen = f"{folder}/fused"
+            _save_fused(fused, chosen)
+            difference = check(fused, chosen, FUSED_TOLERANCE)
+            seconds = compare({"plain": f"{folder}/graph", "fused": chosen})
+        content = {end: Path(f"{chosen}{end}").read_bytes() for end in ("-symbol.json", "-0000.params")}
     written = {end: prefix.with_name(prefix.name + end) for end in ("-symbol.json", "-0000.params", ".json")}
     for end, data in content.items():
         files.write_bytes(written[end], data)
     sums = {written[end].name: checksum(data) for end, data in content.items()}
-    about = {**describe(network, rule, labels), "origin": origin, "files": sums}
+    about = {**describe(network, rule, labels), "variant": variant, "origin": origin, "files": sums}
     files.write_json(written[".json"], about)
-    return Exported(*written.values(), difference)
+    return Exported(*written.values(), difference, seconds)
 
 
-def check(fused: FusedNetwork, prefix: str) -> float:
-    """Largest difference between the exported graph and the network over `SIZES`; RunError if it exceeds TOLERANCE."""
+def _save_fused(fused: FusedNetwork, prefix: str) -> None:
+    """The graph in the form that evaluation runs, without the compiled operators, which MXNet alone does not have."""
+    if not frozen.usable(fused.network):
+        raise RunError(
+            "--variant fused needs MXNet for CPUs with oneDNN, and a network on the CPU: leave the variant out"
+        )
+    symbol, values = frozen.fold(tracing.trace(fused, tracing.FROZEN), frozen.values_of(fused))
+    names = {"arg": symbol.list_arguments(), "aux": symbol.list_auxiliary_states()}
+    args, aux = ({n: values[n] for n in names[kind] if n in values} for kind in ("arg", "aux"))
+    shapes = {"data": (1, 3, *SIZES[0])}
+    symbol = symbol.optimize_for(frozen.BACKEND, args, aux, ctx=mx.cpu(), shape_dict=shapes)
+    symbol.save(f"{prefix}-symbol.json")
+    stored = {f"arg:{n}": values[n] for n in symbol.list_arguments() if n in values}
+    stored.update({f"aux:{n}": values[n] for n in symbol.list_auxiliary_states() if n in values})
+    mx.nd.save(f"{prefix}-0000.params", stored)
+
+
+def compare(prefixes: dict) -> dict:
+    """variant -> (median, least, most) seconds of an image of noise, in rounds that take turns; the first is the plain
+    graph. RunError where another one is not faster."""
+    noise = np.random.RandomState(0).normal(size=(1, 3, *TIMED)).astype(np.float32)
+    images, graphs, spent = mx.nd.array(noise), {}, {name: [] for name in prefixes}
+    for name, prefix in prefixes.items():
+        graphs[name] = mx.gluon.SymbolBlock.imports(
+            f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params"
+        )
+        graphs[name](images).wait_to_read()
+    for _ in range(ROUNDS):
+        for name, graph in graphs.items():
+            began = time.perf_counter()
+            graph(images).wait_to_read()
+            spent[name].append(time.perf_counter() - began)
+    found = {name: (statistics.median(each), min(each), max(each)) for name, each in spent.items()}
+    plain, *others = found
+    for name in others:
+        if found[name][0] >= found[plain][0]:
+            raise RunError(
+                f"--variant {name}: is not faster here: {1000 * found[name][0]:.1f} ms for an image of {TIMED[1]} x "
+                f"{TIMED[0]}, and {1000 * found[plain][0]:.1f} ms without it; leave the variant out"
+            )
+    return found
+
+
+def check(fused: FusedNetwork, prefix: str, tolerance: float = TOLERANCE) -> float:
+    """Largest difference between the exported graph and the network over `SIZES`; RunError above `tolerance`."""
     context = _context(fused.network)
     graph = mx.gluon.SymbolBlock.imports(
         f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params", ctx=context
@@ -66,7 +128,7 @@ def check(fused: FusedNetwork, prefix: str) -> float:
         noise = np.random.RandomState(number).normal(size=(1, 3, *size)).astype(np.float32)
         images = mx.nd.array(noise, ctx=context)
         worst = max(worst, float((graph(images) - fused(images)).abs().max().asscalar()))
-    if not worst <= TOLERANCE:
+    if not worst <= tolerance:
         raise RunError(
             f"the exported graph's scores differ by {worst:.2g} from the network's: nothing was written"
         )

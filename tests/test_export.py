@@ -178,3 +178,50 @@ def test_the_script_says_which_files_are_damaged(monkeypatch, prefix, picture, t
     with pytest.raises(SystemExit) as caught:
         run_script(monkeypatch, tmp_path / "net", picture)
     assert "net: the three files can't be loaded" in str(caught.value) and "\n" not in str(caught.value)
+
+
+# ---- the fused variant
+
+
+@pytest.mark.parametrize(("kind", "rule"), [("plain", "sum"), ("residual", "residual_product")])
+def test_the_fused_variant_gives_the_live_scores_by_mxnet_alone(kind, rule, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "compare", lambda prefixes: dict.fromkeys(prefixes, (1.0, 1.0, 1.0)))
+    built = small.shaken(kind, stride=8)
+    written = export.write(built, rule, SPACE, tmp_path / "net", variant="fused")
+    assert written.difference < 1e-5
+    symbol = json.loads((tmp_path / "net-symbol.json").read_text())
+    operators = [node["op"] for node in symbol["nodes"]]
+    assert "_sg_mkldnn_conv" in operators and not any(name.startswith("confseg") for name in operators)
+    plain = json.loads(export.graph(built, rule).tojson())["nodes"]
+    assert (
+        operators.count("BatchNorm") < [node["op"] for node in plain].count("BatchNorm") / 2
+    )  # they are folded
+    assert json.loads((tmp_path / "net.json").read_text())["variant"] == "fused"
+    images = {f"{h}x{w}": small.images(h, 2, h, w).asnumpy() for h, w in (*SIZES, (1, 1))}
+    np.savez(tmp_path / "in.npz", **images)
+    done = python("-c", ALONE, tmp_path / "net", tmp_path / "in.npz", tmp_path / "out.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    live = network.FusedNetwork(built, rule)
+    with np.load(tmp_path / "out.npz") as scores:
+        for name, array in images.items():
+            assert np.abs(scores[name] - live(mx.nd.array(array)).asnumpy()).max() < 1e-5
+
+
+def test_variants_are_timed_in_turn_beside_the_plain_graph(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "TIMED", (32, 64))
+    export.write(trained, "sum", SPACE, tmp_path / "net")
+    clock = iter([0, 3, 10, 12] * export.ROUNDS)  # the plain graph takes 3, the other one 2
+    monkeypatch.setattr(export.time, "perf_counter", lambda: next(clock))
+    found = export.compare({"plain": tmp_path / "net", "fused": tmp_path / "net"})
+    assert found == {"plain": (3, 3, 3), "fused": (2, 2, 2)}
+
+
+def test_a_variant_that_is_not_faster_is_refused_with_the_figures(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "TIMED", (32, 64))
+    clock = iter([0, 0.002, 1, 1.003] * export.ROUNDS)
+    monkeypatch.setattr(export.time, "perf_counter", lambda: next(clock))
+    with pytest.raises(
+        RunError, match=r"fused: is not faster here: 3.0 ms for an image of 64 x 32, and 2.0 ms"
+    ):
+        export.write(trained, "sum", SPACE, tmp_path / "net", variant="fused")
+    assert list(tmp_path.iterdir()) == []
