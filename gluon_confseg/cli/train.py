@@ -16,6 +16,10 @@ EXAMPLES = (
     ("train own --root MYDATA", "your own images"),
     ("train own --root MYDATA --set penalty=2", "with another setting"),
     ("train drawn --show", "every setting and where its value comes from; trains nothing"),
+    (
+        "train table3 --dry-run --workers 4 --bandwidth 10Gbit --latency 50us",
+        "what it would take on four machines, without starting any",
+    ),
     ("train --list", "the recipes: what each costs and gives"),
 )
 
