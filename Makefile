@@ -20,7 +20,7 @@ options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(AR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-tensorboard setup-crf setup-onnx setup-distributed setup-notebook setup-docs setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
-	test test-slow test-distributed test-gpu test-torch lint format bench bench-loss bench-data bench-memory encoder-table onnx-table check-data notebooks docs export doctor clean clean-venv
+	test test-slow test-distributed test-gpu test-torch lint format bench bench-loss bench-data bench-memory bench-workers planning encoder-table onnx-table check-data notebooks docs export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
@@ -118,6 +118,12 @@ bench-data: setup  ## the loader against GluonCV's, packed and unpacked
 
 bench-memory: setup  ## what recomputation and in-place batch norm save in training
 	$(RUN) -m experiments.benchmarks.bench_memory $(ARGS)
+
+bench-workers: setup  ## two worker processes against one with two threads, and what more would take; some minutes
+	$(RUN) -m experiments.benchmarks.bench_workers $(ARGS)
+
+planning: setup  ## what Tables 2 to 5 would cost on GPUs, for docs/planning.md; ARGS="--keep FILE" takes a dry run's figures
+	$(RUN) -m experiments.tools.planning $(ARGS)
 
 encoder-table: setup  ## the table of docs/encoders.md; ARGS=--measure measures anew
 	$(RUN) -m experiments.tools.encoder_table $(ARGS)

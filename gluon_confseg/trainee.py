@@ -17,6 +17,8 @@ from .encoders import norms
 from .parallel import Parallel, cut
 from .precision import LossScale, all_finite
 
+RUNNING = ("running_mean", "running_var")  # endings of the names of a batch norm's running statistics
+
 
 class Trainee:
     """A phase's network on all devices of this process, with its training steps and its updates by SGD.
@@ -180,7 +182,7 @@ class Trainee:
 def _running_statistics(step) -> list:
     """Arrays of the running means and variances that a step changes."""
     named = step.parameters()
-    moving = [name for name in named if name.endswith(("running_mean", "running_var"))]
+    moving = [name for name in named if name.endswith(RUNNING)]
     return [named[name].data() for name in sorted(moving)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from gluon_confseg import doctor
 from gluon_confseg.cli import options
 from gluon_confseg.cli.output import Output
@@ -25,17 +27,21 @@ def run(arguments) -> Output | int:
     if arguments.kvstore is None:
         return _output(doctor.examine())
     from gluon_confseg import distributed
-    from gluon_confseg.distributed import probe
+    from gluon_confseg.distributed import cost, probe
 
     with distributed.open_communicator(arguments.kvstore) as together:
         findings = together.from_root(doctor.examine)
         measured = probe.measure(together)
-    return _output([*findings, doctor.network(measured)]) if together.rank == 0 else 0
+        machines = len(set(together.allgather(socket.gethostname())))
+    if together.rank:
+        return 0
+    network = cost.record(arguments.kvstore, measured, machines)
+    return _output([*findings, doctor.network(measured)], {"network": network})
 
 
-def _output(findings: list) -> Output:
+def _output(findings: list, more: dict | None = None) -> Output:
     problems = sum(finding.problem is not None for finding in findings)
     text = "\n".join(finding.line() for finding in findings)
-    record = {"usable": not problems, "findings": [finding._asdict() for finding in findings]}
+    record = {"usable": not problems, "findings": [finding._asdict() for finding in findings], **(more or {})}
     failure = f"{problems} of {len(findings)} findings are problems; each says what to do"
     return Output(text, record, failure if problems else None)

@@ -71,6 +71,26 @@ def devices(text: str) -> tuple:
     return tuple(found)
 
 
+def bandwidth(text: str) -> float:
+    """Bytes in a second: "10Gbit", "10 Gbit/s", "1.2GB", "500MB/s"; K, M and G are powers of 1000."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMG]?)(bit|B)(?:/s|ps)?", text.strip())
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no bandwidth; write 10Gbit, or 1.2GB for bytes, in a second"
+        )
+    return float(found[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[found[2]] / (8 if found[3] == "bit" else 1)
+
+
+def duration(text: str) -> float:
+    """Seconds: "50us", "0.1ms", "1s"."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(us|ms|s)", text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; write it with its unit, as in 50us, 0.1ms or 1s"
+        )
+    return float(found[1]) / {"us": 1e6, "ms": 1e3, "s": 1.0}[found[2]]
+
+
 def one_of(names, also: dict | None = None) -> Callable[[str], str]:
     """A type for `add_argument`: one of these names; `also`: other words for some of them."""
 

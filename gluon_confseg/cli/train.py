@@ -16,6 +16,10 @@ EXAMPLES = (
     ("train own --root MYDATA", "your own images"),
     ("train own --root MYDATA --set penalty=2", "with another setting"),
     ("train drawn --show", "every setting and where its value comes from; trains nothing"),
+    (
+        "train table3 --dry-run --workers 4 --bandwidth 10Gbit --latency 50us",
+        "what it would take on four machines, without starting any",
+    ),
     ("train --list", "the recipes: what each costs and gives"),
 )
 
@@ -102,8 +106,12 @@ def add_arguments(parser) -> None:
                         "disk that the whole needs; the default profile is then full, and images "
                         "are drawn without --root")  # fmt: skip
     parser.add_argument(
-        "--dry-batch", type=int, metavar="N", help="images of a step of the dry run (default: 1)"
+        "--dry-batch",
+        type=int,
+        metavar="N",
+        help="images of a step of the dry run (default: 1; with --workers as many as a share of a batch, if they fit)",
     )
+    add_planning(parser)
 
 
 def add_sharing(parser) -> None:
@@ -117,6 +125,26 @@ def add_sharing(parser) -> None:
     parser.add_argument("--kvstore", type=options.one_of(options.KVSTORES), metavar="KIND",
                         help="share each batch among worker processes: horovod, started by horovodrun, or dist_sync, "
                         "started by `confseg launch`")  # fmt: skip
+
+
+def add_planning(parser) -> None:
+    """For which workers a dry run plans, and the network between them."""
+    parser.add_argument("--workers", type=options.positive, metavar="N",
+                        help="with --dry-run: plan for N worker processes, each on a machine like this one, which "
+                        "communicate by --kvstore (default: horovod); none of them is started")  # fmt: skip
+    parser.add_argument("--devices-per-worker", type=options.positive, metavar="N",
+                        help="with --workers: devices of each worker (default: 1)")  # fmt: skip
+    parser.add_argument("--bandwidth", type=options.bandwidth, metavar="RATE",
+                        help="with --workers: of each worker's connection, such as 10Gbit or 1.2GB in a "
+                        "second")  # fmt: skip
+    parser.add_argument("--latency", type=options.duration, metavar="TIME",
+                        help="with --workers: of a message between two workers, such as 50us or 0.1ms")  # fmt: skip
+    parser.add_argument("--network", type=Path, metavar="FILE",
+                        help="with --workers: the network as it was measured, instead of --bandwidth and --latency: "
+                        "what `confseg doctor --kvstore KIND --json` printed")  # fmt: skip
+    parser.add_argument("--device-bandwidth", type=options.bandwidth, metavar="RATE",
+                        help="with --workers: between two devices of a machine, or a GPU and the machine's memory, "
+                        "such as 12GB in a second")  # fmt: skip
 
 
 def goes_on(arguments) -> bool:
@@ -137,14 +165,16 @@ def run(arguments) -> Output:
         arguments.usage("--packs does nothing in a dry run, which reads a handful of images")
     if arguments.jobs and arguments.dry_run:
         arguments.usage("--jobs does nothing in a dry run, which measures one phase after the other")
+    _check_planning(arguments)
     shares = (arguments.devices, arguments.kvstore, arguments.accumulate > 1)
     if arguments.jobs and arguments.jobs > 1 and any(shares):
         arguments.usage(
             "--jobs trains phases at the same time, and --devices, --accumulate and --kvstore train one"
         )
-    if arguments.dry_run and any(shares):
+    if arguments.dry_run and not arguments.workers and any(shares):
         arguments.usage(
-            "--devices, --accumulate and --kvstore do nothing in a dry run, which measures steps of one device"
+            "--devices, --accumulate and --kvstore do nothing in a dry run, which measures steps of one device; "
+            "--workers N plans for several"
         )
     if arguments.tensorboard and arguments.dry_run:
         arguments.usage("--tensorboard does nothing in a dry run, which makes two steps of each phase")
@@ -161,14 +191,13 @@ def run(arguments) -> Output:
         root = arguments.root
         if root is None and not dry_run.can_draw(recipe):
             root = data.root_of(recipe.data, None)
-        record = dry_run.run(
-            recipe,
-            root,
-            arguments.out,
-            arguments.cell,
-            1 if arguments.dry_batch is None else arguments.dry_batch,
-            list_weights=arguments.list_weights,
-        )
+        given, listed = arguments.dry_batch, {"list_weights": arguments.list_weights}
+        if arguments.workers:
+            asked = (_planned(arguments), root, arguments.out, arguments.cell, given)
+            record = dry_run.run_for_workers(recipe, *asked, **listed)
+        else:
+            images = 1 if given is None else given
+            record = dry_run.run(recipe, root, arguments.out, arguments.cell, images, **listed)
         return Output(dry_run.text(record), record)
     from gluon_confseg import distributed, event_files, parallel, report, shared_folder, train
     from gluon_confseg.report import tables
@@ -203,6 +232,63 @@ def run(arguments) -> Output:
         *_next_steps(recipe, root, folder.path, results["cells"]),
     ]
     return Output("\n".join(text), {"run": str(folder.path), "report": str(page), "results": results})
+
+
+def _check_planning(arguments) -> None:
+    """Options of a plan without one, or that contradict each other, are errors of use."""
+    if arguments.workers and not arguments.dry_run:
+        arguments.usage(
+            "--workers plans in a dry run (--dry-run); workers that train are started by `confseg launch --workers N` "
+            "or horovodrun"
+        )
+    for name in ("devices_per_worker", "bandwidth", "latency", "network", "device_bandwidth"):
+        if getattr(arguments, name) is not None and not arguments.workers:
+            arguments.usage(f"--{name.replace('_', '-')} does nothing without --dry-run --workers N")
+    if not arguments.workers:
+        return
+    if arguments.devices:
+        arguments.usage(
+            "--devices names devices of this machine, which a dry run does not share steps among; give "
+            "--devices-per-worker N"
+        )
+    if arguments.network and (arguments.bandwidth is not None or arguments.latency is not None):
+        arguments.usage(
+            "--network says what was measured, and --bandwidth and --latency what is assumed: give one"
+        )
+    if (arguments.bandwidth is None) != (arguments.latency is None):
+        given, lacking = ("bandwidth", "latency") if arguments.latency is None else ("latency", "bandwidth")
+        arguments.usage(f"--{given} needs --{lacking} beside it: what an exchange takes follows from both")
+    if arguments.workers == 1 and (arguments.network or arguments.bandwidth is not None):
+        arguments.usage(
+            "one worker exchanges nothing: --network, --bandwidth and --latency are for --workers 2 or more"
+        )
+
+
+def _planned(arguments):
+    """The `dry_run.Workers` that are asked for."""
+    from gluon_confseg.distributed import cost
+    from gluon_confseg.dry_run import Workers
+
+    kind, network = arguments.kvstore, None
+    if arguments.network:
+        found = cost.read(arguments.network)
+        if kind not in (None, found.kind):
+            raise RunError(
+                f"{arguments.network}: was measured with --kvstore {found.kind}, and the plan is for {kind}; measure "
+                "it with that, or give --bandwidth and --latency"
+            )
+        kind, network = found.kind, found.network
+    elif arguments.bandwidth is not None:
+        source = f"{arguments.bandwidth / 1e6:,.0f} MB/s and {arguments.latency * 1e6:,.0f} us, given and not measured"
+        network = cost.Network(arguments.bandwidth, arguments.latency, source)
+    return Workers(
+        arguments.workers,
+        arguments.devices_per_worker or 1,
+        arguments.accumulate,
+        kind or "horovod",
+        network,
+        arguments.device_bandwidth,
+    )
 
 
 def with_settings(recipe, arguments):

@@ -23,19 +23,65 @@ from gluon_confseg.progress import say
 from .data import can_draw, first_images
 from .estimate import record, text
 from .folder import STEPS, DryFolder
+from .workers import Workers, fits, plan, share
 
-__all__ = ["RATE", "STEPS", "can_draw", "run", "shortened", "text"]
+__all__ = ["RATE", "STEPS", "Workers", "can_draw", "run", "run_for_workers", "shortened", "text"]
 
 RATE = 1e-6  # of the recipe's learning rate: what starts from random values may not stay finite at all of it
 
 
-def run(recipe, root=None, out=None, cells=None, images: int = 1, *, list_weights: bool = False) -> dict:
+def run_for_workers(
+    recipe, workers: Workers, root=None, out=None, cells=None, images=None, **settings
+) -> dict:
+    """`run`, and beside its record, as "workers", what the whole needs with these workers: `workers.plan`.
+
+    images   of a measured step; None: as many as a share of the batch has, after a run with one that shows whether
+             they fit into this machine's memory; where they don't, what one image took counts
+    Raises RunError also where batches can't be cut so, or where the plan lacks a bandwidth.
+    """
+    workers.check()
+    phases = recipe.needed(recipe.choose(cells))
+    for phase in phases:
+        workers.parallel().check(phase, phase.batch_size)
+    found = run(recipe, root, out, cells, 1 if images is None else images, **settings)
+    most = max(
+        share(phase.batch_size, workers.shares) for phase in phases if phase.epochs or len(phases) == 1
+    )
+    if images is None and most > 1:
+        if fits(found, workers):
+            say(f"Again with {most} images of a step, as many as a share of a batch has:")
+            found = run(recipe, root, _beside(out), cells, shares=workers.shares, **settings)
+        else:
+            say(f"The {most} images of a share do not fit into this machine's memory: one image counts.")
+    cautions = {phase.name: workers.parallel().caution(phase) for phase in phases}
+    return {
+        **found,
+        "workers": {**plan(found, workers), "cautions": {k: v for k, v in cautions.items() if v}},
+    }
+
+
+def _beside(out):
+    """Where the second run's folder goes: no run folder is begun twice."""
+    return None if out is None else Path(out).with_name(f"{Path(out).name}-share")
+
+
+def run(
+    recipe,
+    root=None,
+    out=None,
+    cells=None,
+    images: int = 1,
+    *,
+    shares: int | None = None,
+    list_weights: bool = False,
+) -> dict:
     """Dry-run the cells of a recipe; returns what `estimate.record` makes of it, for JSON.
 
     root           the data set, whose first images are then taken; None: images of its size are drawn
     out            keep the run folder there; None: nothing is left behind
     cells          keys of the cells to do, with the phases that they need; None: all
     images         images of a training step; time and memory of a full batch are extrapolated from them
+    shares         instead of `images`: as many as the largest of so many shares of the phase's batch has
     list_weights   name what a file of weights filled, and did not
     Raises RunError for what does not work, with the phase that it showed in.
     """
@@ -46,7 +92,7 @@ def run(recipe, root=None, out=None, cells=None, images: int = 1, *, list_weight
         raise RunError(
             f"{out}: is there already, and a dry run begins anew: choose another folder with --out"
         )
-    short, device = shortened(recipe, chosen, images), runtime.default_context()
+    short, device = shortened(recipe, chosen, images, shares), runtime.default_context()
     with tempfile.TemporaryDirectory(prefix="confseg-dry-run-") as temporary:
         data = first_images(
             recipe, root, Path(temporary) / "data", STEPS * max(p.batch_size for p in short.phases)
@@ -66,8 +112,10 @@ def run(recipe, root=None, out=None, cells=None, images: int = 1, *, list_weight
         return record(recipe, chosen, data, folder, left_out, device, load, time.monotonic() - began)
 
 
-def shortened(recipe, cells, images: int):
+def shortened(recipe, cells, images: int, shares: int | None = None):
     """The recipe with two steps of `images` where a phase has any, one image for each matrix, nothing downloaded.
+
+    shares   instead of `images`: steps of the largest of so many shares of a batch
 
     Where a phase of these cells has ASPP that pools over the image, whose batch norm needs two, steps are of two.
     """
@@ -76,14 +124,16 @@ def shortened(recipe, cells, images: int):
         for phase in recipe.needed(cells)
         for head in (phase.head, phase.subnet_head, *dict(phase.subnet_heads).values())
     )
-    phases = tuple(
-        dataclasses.replace(
+
+    def short(phase):
+        count = share(phase.batch_size, shares) if shares else images
+        return dataclasses.replace(
             phase,
             epochs=min(1, phase.epochs),
             learning_rate=RATE * phase.learning_rate,
-            batch_size=max(2, images) if pools else images,
+            batch_size=max(2, count) if pools else count,
             pretrained=False,
         )
-        for phase in recipe.phases
-    )
+
+    phases = tuple(short(phase) for phase in recipe.phases)
     return dataclasses.replace(recipe, phases=phases, matrix_images=1, draw=None)

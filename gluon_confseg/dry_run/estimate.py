@@ -12,7 +12,9 @@ from gluon_confseg import runtime, train
 from gluon_confseg.build import steps_per_epoch
 from gluon_confseg.report.grid import Grid
 
-GIB = 2**30
+from . import workers
+from .figures import as_seconds, as_size, as_time
+
 # settings of a phase that don't change how long its steps take
 APART = set(
     "name start path depth draws matrix weights pretrained epochs learning_rate warm_up schedule power momentum "
@@ -102,14 +104,17 @@ def _phase(phase, found, fastest: float, train_images: int) -> dict:
         "steps": steps,
         "images_per_step": found.images,
         "seconds_per_step": [round(value, 3) for value in found.seconds],
+        "fastest_step": fastest,
         "mean_loss": found.loss if np.isfinite(found.loss) else None,
         "memory": {
             "base": found.base,
             "steps": found.steps_peak,
             "peak": found.peak,
             "momentum": found.momentum,
+            "image": features,
         },
         "memory_of_batch": round(max(batch, found.peak)),
+        "exchanged": {"gradients": found.momentum, "statistics": found.statistics},
         "checkpoint": found.checkpoint,
         "best": found.best,
         "progress": found.progress,
@@ -186,9 +191,20 @@ def _whole(phases: list, matrices: list, evaluations: list, data) -> dict:
 
 
 def text(found: dict) -> str:
-    """For people: what was measured, tables by phase and cell, the whole, and what the figures are not."""
-    head, sums, notes = ("\n".join(map(_wrapped, part(found))) for part in (_head, _sums, _notes))
-    return "\n\n".join([head, _phases(found).text(), _cells(found).text(), sums, notes])
+    """For people: what was measured, tables by phase and cell, the whole, what the figures are not, and the workers."""
+    head, sums, notes = (_paragraphs(part(found)) for part in (_head, _sums, _notes))
+    parts = [head, _phases(found).text(), _cells(found).text(), sums, notes]
+    if "workers" in found:
+        parts += [
+            _paragraphs(workers.head(found)),
+            workers.table(found).text(),
+            _paragraphs(workers.sums(found)),
+        ]
+    return "\n\n".join(parts)
+
+
+def _paragraphs(said: list) -> str:
+    return "\n".join(map(_wrapped, said))
 
 
 def _wrapped(paragraph: str) -> str:
@@ -225,10 +241,14 @@ def _phases(found: dict) -> Grid:
 
 
 def _phase_row(phase: dict) -> list:
-    seconds = [_seconds(value) for value in phase["seconds_per_step"]] or ["-", "-"]
-    row = [phase["name"], phase["trains"], phase["loss"], *seconds, _size(phase["memory"]["peak"])]
-    row += [str(phase["batch_size"]), _size(phase["memory_of_batch"]), _size(phase["checkpoint"])]
-    return [*row, str(phase["epochs"]), f"{phase['steps']:,}", _time(phase["hours"])]
+    seconds = [as_seconds(value) for value in phase["seconds_per_step"]] or ["-", "-"]
+    row = [phase["name"], phase["trains"], phase["loss"], *seconds, as_size(phase["memory"]["peak"])]
+    row += [
+        str(phase["batch_size"]),
+        as_size(phase["memory_of_batch"]),
+        as_size(phase["checkpoint"]),
+    ]
+    return [*row, str(phase["epochs"]), f"{phase['steps']:,}", as_time(phase["hours"])]
 
 
 def _cells(found: dict) -> Grid:
@@ -237,9 +257,9 @@ def _cells(found: dict) -> Grid:
     rows = [
         [
             *(cell[name] for name in ("key", "phase", "rule", "tta")),
-            _seconds(cell["seconds_per_image"]),
-            _time(cell["evaluation_hours"]),
-            _time(cell["hours"]),
+            as_seconds(cell["seconds_per_image"]),
+            as_time(cell["evaluation_hours"]),
+            as_time(cell["hours"]),
         ]
         for cell in found["cells"]
     ]
@@ -252,12 +272,13 @@ def _sums(found: dict) -> list:
     days = f" ({hours['all'] / 24:,.0f} days)" if hours["all"] >= 48 else ""
     images = " and ".join(f"{count:,} {split}" for split, count in data["images"].items())
     return [
-        f"All of it on this machine: {_time(hours['all'])}{days}: training {_time(hours['training'])}, training "
-        f"matrices {_time(hours['matrices'])}, validation and test {_time(hours['evaluation'])}. Cells share phases.",
-        f"Memory: {_size(whole['memory_here'])} at most here; {_size(whole['memory_of_batch'])} with full batches. "
-        f"This machine has {_size(found['machine']['memory'])}.",
-        f"Disk: the run folder ends with {_size(whole['run_folder'])} and has {_size(whole['run_folder_at_most'])} "
-        f"at most; {images} images take {_size(whole['data'])}"
+        f"All of it on this machine: {as_time(hours['all'])}{days}: training {as_time(hours['training'])}, "
+        f"training matrices {as_time(hours['matrices'])}, validation and test {as_time(hours['evaluation'])}. Cells "
+        "share phases.",
+        f"Memory: {as_size(whole['memory_here'])} at most here; {as_size(whole['memory_of_batch'])} with full batches. "
+        f"This machine has {as_size(found['machine']['memory'])}.",
+        f"Disk: the run folder ends with {as_size(whole['run_folder'])} and has {as_size(whole['run_folder_at_most'])} "
+        f"at most; {images} images take {as_size(whole['data'])}"
         + (", if files were like those drawn." if data["drawn"] else "."),
     ]
 
@@ -307,19 +328,3 @@ def _groups(sizes: list) -> str:
 
 def _by(size) -> str:
     return f"{size[0]} x {size[1]}"
-
-
-def _size(count: int) -> str:
-    return f"{count / GIB:.2f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
-
-
-def _time(hours: float) -> str:
-    if hours < 1 / 60:
-        return f"{3600 * hours:.0f} s" if hours == 0 or hours >= 1 / 3600 else "< 1 s"
-    if hours < 1:
-        return f"{60 * hours:.0f} min"
-    return f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"

@@ -13,6 +13,7 @@ from gluon_confseg import build, checkpoint
 from gluon_confseg.errors import RunError
 from gluon_confseg.frozen import Frozen
 from gluon_confseg.run_folder import Position, RunFolder
+from gluon_confseg.trainee import RUNNING
 
 from . import memory
 
@@ -29,7 +30,8 @@ class PhaseFigures:
     base         with network and gradients, before the first step
     steps_peak   the most during steps
     peak         the most from building the network to writing its checkpoint, without evaluation
-    momentum     of what the phase trains
+    momentum     of what the phase trains; its gradients are as large
+    statistics   running means and variances of what the phase trains, which workers exchange beside the gradients
     checkpoint, best, progress   sizes of its files; `best` and `progress` are 0 for a phase without epochs
     """
 
@@ -41,6 +43,7 @@ class PhaseFigures:
     steps_peak: int = 0
     peak: int = 0
     momentum: int = 0
+    statistics: int = 0
     checkpoint: int = 0
     best: int = 0
     progress: int = 0
@@ -104,6 +107,9 @@ class DryFolder(RunFolder):
         figures, parameters = self.phases[phase], network._collect_params_with_prefix()
         figures.groups = tuple(len(group) for group in network.groups)
         figures.momentum = sum(4 * parameters[name].data().size for name in trainer.names)
+        changed = CHANGES[self.recipe.phase(phase).trains]
+        running = [n for n in parameters if n.startswith(changed) and n.endswith(RUNNING)]
+        figures.statistics = sum(4 * parameters[name].data().size for name in running)
         _, figures.peak = self._lap()
         figures.base = memory.now()
         return super().resume(phase, network, trainer)

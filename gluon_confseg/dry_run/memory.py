@@ -10,6 +10,7 @@ from pathlib import Path
 from gluon_confseg.errors import RunError
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MACHINE = Path("/proc/meminfo")
 
 
 def now() -> int:
@@ -20,6 +21,11 @@ def now() -> int:
 def peak() -> int:
     """The most bytes that were resident since `restart`, or since the process began where that can't be had."""
     return _field("VmHWM")
+
+
+def left() -> int:
+    """Bytes that this process could hold: those it does, and what the machine has left for more."""
+    return now() + _field("MemAvailable", MACHINE)
 
 
 def restart() -> bool:
@@ -35,9 +41,10 @@ def restart() -> bool:
     return True
 
 
-def _field(name: str) -> int:
+def _field(name: str, file: Path | None = None) -> int:
+    file = file or STATUS
     try:
-        text = STATUS.read_text()
+        text = file.read_text()
     except OSError as error:
-        raise RunError(f"{STATUS}: can't be read ({error.strerror}); a dry run measures on Linux") from error
+        raise RunError(f"{file}: can't be read ({error.strerror}); a dry run measures on Linux") from error
     return 1024 * int(re.search(rf"{name}:\s+(\d+)", text).group(1))
