@@ -158,6 +158,18 @@ def test_an_error_of_one_worker_is_said_by_the_others(kind, tmp_path):
     assert said in output or (kind == "horovod" and "stopped by SIGTERM" in output), output
 
 
+@processes
+def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
+    """Without its parameter server they would wait for ever."""
+    process, pids = stepping("dist_sync", tmp_path)
+    process.kill()
+    end = time.monotonic() + 30
+    while not all(gone(pid) for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    process.communicate(timeout=30)
+
+
 # ---- without others
 
 

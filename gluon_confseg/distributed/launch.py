@@ -7,7 +7,9 @@ bring, and it calls Thread.isAlive, which Python 3.9 removed. Slurm and Kubernet
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -71,16 +73,18 @@ def launch(
 ) -> int:
     """Run `command` in every worker process of this machine; returns 0, or the status of the first that failed.
 
-    When one fails, the others, which notice it, have PATIENCE seconds to end. Signals are passed on to the workers.
+    When one fails, the others, which notice it, have PATIENCE seconds to end. Signals are passed on to the workers. On
+    Linux all of them end with this process, however it ends: without the parameter server they would wait for ever.
     """
     servers, own = environments(workers, machines, machine, address)
     helpers, running = [], []
     try:
-        helpers = [subprocess.Popen(SERVE, env={**os.environ, **each}) for each in servers]
+        started = {"preexec_fn": _ends_with_parent(os.getpid())}
+        helpers = [subprocess.Popen(SERVE, env={**os.environ, **each}, **started) for each in servers]
         for each in own:
             # a session of its own: a terminal's Ctrl-C comes once, from here
-            started = subprocess.Popen(command, env={**os.environ, **each}, start_new_session=True)
-            running.append(started)
+            own_session = {**started, "start_new_session": True}
+            running.append(subprocess.Popen(command, env={**os.environ, **each}, **own_session))
         return wait(running, helpers)
     except FileNotFoundError:
         raise RunError(
@@ -98,6 +102,21 @@ def launch(
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+
+def _ends_with_parent(parent: int):
+    """What a new process calls first, so that the system kills it when its parent is no more; None off Linux."""
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)  # loaded here: after a fork, as little as possible may happen
+    set_signal, kill = 1, int(signal.SIGKILL)
+
+    def first() -> None:
+        library.prctl(set_signal, kill)
+        if os.getppid() != parent:  # it ended in between
+            os._exit(128 + kill)
+
+    return first
 
 
 def wait(running: list, helpers: list, failed: int = 0) -> int:
