@@ -48,7 +48,11 @@ def read(path: Path) -> Photograph:
     picture that ends in a flat block, or comes in several scans, is decoded again with noise after each scan: what is
     complete stays as it is, else the noise shows. A cut inside the last 16 x 16 pixels is not told.
     """
-    data = contents.read(path)
+    return decode(path, contents.read(path))
+
+
+def decode(path: Path | str, data: bytes) -> Photograph:
+    """The same of a file's content; `path` is for messages."""
     with _opened(path, data) as picture:
         header, scans = _header(picture), _scans(path, data)
         if len(scans) * header.width * header.height > _MOST_WORK:

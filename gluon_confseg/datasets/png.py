@@ -47,7 +47,11 @@ class Header(NamedTuple):
 
 def read(path: Path) -> Photograph:
     """A PNG file of any depth and colour type: 16 bits are divided by 256, alpha is dropped."""
-    data = contents.read(path)
+    return decode(path, contents.read(path))
+
+
+def decode(path: Path | str, data: bytes) -> Photograph:
+    """The same of a file's content; `path` is for messages."""
     header, values = verify(path, data), None
     if header.depth == 16:
         image = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
