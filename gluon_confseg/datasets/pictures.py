@@ -34,13 +34,13 @@ def size_of(name: str, data: bytes) -> tuple[int, int]:
     """(width, height) as the header of a file's content declares them: nothing is decoded.
 
     name    for messages
-    Raises DatasetError for content that is neither PNG nor JPEG, is damaged, or has more pixels than are read.
+    Raises DatasetError for content that is neither PNG nor JPEG, or whose header is damaged.
     """
     kind = kind_of(data)
     if kind is None:
         raise DatasetError(f"{name}: is neither PNG nor JPEG; convert the picture to one of them.")
     try:
-        with contents.opened(name, data, kind) as picture:
+        with contents.header_of(data, kind) as picture:
             width, height = picture.size
     except contents.PILLOW_ERRORS as error:
         raise DatasetError(f"{name}: is truncated or damaged ({error}); {contents.AGAIN}.") from error

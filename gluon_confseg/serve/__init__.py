@@ -1,8 +1,8 @@
 """`confseg serve`: a trained network behind HTTP. A picture is posted, its classes, an overlay or figures come back.
 
-`server` starts and stops it, `protocol` guards connections, `app` has the addresses, `upload` reads a request's picture,
-`queue` runs the network, `answers` makes what is sent back, `limits` says how much a request may take. The libraries are
-the extra `serve`; nothing else of the package imports this one.
+`server` starts and stops it, `protocol` guards connections, `app` has the addresses, `upload` reads a request's
+picture, `queue` runs the network, `answers` makes what is sent back, `limits` says how much a request may take. The
+libraries are the extra `serve`; beside the command line, nothing of the package imports this one.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-import logging
 import time
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gluon_confseg import __version__
 from gluon_confseg.datasets import pictures
 from gluon_confseg.errors import DatasetError
+from gluon_confseg.labels import CITYSCAPES
+from gluon_confseg.limits import max_pixels
 from gluon_confseg.serve import upload
-from gluon_confseg.serve.answers import ANSWERS, PICTURES, Answerer, Wanted
-from gluon_confseg.serve.limits import Limits, Refusal
+from gluon_confseg.serve.answers import ANSWERS, PICTURES, Answerer, Wanted, png
+from gluon_confseg.serve.limits import Limits, Refusal, headers_refusal
 from gluon_confseg.serve.metrics import Metrics
 from gluon_confseg.serve.queue import NAME, Job, NetworkQueue, sentence
 
@@ -28,7 +30,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'",
 }
 _BODY = {  # of the description, /openapi.json
     "requestBody": {
@@ -92,6 +94,7 @@ def build(segmenter, queue: NetworkQueue, limits: Limits, metrics: Metrics) -> F
             ],
             "groups": [[labels.classes[k] for k in group] for group in segmenter.groups],
             "confusion": segmenter.gives_probabilities,
+            "example": _has_example(segmenter),
             "limits": {
                 "upload_bytes": limits.upload_bytes,
                 "pixels": limits.pixels,
@@ -100,6 +103,13 @@ def build(segmenter, queue: NetworkQueue, limits: Limits, metrics: Metrics) -> F
                 "answer_seconds": limits.answer_seconds,
             },
         }
+
+    @app.get("/example.png", include_in_schema=False)
+    async def example() -> Response:
+        if not _has_example(segmenter):
+            raise HTTPException(404)
+        content = await asyncio.get_running_loop().run_in_executor(None, _example)
+        return Response(content, media_type="image/png")
 
     @app.get("/health")
     async def health() -> Response:
@@ -132,6 +142,18 @@ def build(segmenter, queue: NetworkQueue, limits: Limits, metrics: Metrics) -> F
     return app
 
 
+def _has_example(segmenter) -> bool:
+    return segmenter.labels.classes == CITYSCAPES.classes
+
+
+@functools.lru_cache(maxsize=1)
+def _example() -> bytes:
+    """A drawn street scene, of the series that the demonstration draws."""
+    from gluon_confseg import demo, scenes
+
+    return png(scenes.scene(demo.SEED, 0, *demo.SIZE)[0])
+
+
 async def _file(content: bytes, kind: str) -> Response:
     return Response(content, media_type=kind)
 
@@ -146,18 +168,19 @@ def _size(data: bytes, limits: Limits) -> tuple[int, int]:
         width, height = pictures.size_of(NAME, data)
     except DatasetError as error:
         raise Refusal(422, sentence(error)) from error
-    if width * height > limits.pixels:
+    most = min(limits.pixels, max_pixels())
+    if width * height > most:
         raise Refusal(
             413,
-            f"{NAME} is {width} x {height} pixels, more than the {limits.pixels:,} that are taken; make it smaller, or "
-            "cut it into parts",
+            f"{NAME} is {width} x {height} pixels, more than the {most:,} that are taken; make it smaller, or cut it "
+            "into parts",
         )
     if not width * height:
         raise Refusal(422, f"{NAME} has no pixels")
     return width, height
 
 
-async def _refused(request: Request, refusal: Refusal) -> Response:
+async def _refused(_: Request | None, refusal: Refusal) -> Response:
     headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
     return JSONResponse({"error": refusal.sentence}, refusal.status, headers)
 
@@ -209,23 +232,24 @@ class _Frame:
                 self._metrics.answered(scope["path"], message["status"])
                 headers = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", []), *headers]}
-                if unread and b"expect" not in names:
-                    try:
+                if message["status"] == 408:
+                    message["headers"].append((b"connection", b"close"))
+                elif unread and b"expect" not in names:
+                    with contextlib.suppress(asyncio.TimeoutError):
                         await asyncio.wait_for(drain(), _DRAIN_SECONDS)
-                    except asyncio.TimeoutError:
-                        logging.getLogger("confseg.serve").debug("a refused body went on")
             await send(message)
 
-        # the protocol refuses such headers that come in several parts, before they are complete
-        size = (
-            len(scope["raw_path"])
-            + len(scope["query_string"])
-            + sum(len(name) + len(value) for name, value in scope["headers"])
-        )
-        if size > self._limits.header_bytes:
-            refusal = Refusal(
-                431, f"the request's line and headers have more than {self._limits.header_bytes:,} bytes"
-            )
-            answer = await _refused(Request(scope), refusal)
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            answer = await _refused(None, refusal)
             return await answer(scope, watched, framed)
         await self._app(scope, watched, framed)
+
+    def _refusal(self, scope) -> Refusal | None:
+        """Of what is wrong with a request whatever its address is."""
+        if scope["http_version"] not in ("1.0", "1.1"):
+            return Refusal(400, "the request is of another version than HTTP/1.1; use that")
+        # headers that come in several parts are refused by the protocol, before they are complete
+        size = len(scope["raw_path"]) + len(scope["query_string"])
+        size += sum(len(name) + len(value) for name, value in scope["headers"])
+        return headers_refusal(self._limits) if size > self._limits.header_bytes else None

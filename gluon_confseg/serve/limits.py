@@ -40,3 +40,8 @@ class Refusal(Exception):
     def __init__(self, status: int, sentence: str, retry_after: int | None = None):
         super().__init__(sentence)
         self.status, self.sentence, self.retry_after = status, sentence, retry_after
+
+
+def headers_refusal(limits: Limits) -> Refusal:
+    """Of a request whose line and headers are too long."""
+    return Refusal(431, f"the request's line and headers have more than {limits.header_bytes:,} bytes")

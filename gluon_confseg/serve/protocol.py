@@ -1,4 +1,4 @@
-"""Connections that send too slowly, end too early or speak no HTTP get a sentence too: uvicorn's protocol with limits."""
+"""Connections that send too slowly, end too early or speak no HTTP get a sentence: uvicorn's protocol with limits."""
 
 from __future__ import annotations
 
