@@ -323,7 +323,8 @@ def test_the_user_s_python_is_refused_rather_than_replaced(tmp_path, interpreter
 
 
 @pytest.mark.parametrize(
-    "name", ["base", "cpu", "cuda", "test", "tensorboard", "notebook", "docs", "onnx", "serve", "torch", "bench"]
+    "name",
+    ["base", "cpu", "cuda", "test", "tensorboard", "notebook", "docs", "onnx", "serve", "torch", "bench"],
 )
 def test_every_requirement_is_exact_and_listed_once(name):
     names = [line.split("==")[0] for line in lines(name)]
