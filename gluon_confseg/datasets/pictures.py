@@ -19,6 +19,12 @@ def read(path: Path) -> Photograph:
     return _format(path).read(path)
 
 
+def decode(path: Path, data: bytes) -> Photograph:
+    """The same of a file's content, PNG or JPEG as its first bytes say; `path` is for messages."""
+    format = jpeg if data.startswith(b"\xff\xd8") else png
+    return format.read(path, data)
+
+
 def read_image(path: Path) -> np.ndarray:
     """A file as (H, W, 3) uint8 RGB."""
     return read(path).pixels
