@@ -147,14 +147,14 @@ class Segmenter:
         return result
 
     def planes(
-        self, picture: np.ndarray, chosen: Sequence = (), close: float | None = None, held: int = 0
+        self, picture: np.ndarray, chosen: Sequence = (), close: float | None = None, cut: list | None = None
     ) -> Planes:
         """(H, W, 3) -> its classes and what else is asked for, without ever holding all probabilities of a large one.
 
         chosen      classes whose probabilities are wanted
         close       below which difference of the two largest probabilities a pixel has a rival; None: rivals are not
                     wanted
-        held        bytes that this picture takes beside the network, in whatever its caller makes of it
+        cut         its `windows`, where they are known already
         Raises RunError where probabilities are needed and the network has none.
         """
         picture = _checked(picture)
@@ -164,7 +164,7 @@ class Segmenter:
         classes, rivals = np.empty(size, np.uint8), None if close is None else np.empty(size, np.uint8)
         probabilities = {k: np.empty(size, np.uint8) for k in chosen}
         with self._lock:
-            cut = self.windows(*size, held)
+            cut = cut or self.windows(*size)
             for window in cut:
                 if not more:
                     found = self._network.classes(picture[window.seen][None])[0]
@@ -180,8 +180,11 @@ class Segmenter:
         return Planes(classes, probabilities, rivals, len(cut))
 
     def windows(self, height: int, width: int, held: int = 0) -> list:
-        """The windows in which a picture of this size is segmented; see `planes`."""
-        if self.memory is None or self._surely_fits(height * width, held):
+        """The windows in which a picture of this size is segmented.
+
+        held        bytes that it takes beside the network, in whatever its caller makes of it
+        """
+        if not self.must_measure(height, width, held):
             return windows.cut(height, width, height * width)
         base, fixed, each = self.needs()
         pixels = int((self.memory - base - fixed - held) / each)
@@ -193,6 +196,19 @@ class Segmenter:
                 f"a picture of {width} x {height} needs {least / 2**20:,.0f}M of memory at least, where "
                 f"{'--memory allows' if self._asked else 'this machine has'} {self.memory / 2**20:,.0f}M"
             ) from None
+
+    def must_measure(self, height: int, width: int, held: int = 0) -> bool:
+        """Whether `windows` has to know what the network needs, since the picture is not small by any estimate."""
+        return self.memory is not None and not self._surely_fits(height * width, held)
+
+    def takes(self, height: int, width: int, cut: list, held: int = 0) -> int:
+        """Bytes that the network may take for a picture, which holds so many itself, in these windows."""
+        if self.memory is None:
+            return 0
+        if self._needs is None:
+            return height * width * self._estimate()
+        base, fixed, each = self._needs
+        return int(fixed + each * height * width) if len(cut) == 1 else self.memory - base - held
 
     def needs(self) -> tuple:
         """(base, fixed, each): bytes of the process as it is, of a run of the network, and of each pixel in it.
