@@ -22,9 +22,9 @@ import malformed  # noqa: E402
 import serving  # noqa: E402
 
 from experiments import PROJECT  # noqa: E402
-from gluon_confseg import cli, confusion_map, serve  # noqa: E402
+from gluon_confseg import cli, serve  # noqa: E402
 from gluon_confseg.errors import RunError  # noqa: E402
-from gluon_confseg.serve import server  # noqa: E402
+from gluon_confseg.serve import regions, server  # noqa: E402
 
 MALFORMED = malformed.requests()
 
@@ -117,7 +117,7 @@ def test_confused_regions_are_where_two_classes_of_a_group_are_close(port):
         (["building", "wall"], [8, 4, 12, 6], 72),
     ]
     assert said["share"] == pytest.approx(172 / (32 * 48))
-    assert said["regions"][0]["closeness"] == pytest.approx(0.6)
+    assert said["close"] == 0.2
 
 
 def test_a_picture_that_a_camera_turned_is_read_as_stored_and_its_note_says_so(port, tmp_path):
@@ -359,24 +359,30 @@ def test_without_the_libraries_the_sentence_says_what_to_install(monkeypatch):
         serve.need_libraries()
 
 
-# ---- confusion
+# ---- regions
 
 
-def test_confusion_needs_two_classes_of_one_group_that_are_close():
-    probabilities = np.array(
-        [[0.5, 0.5, 0.1, 0.9], [0.4, 0.1, 0.45, 0.1], [0.1, 0.4, 0.45, 0.0]], np.float32
-    )[:, None]
-    found = confusion_map.confusion_of(probabilities, [[0, 1]])
-    assert found.closeness[0] == pytest.approx([0.8, 0, 0, 1 / 9])
-    assert found.mask.tolist() == [[True, False, False, False]]
-    ungrouped = confusion_map.confusion_of(probabilities, [])
-    assert ungrouped.closeness[0] == pytest.approx([0.8, 0.8, 1, 1 / 9])
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_two_best_classes_are_those_of_a_sort(seed):
-    probabilities = (
-        np.random.RandomState(seed).dirichlet(np.ones(7), (6, 5)).transpose(2, 0, 1).astype(np.float32)
-    )
-    found, order = confusion_map.confusion_of(probabilities, []), np.argsort(-probabilities, axis=0)
-    assert np.array_equal(found.best, order[0]) and np.array_equal(found.second, order[1])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_largest_regions_are_those_of_a_plain_search(seed):
+    draws = np.random.RandomState(seed)
+    classes = draws.randint(0, 3, (12, 17)).astype(np.uint8)
+    rivals = np.where(
+        draws.rand(12, 17) < 0.7, (classes + draws.randint(1, 3, classes.shape)) % 3, 255
+    ).astype(np.uint8)
+    sizes, seen = [], np.zeros(classes.shape, bool)
+    pair = np.where(rivals == 255, 99, 3 * np.minimum(classes, rivals) + np.maximum(classes, rivals))
+    for start in zip(*np.nonzero(pair != 99)):
+        todo, size = [start], 0
+        while todo:
+            y, x = todo.pop()
+            inside = 0 <= y < 12 and 0 <= x < 17
+            if inside and not seen[y, x] and pair[y, x] == pair[start]:
+                seen[y, x], size = True, size + 1
+                todo += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+        sizes += [size] * (size > 0)
+    found = regions.largest(classes, rivals, 5)
+    assert [region.pixels for region in found] == sorted(sizes, reverse=True)[:5]
+    for region in found:
+        x, y, width, height = region.box
+        assert width * height >= region.pixels and region.classes[0] != region.classes[1]
+        assert set(region.classes) & set(classes[y : y + height, x : x + width].ravel().tolist())

@@ -30,7 +30,8 @@ DROP = """(async () => {
   document.getElementById("drop").dispatchEvent(dropped);
 })()"""
 SHOWN = """(() => { const of = (id) => document.getElementById(id);
-  return !of('error').hidden || (!of('result').hidden && of('status').textContent === '' && ['picture', 'overlay', 'confusion'].every((id) => of(id).naturalWidth > 0)); })()"""
+  const seen = ['picture', 'overlay', 'confusion'].every((id) => of(id).naturalWidth > 0);
+  return !of('error').hidden || (!of('result').hidden && of('status').textContent === '' && seen); })()"""
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import os
 import sys
 
 from gluon_confseg import serve
-from gluon_confseg.cli import options, views
+from gluon_confseg.cli import options, predict, views
 
 SUMMARY = (
     "Answer HTTP requests: a picture is posted, its classes come back; with a page to try it in a browser."
@@ -79,6 +79,13 @@ def add_arguments(parser) -> None:
         metavar="N",
         help="how many small pictures of one size the network gets at once (default: 8)",
     )
+    parser.add_argument(
+        "--close",
+        type=options.number(float, 0, 1, "a difference of probabilities from 0 to 1"),
+        default=predict.CLOSE,
+        metavar="D",
+        help=f"how far apart the two best probabilities may be where classes are confused (default: {predict.CLOSE})",
+    )
     views.add_arguments(parser)
 
 
@@ -119,7 +126,7 @@ def run(arguments) -> int:
         else:
             print(f"Network: {network.title}.\nOpen {address} in a browser; Ctrl-C ends it.", flush=True)
 
-    answered = server.Service(network, listening, limits).run(ready)
+    answered = server.Service(network, listening, limits, close=arguments.close).run(ready)
     if not arguments.json:
         print(f"Stopped; {answered:,} pictures were segmented.", flush=True)
     return 0

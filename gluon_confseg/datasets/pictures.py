@@ -51,7 +51,7 @@ def decode(name: str, data: bytes) -> Photograph:
     """As `read`, of a file's content, PNG or JPEG as its first bytes say; `name` is for messages."""
     for start, (_, form) in _SIGNATURES.items():
         if data.startswith(start):
-            return form.decode(name, data)
+            return form.read(name, data)
     raise DatasetError(f"{name}: is neither PNG nor JPEG; convert the picture to one of them.")
 
 

@@ -10,14 +10,16 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from gluon_confseg.confusion_map import Confusion, confusion_of
+from gluon_confseg import drawing
 from gluon_confseg.datasets.photograph import Photograph
-from gluon_confseg.labels import LabelSpace
+from gluon_confseg.labels import IGNORE, LabelSpace
+from gluon_confseg.segmenter import Planes
+from gluon_confseg.serve import regions
 from gluon_confseg.serve.limits import Refusal
 
-PICTURES = ("labels", "overlay", "confusion")
+_KINDS = {"labels": "ids", "overlay": "overlay", "confusion": "confusion"}  # as `confseg predict` calls them
+PICTURES = tuple(_KINDS)
 ANSWERS = ("json", *PICTURES)
-_OPACITY = 0.6  # of the classes' colours, as `confseg predict` lays them over a picture
 _MOST_REGIONS = 20
 
 
@@ -56,31 +58,34 @@ class Wanted(NamedTuple):
 
 
 class Answerer:
-    """Makes answers of a network's classes."""
+    """Makes answers of what a network says.
 
-    def __init__(self, segmenter):
-        self._segmenter, self._labels = segmenter, segmenter.labels
+    close   the difference of the two largest probabilities below which a pixel is confused
+    """
 
-    def make(self, wanted: Wanted, photograph: Photograph, classes: np.ndarray) -> tuple[str, bytes]:
-        """(media type, content). classes: (H, W) uint8. The network runs again where confusions are asked for."""
-        confusion = None
-        if self._segmenter.gives_probabilities and wanted.answer in ("json", "confusion"):
-            probabilities = self._segmenter.probabilities(photograph.pixels)
-            confusion = confusion_of(probabilities, self._segmenter.groups)
-        pictures = {
-            "labels": lambda: classes,
-            "overlay": lambda: overlay(photograph.pixels, classes, self._labels),
-            "confusion": lambda: confusion.picture(photograph.pixels),
-        }
+    def __init__(self, segmenter, close: float):
+        self._labels, self._knows_rivals, self._close = segmenter.labels, segmenter.gives_probabilities, close
+
+    def close(self, wanted: Wanted) -> float | None:
+        """What `Segmenter.planes` is to be given: None where rivals are not wanted, or not known."""
+        asked = wanted.answer in ("json", "confusion")
+        return self._close if asked and self._knows_rivals else None
+
+    def make(self, wanted: Wanted, photograph: Photograph, planes: Planes) -> tuple[str, bytes]:
+        """(media type, content)."""
         if wanted.answer != "json":
-            return "image/png", png(pictures[wanted.answer]())
-        record = figures(photograph, classes, self._labels)
-        record["confused"] = None if confusion is None else confused(confusion, self._labels)
+            return "image/png", self._png(wanted.answer, photograph, planes)
+        record = figures(photograph, planes.classes, self._labels)
+        record["confused"] = None if planes.rivals is None else confused(planes, self._labels, self._close)
         record["pictures"] = {
-            name: f"data:image/png;base64,{base64.b64encode(png(pictures[name]())).decode()}"
+            name: f"data:image/png;base64,{base64.b64encode(self._png(name, photograph, planes)).decode()}"
             for name in wanted.include
         }
         return "application/json", (json.dumps(record, allow_nan=False) + "\n").encode()
+
+    def _png(self, name: str, photograph: Photograph, planes: Planes) -> bytes:
+        draw, _, _ = drawing.DRAWN[_KINDS[name]]
+        return png(draw(photograph.pixels, planes, self._labels, slice(0, planes.classes.shape[0])))
 
 
 def figures(photograph: Photograph, classes: np.ndarray, labels: LabelSpace) -> dict:
@@ -104,27 +109,21 @@ def figures(photograph: Photograph, classes: np.ndarray, labels: LabelSpace) -> 
     }
 
 
-def confused(confusion: Confusion, labels: LabelSpace) -> dict:
+def confused(planes: Planes, labels: LabelSpace, close: float) -> dict:
     """The share of a picture that is confused, and its largest confused regions."""
-    regions = confusion.regions(_MOST_REGIONS)
     return {
-        "share": float(confusion.mask.mean()),
+        "close": close,
+        "share": float((planes.rivals != IGNORE).mean()),
         "regions": [
             {
                 "classes": [labels.classes[k] for k in region.classes],
                 "pixels": region.pixels,
-                "share": region.pixels / confusion.mask.size,
+                "share": region.pixels / planes.classes.size,
                 "box": list(region.box),
-                "closeness": region.closeness,
             }
-            for region in regions
+            for region in regions.largest(planes.classes, planes.rivals, _MOST_REGIONS)
         ],
     }
-
-
-def overlay(pixels: np.ndarray, classes: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """The classes' colours over the picture, (H, W, 3) uint8."""
-    return cv2.addWeighted(pixels, 1 - _OPACITY, labels.colorize(classes), _OPACITY, 0)
 
 
 def png(pixels: np.ndarray) -> bytes:

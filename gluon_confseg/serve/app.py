@@ -57,9 +57,9 @@ _BODY = {  # of the description, /openapi.json
 }
 
 
-def build(segmenter, queue: NetworkQueue, limits: Limits, metrics: Metrics) -> FastAPI:
-    """The application of a network whose queue has started. `segmenter` is called in the queue's thread alone."""
-    answerer = Answerer(segmenter)
+def build(segmenter, queue: NetworkQueue, limits: Limits, metrics: Metrics, close: float) -> FastAPI:
+    """The application of a network behind a queue, in whose thread alone the network runs. close: of `Answerer`."""
+    answerer = Answerer(segmenter, close)
     # its pages of documentation would load scripts from elsewhere
     app = FastAPI(
         title="confseg serve", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
@@ -78,7 +78,7 @@ def build(segmenter, queue: NetworkQueue, limits: Limits, metrics: Metrics) -> F
             loop = asyncio.get_running_loop()
             size = await loop.run_in_executor(None, _size, data, limits)
             answer = functools.partial(answerer.make, wanted)
-            kind, content = await queue.run(Job(data, size, answer))
+            kind, content = await queue.run(Job(data, size, answer, answerer.close(wanted)))
         metrics.add("whole", time.monotonic() - began)
         return Response(content, media_type=kind)
 

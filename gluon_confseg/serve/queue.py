@@ -17,6 +17,7 @@ from gluon_confseg.datasets import pictures
 from gluon_confseg.datasets.photograph import Photograph
 from gluon_confseg.errors import DatasetError
 from gluon_confseg.out_of_memory import is_out_of_memory
+from gluon_confseg.segmenter import Planes
 from gluon_confseg.serve.limits import Limits, Refusal
 from gluon_confseg.serve.metrics import Metrics
 
@@ -31,12 +32,14 @@ class Job:
 
     data     PNG or JPEG
     size     (width, height) by its header
-    finish   makes the answer of the decoded picture and its classes (H, W) uint8; called in the network's thread
+    finish   makes the answer of the decoded picture and its `Planes`; called in the network's thread
+    close    of `Segmenter.planes`: such a picture goes alone; None: classes are all that is wanted
     """
 
     data: bytes
     size: tuple[int, int]
-    finish: Callable[[Photograph, np.ndarray], object]
+    finish: Callable[[Photograph, Planes], object]
+    close: float | None = None
     answer: asyncio.Future = None
     loop: asyncio.AbstractEventLoop = None
     since: float = 0.0
@@ -149,7 +152,9 @@ class NetworkQueue:
             return []
         width, height = alive[0].size
         most = max(1, min(self._limits.batch, self._limits.batch_pixels // (width * height)))
-        alike = [job for job in alive if job.size == alive[0].size][:most]
+        alike = alive[:1]
+        if alive[0].close is None:
+            alike = [job for job in alive if job.size == alive[0].size and job.close is None][:most]
         taken = alike[: 2 ** (len(alike).bit_length() - 1)]
         self._jobs = collections.deque(job for job in alive if job not in taken)
         return taken
@@ -175,7 +180,7 @@ class NetworkQueue:
     def _answer(self, together: list) -> None:
         try:
             with self._metrics.timed("network"):
-                found = self._segmenter.classes_of_batch([photograph.pixels for _, photograph in together])
+                found = self._run_network(together)
         except Exception as error:
             if len(together) == 1:
                 together[0][0].end(error=_failure(error))
@@ -184,13 +189,22 @@ class NetworkQueue:
                     self._answer([pair])
             return
         self._metrics.batches.observe(len(together))
-        for (job, photograph), classes in zip(together, found):
+        for (job, photograph), planes in zip(together, found):
             self.answered += 1
-            self._metrics.pixels.inc(classes.size)
+            self._metrics.pixels.inc(planes.classes.size)
             try:
-                job.end(job.finish(photograph, classes))
+                with self._metrics.timed("encode"):
+                    answer = job.finish(photograph, planes)
+                job.end(answer)
             except Exception as error:
                 job.end(error=_failure(error))
+
+    def _run_network(self, together: list) -> list:
+        shown = [photograph.pixels for _, photograph in together]
+        close = together[0][0].close
+        if close is not None:
+            return [self._segmenter.planes(shown[0], close=close)]
+        return [Planes(classes, {}, None, 1) for classes in self._segmenter.classes_of_batch(shown)]
 
 
 def sentence(error: DatasetError) -> str:

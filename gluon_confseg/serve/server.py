@@ -49,14 +49,15 @@ class Service:
 
     segmenter   a `segmenter.Segmenter`; called in a thread of its own alone
     listening   of `bound`
+    close       the difference of the two largest probabilities below which a pixel is confused
     """
 
-    def __init__(self, segmenter, listening: socket.socket, limits: Limits):
+    def __init__(self, segmenter, listening: socket.socket, limits: Limits, *, close: float = 0.2):
         metrics = Metrics()
         self._listening, self._queue = listening, NetworkQueue(segmenter, limits, metrics)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
-            build(segmenter, self._queue, limits, metrics),
+            build(segmenter, self._queue, limits, metrics, close),
             http=guarded(limits, metrics),
             ws="none",
             loop="asyncio",
