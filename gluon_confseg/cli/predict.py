@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -184,11 +185,13 @@ class _Work:
         total = len(self._sources) - len(counts) + sum(max(1, count) for count, _ in counts.values())
         rates = {str(source.path): rate for source, (_, rate) in counts.items()}
         with Progress("prediction", total, "image") as bar, Videos(self._out, rates) as videos:
-            for kind, about, frame in pipeline.run(self._jobs(), self._compute, self._write, self._room):
-                {"done": self.done, "failed": self.failed, "skipped": self.skipped}[kind].append(about)
-                if kind == "done" and about.get("video"):
-                    videos.add(about, frame)
-                bar.update(1)
+            results = pipeline.run(self._jobs(), self._compute, self._write, self._room)
+            with contextlib.closing(results):
+                for kind, about, frame in results:
+                    {"done": self.done, "failed": self.failed, "skipped": self.skipped}[kind].append(about)
+                    if kind == "done" and about.get("video"):
+                        videos.add(about, frame)
+                    bar.update(1)
         self.videos = videos.written
 
     def _frames(self, source) -> tuple:
