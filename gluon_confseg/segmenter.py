@@ -113,6 +113,8 @@ class Segmenter:
             raise RunError(
                 "--memory counts main memory, and this network runs on a GPU; give --window H W there"
             )
+        if self._asked and not resident():
+            raise RunError("--memory is measured on Linux alone; leave it out, or give --window H W")
 
     def classes(self, picture: np.ndarray) -> np.ndarray:
         """(H, W, 3) -> (H, W) uint8, the class of the largest probability."""

@@ -25,13 +25,14 @@ from gluon_confseg.errors import DatasetError
 from gluon_confseg.segmenter import Planes
 
 COLORS = np.asarray(LABELS.colors)
+GROUPS = ((0, 1, 2, 3), (1, 2, 3, 4))  # almost any two classes are of one
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Checkpoints with and without groups, and a folder of pictures; tests only read it."""
     folder = tmp_path_factory.mktemp("predict")
-    for name, groups in (("net", small.GROUPS), ("alone", ())):
+    for name, groups in (("net", GROUPS), ("alone", ())):
         built = small.shaken(groups=groups)
         meta = {"labels": LABELS.record(), "rule": "sum" if groups else "subnet0", "network": built.settings}
         checkpoint.save(folder / f"{name}.npz", checkpoint.network_arrays(built), meta)
@@ -57,7 +58,7 @@ def read(path) -> np.ndarray:
 def test_every_kind_shows_the_same_prediction(place, tmp_path, ask):
     photo, out = place / "photos" / "night" / "x.png", tmp_path / "out"
     kinds = ["ids", "raw", "colors", "overlay", "panels", "probabilities:far tree,CAR", "confusion"]
-    found = ask("predict", place / "net.npz", photo, "--out", out, "--write", *kinds, "--close", "0.5")
+    found = ask("predict", place / "net.npz", photo, "--out", out, "--write", *kinds, "--close", "0.9")
     (about,), picture = found["images"], read(photo)
     ids = read(about["ids"])
     loaded = network.load(place / "net.npz")
@@ -77,10 +78,10 @@ def test_every_kind_shows_the_same_prediction(place, tmp_path, ask):
     confusion, share = read(about["confusion"]), about["confused"]["share"]
     coloured = (confusion.max(2) != confusion.min(2)).mean()
     assert 0 < share == pytest.approx(coloured) == pytest.approx(found["confused"]["share"])
-    named = {frozenset(LABELS.classes[k] for k in group) for group in small.GROUPS}
+    named = [{LABELS.classes[k] for k in group} for group in GROUPS]
     pairs = about["confused"]["pairs"]
-    assert {frozenset(pair["classes"]) for pair in pairs} <= named
-    assert sum(pair["share"] for pair in pairs) == pytest.approx(share) and found["close"] == 0.5
+    assert all(any(set(pair["classes"]) <= group for group in named) for pair in pairs)
+    assert sum(pair["share"] for pair in pairs) == pytest.approx(share) and found["close"] == 0.9
     assert json.loads((out / "ids" / "classes.json").read_text())["classes"] == list(LABELS.classes)
 
 
@@ -366,6 +367,7 @@ def test_an_error_anywhere_is_raised_and_ends_the_threads(where):
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_a_signal_stops_it_and_leaves_whole_files(place, tmp_path):
     film = tmp_path / "film.avi"
     writer = cv2.VideoWriter(str(film), cv2.VideoWriter_fourcc(*"MJPG"), 12, (320, 240))
