@@ -113,6 +113,8 @@ class Segmenter:
             raise RunError(
                 "--memory counts main memory, and this network runs on a GPU; give --window H W there"
             )
+        if self._asked and not resident():
+            raise RunError("--memory is measured on Linux alone; leave it out, or give --window H W")
 
     def classes(self, picture: np.ndarray) -> np.ndarray:
         """(H, W, 3) -> (H, W) uint8, the class of the largest probability."""
@@ -184,7 +186,7 @@ class Segmenter:
 
         held        bytes that it takes beside the network, in whatever its caller makes of it
         """
-        if not self.must_measure(height, width, held):
+        if self.memory is None or (self._needs is None and not self.must_measure(height, width, held)):
             return windows.cut(height, width, height * width)
         base, fixed, each = self.needs()
         pixels = int((self.memory - base - fixed - held) / each)
@@ -198,8 +200,15 @@ class Segmenter:
             ) from None
 
     def must_measure(self, height: int, width: int, held: int = 0) -> bool:
-        """Whether `windows` has to know what the network needs, since the picture is not small by any estimate."""
-        return self.memory is not None and not self._surely_fits(height * width, held)
+        """Whether `windows` will have to measure the network first, since the picture is not small by any estimate."""
+        unknown = self.memory is not None and self._needs is None
+        return unknown and not self._surely_fits(height * width, held)
+
+    def room(self) -> int | None:
+        """Bytes that are left for pictures and for the network's work; None where nothing bounds them."""
+        if self.memory is None:
+            return None
+        return self.memory - (self._needs[0] if self._needs else resident())
 
     def takes(self, height: int, width: int, cut: list, held: int = 0) -> int:
         """Bytes that the network may take for a picture, which holds so many itself, in these windows."""

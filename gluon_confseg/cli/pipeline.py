@@ -20,11 +20,11 @@ _WAITING = 4  # jobs that may wait for their files
 class Room:
     """Bytes that jobs in flight may take together; a job larger than all goes alone.
 
-    limit   None: no limit
+    limit   None: no limit; may be changed by who takes room
     """
 
     def __init__(self, limit: int | None = None):
-        self._limit, self._taken, self._jobs = limit, {}, threading.Condition()
+        self.limit, self._taken, self._jobs = limit, {}, threading.Condition()
         self._stopped = False
 
     def take(self, job: int, held: int, network: int) -> None:
@@ -51,11 +51,11 @@ class Room:
             self._jobs.notify_all()
 
     def _fits(self, held: int, network: int) -> bool:
-        if self._limit is None:
+        if self.limit is None:
             return True
         # one job at a time is in the network
         most = max([network, *(each[1] for each in self._taken.values())])
-        return held + sum(each[0] for each in self._taken.values()) + most <= self._limit
+        return held + sum(each[0] for each in self._taken.values()) + most <= self.limit
 
 
 def run(jobs: Iterable, compute: Callable, write: Callable, room: Room) -> Iterator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -161,19 +162,11 @@ class _Work:
 
     def __init__(self, arguments, network, wanted, sources: list):
         from gluon_confseg.cli import pipeline
-        from gluon_confseg.segmenter import resident
 
-        self._out, self._skip, self._network, self._wanted = (
-            arguments.out,
-            arguments.skip_existing,
-            network,
-            wanted,
-        )
-        self._sources = sources
+        self._out, self._skip = arguments.out, arguments.skip_existing
+        self._network, self._wanted, self._sources = network, wanted, sources
         self.done, self.failed, self.skipped, self.videos = [], [], [], []
-        limit = None if network.memory is None else network.memory - resident()
-        self._room = pipeline.Room(limit)
-        self._sizes = {}  # of videos' frames: their windows
+        self._room = pipeline.Room(network.room())
 
     def run(self) -> None:
         from gluon_confseg.cli import pipeline
@@ -184,12 +177,21 @@ class _Work:
         total = len(self._sources) - len(counts) + sum(max(1, count) for count, _ in counts.values())
         rates = {str(source.path): rate for source, (_, rate) in counts.items()}
         with Progress("prediction", total, "image") as bar, Videos(self._out, rates) as videos:
-            for kind, about, frame in pipeline.run(self._jobs(), self._compute, self._write, self._room):
-                {"done": self.done, "failed": self.failed, "skipped": self.skipped}[kind].append(about)
-                if kind == "done" and about.get("video"):
-                    videos.add(about, frame)
-                bar.update(1)
+            results = pipeline.run(self._jobs(), self._compute, self._write, self._room)
+            with contextlib.closing(results):
+                for kind, about, frame in results:
+                    {"done": self.done, "failed": self.failed, "skipped": self.skipped}[kind].append(about)
+                    if kind == "done" and about.get("video"):
+                        videos.add(about, frame)
+                    bar.update(1)
         self.videos = videos.written
+        promised = {source.name: count for source, (count, _) in counts.items()}
+        for video in self.videos:
+            if video["frames"] < promised[video["name"]]:
+                count = promised[video["name"]]
+                video["notes"].append(
+                    f"its header promises {count} frames, and {video['frames']} could be decoded"
+                )
 
     def _frames(self, source) -> tuple:
         from gluon_confseg.errors import DatasetError
@@ -247,6 +249,7 @@ class _Work:
         if network.must_measure(height, width, held):
             self._room.wait_until_empty()  # else the others would be measured as well
         cut = network.windows(height, width, held)
+        self._room.limit = network.room()
         self._room.take(number, held, network.takes(height, width, cut, held))
         return cut
 
@@ -278,11 +281,11 @@ class _Work:
         from gluon_confseg import drawing
         from gluon_confseg.cli import segmenting
 
-        path = "standard input" if str(job.source.path) == "-" else job.source.path
+        path = job.source.shown
         if isinstance(planes, str) or job.reason:
-            return "failed", {"image": str(path), "reason": job.reason or planes}, None
+            return "failed", {"image": path, "reason": job.reason or planes}, None
         if planes is None:
-            return "skipped", {"image": str(path)}, None
+            return "skipped", {"image": path}, None
         labels = self._network.labels
         about = segmenting.write(self._out, path, job.name, job.photograph, planes, labels, self._wanted)
         if not job.source.is_video:
@@ -295,7 +298,7 @@ class _Work:
 
 def _of(source, error: Exception) -> str:
     text = str(error)
-    return text if text.startswith((str(source.path), "standard input")) else f"{source.path}: {text}"
+    return text if text.startswith(source.shown) else f"{source.shown}: {text}"
 
 
 def _output(arguments, network, wanted, work, notes: list) -> Output:

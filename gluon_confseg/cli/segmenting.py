@@ -54,7 +54,7 @@ class Written(NamedTuple):
 
 def write(
     out: Path,
-    source: Path,
+    source: str,
     name: str,
     photograph: Photograph,
     planes: Planes,
@@ -79,7 +79,7 @@ def write(
             lambda rows, draw=draw: draw(photograph.pixels, planes, labels, rows),
         )
     counts = np.bincount(planes.classes.ravel(), minlength=labels.num_classes)
-    about = {"image": str(source), "name": name, "width": width, "height": height}
+    about = {"image": source, "name": name, "width": width, "height": height}
     for kind, target in targets.items():
         about[kind] = str(target) if kind != "probabilities" else {k: str(file) for k, file in target.items()}
     about.update(

@@ -35,6 +35,11 @@ class Source(NamedTuple):
         """Whether its name is that of a video."""
         return self.path.suffix.lower() in VIDEOS
 
+    @property
+    def shown(self) -> str:
+        """What it is called in messages."""
+        return "standard input" if str(self.path) == STDIN else str(self.path)
+
     def results(self) -> list:
         """Names of its results as far as they are known before it is read."""
         return [f"{self.name}/"] if self.is_video else [self.name]
@@ -58,7 +63,7 @@ class Source(NamedTuple):
         data = sys.stdin.buffer.read()
         if not data:
             raise DatasetError("standard input: is empty; pipe a PNG or JPEG picture into it")
-        return pictures.decode(Path("standard input"), data)
+        return pictures.decode(Path(self.shown), data)
 
     def frames(self) -> Iterator[tuple]:
         """(name, (H, W, 3) uint8 RGB) of each frame of a video; DatasetError where it has none."""
