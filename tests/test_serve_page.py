@@ -108,8 +108,8 @@ def test_a_dropped_picture_is_seen_with_its_classes_and_the_slider_uncovers_it(c
 def test_the_legend_and_the_confused_regions_are_those_of_the_picture(chromium, port):
     page = chromium.open(f"http://127.0.0.1:{port}/")
     drop(page, serving.png(scene()))
-    rows = [row.split("\t") for row in text(page, "legend").splitlines()]
-    assert [(row[0].strip(), row[-1].strip()) for row in rows] == [("road", "50.0 %"), ("sky", "50.0 %")]
+    cells = page.run("[...document.querySelectorAll('#legend td')].map((cell) => cell.innerText.trim())")
+    assert cells == ["road", "", "50.0 %", "sky", "", "50.0 %"]
     assert text(page, "caption") == "street.png, 200 x 100 pixels"
     assert "50.0 % of the picture" in text(page, "confused-said")
     assert text(page, "regions").split("\n")[0].startswith("road or sidewalk")
@@ -118,9 +118,7 @@ def test_the_legend_and_the_confused_regions_are_those_of_the_picture(chromium, 
     assert page.run(box).endswith("x 0,y 0,width 100,height 100")
     page.run("document.querySelector('[value=confusion]').click()")
     left, right = colors(page)
-    assert (
-        left[0] > 150 > left[2] and right.max() - right.min() <= 2
-    )  # red where it is confused, gray elsewhere
+    assert left.max() - left.min() > 50 and right.max() - right.min() <= 2  # stripes, and gray elsewhere
     assert page.problems == []
 
 
