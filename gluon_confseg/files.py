@@ -26,8 +26,7 @@ def replacing(path, end: str = "") -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part{end}")
     try:
         yield beside
-        with open(beside, "rb+") as stream:
-            os.fsync(stream.fileno())
+        _sync(beside)
         os.replace(beside, path)
         _sync_folder(path.parent)
     except BaseException as error:
@@ -58,14 +57,18 @@ def write_json(path, value) -> None:
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sync_folder(folder: Path) -> None:
     # without it the rename itself may be lost with the power
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(folder)
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
