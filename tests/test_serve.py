@@ -241,6 +241,7 @@ def test_an_answer_that_takes_too_long_is_a_503_and_what_was_given_up_is_not_com
     [
         (ValueError("in /secret/place.py"), 500, "the network failed"),
         (MemoryError(), 503, "not enough memory"),
+        (RunError("/secret/net.npz: too large"), 503, "not enough memory"),
     ],
 )
 def test_a_network_that_fails_says_so_and_the_next_picture_is_answered(error, status, said):

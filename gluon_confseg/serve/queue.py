@@ -15,7 +15,7 @@ import numpy as np
 
 from gluon_confseg.datasets import pictures
 from gluon_confseg.datasets.photograph import Photograph
-from gluon_confseg.errors import DatasetError
+from gluon_confseg.errors import DatasetError, RunError
 from gluon_confseg.out_of_memory import is_out_of_memory
 from gluon_confseg.segmenter import Planes
 from gluon_confseg.serve.limits import Limits, Refusal
@@ -213,7 +213,8 @@ def sentence(error: DatasetError) -> str:
 
 
 def _failure(error: Exception) -> Refusal:
-    if is_out_of_memory(error):
+    # of an open network, a `RunError` says that not even the smallest window of the picture fits
+    if is_out_of_memory(error) or isinstance(error, RunError):
         return Refusal(
             503, "there is not enough memory for this picture now; send a smaller one", retry_after=10
         )
