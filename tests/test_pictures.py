@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from layouts import chunk, make_custom, picture, write_png, write_turned
+from layouts import chunk, make_custom, picture, write_jpeg, write_png, write_turned
 from PIL import Image
 from test_bad_input import sentence
 
@@ -373,8 +373,8 @@ def test_damaged_pictures_are_pictures_or_one_sentence(tmp_path, seed):
 
 @pytest.mark.parametrize("name, kind", [("a.png", "PNG"), ("a.jpg", "JPEG")])
 def test_a_content_is_read_as_its_file_whatever_it_is_called(tmp_path, name, kind):
-    image = layouts.picture(0, 9, 13)
-    write = layouts.write_png if kind == "PNG" else layouts.write_jpeg
+    image = picture(0, 9, 13)
+    write = write_png if kind == "PNG" else write_jpeg
     data = write(tmp_path / name, image).read_bytes()
     assert pictures.kind_of(data) == kind and pictures.size_of("the picture", data) == (13, 9)
     assert np.array_equal(pictures.decode("the picture", data).pixels, pictures.read_image(tmp_path / name))
