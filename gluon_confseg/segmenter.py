@@ -222,7 +222,7 @@ class Segmenter:
     def needs(self) -> tuple:
         """(base, fixed, each): bytes of the process as it is, of a run of the network, and of each pixel in it.
 
-        Measured once, by the peaks of small runs of two sizes, with a reserve; where the system does not tell, an upper estimate.
+        Measured once, by the peaks of small runs of two sizes, with a reserve; an upper estimate where no peak is told.
         """
         with self._lock:
             if self._needs is None:
@@ -266,7 +266,7 @@ class Segmenter:
         base, peaks = resident(), []
         for side in sides:
             process_memory.restart()
-            # windows at a picture's edges are smaller, and a graph takes memory for a new size before it lets go of the old
+            # windows at a picture's edges are smaller, and a graph may hold two sizes' memory at a time
             for height, width in ((side, side), (side - 32, side), (side, side - 32)):
                 self._probe(height, width)
             peaks.append(process_memory.peak() - base)
