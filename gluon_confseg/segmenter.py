@@ -26,7 +26,7 @@ EXPORT_AGAIN = "export it again with: confseg export"
 _NO_RIVAL = IGNORE
 _SHARE_OF_FREE = 0.8  # of the memory that is free when a network is opened
 _PROBED = (320, 640)  # sides of the pictures on which memory is measured
-_MARGIN, _RESERVE = 1.15, 48 << 20  # on top of what was measured: for each pixel, and in all
+_MARGIN, _RESERVE = 1.3, 64 << 20  # on top of what was measured: for each pixel, and in all
 
 
 def open_network(
@@ -222,7 +222,7 @@ class Segmenter:
     def needs(self) -> tuple:
         """(base, fixed, each): bytes of the process as it is, of a run of the network, and of each pixel in it.
 
-        Measured once, by the peak of two small runs, with a reserve; where the system does not tell, an upper estimate.
+        Measured once, by the peaks of small runs of two sizes, with a reserve; an upper estimate where no peak is told.
         """
         with self._lock:
             if self._needs is None:
@@ -259,22 +259,24 @@ class Segmenter:
         # also the largest window of --window, which fills up small pictures
         least = max(_PROBED[0], *(self.inference.window or (0,)))
         sides = [least, least * _PROBED[1] // _PROBED[0]]
-        self._probe(sides[0])  # what the first run makes once
-        self._probe(64)
+        self._probe(sides[0], sides[0])  # what the first run makes once
+        self._probe(64, 64)
         if not process_memory.restart():
             return resident(), _RESERVE, self._estimate()
         base, peaks = resident(), []
         for side in sides:
             process_memory.restart()
-            self._probe(side)
+            # windows at a picture's edges are smaller, and a graph may hold two sizes' memory at a time
+            for height, width in ((side, side), (side - 32, side), (side, side - 32)):
+                self._probe(height, width)
             peaks.append(process_memory.peak() - base)
         areas = [side * side for side in sides]
         each = max(64.0, (peaks[1] - peaks[0]) / (areas[1] - areas[0]))
         fixed = max(0.0, peaks[0] - each * areas[0])
         return base, int(fixed) + _RESERVE, _MARGIN * each
 
-    def _probe(self, side: int) -> None:
-        picture = np.random.RandomState(side).randint(0, 256, (side, side, 3)).astype(np.uint8)
+    def _probe(self, height: int, width: int) -> None:
+        picture = np.random.RandomState(height).randint(0, 256, (height, width, 3)).astype(np.uint8)
         if not self.gives_probabilities:
             self._network.classes(picture[None])
             return

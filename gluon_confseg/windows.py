@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 STEP = 32  # pixels; a multiple of every encoder's output stride
 LEAST = 192  # pixels of a window's side
-_SHARE, _NARROWEST, _WIDEST = 8, 32, 128  # the border that does not count: an eighth of a side, within these
+_SHARE, _NARROWEST, _WIDEST = 6, 32, 128  # the border that does not count: a sixth of a side, within these
 
 
 class Window(NamedTuple):
