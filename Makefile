@@ -19,7 +19,7 @@ export PYTHON CONFSEG_MXNET
 options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-tensorboard setup-crf setup-onnx setup-distributed setup-notebook setup-docs setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
+.PHONY: help setup setup-test setup-tensorboard setup-crf setup-onnx setup-serve setup-distributed setup-notebook setup-docs setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
 	test test-slow test-distributed test-gpu test-torch lint format bench bench-loss bench-data bench-memory bench-workers planning encoder-table onnx-table check-data notebooks docs export doctor clean clean-venv
 
 help:  ## this list
@@ -30,13 +30,15 @@ help:  ## this list
 setup:
 	@$(SETUP)
 setup-test:
-	@$(SETUP) test tensorboard onnx
+	@$(SETUP) test tensorboard onnx serve
 setup-tensorboard:
 	@$(SETUP) tensorboard
 setup-crf:
 	@$(SETUP) crf
 setup-onnx:
 	@$(SETUP) onnx
+setup-serve:
+	@$(SETUP) serve
 setup-distributed:
 	@$(SETUP) distributed
 setup-notebook:

@@ -76,6 +76,7 @@ setup(
         "gluon_confseg.compiled": ["*.cc", "*.h"],
         "gluon_confseg.demo": ["network.npz", "card.md"],
         "gluon_confseg.report": ["page/*"],
+        "gluon_confseg.serve": ["page/*", "Dockerfile"],
     },
     cmdclass={"build_py": BuildWithRecipes},
     python_requires=">=3.8,<3.12",
@@ -100,6 +101,11 @@ setup(
         "crf": pins("crf"),
         "tensorboard": ["tensorboardX>=2.6"],
         "onnx": [pin for pin in pins("onnx") if pin.startswith("onnx")],
+        "serve": [
+            pin
+            for pin in pins("serve")
+            if pin.startswith(("fastapi", "uvicorn", "python-multipart", "prometheus"))
+        ],
         # after MXNet, with HOROVOD_WITH_MXNET=1 HOROVOD_WITH_GLOO=1 set and --no-build-isolation: see docs
         "distributed": ["horovod==0.28.1", *pins("distributed")],
         "test": ["pytest", "pytest-xdist", "ruff", "cityscapesScripts"],

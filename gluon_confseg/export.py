@@ -143,6 +143,7 @@ def describe(network, rule: str, labels) -> dict:
         **{name: list(values) for name, values in network.normalisation.items()},
         "classes": list(labels.classes),
         "colors": np.asarray(labels.colors).tolist(),
+        "labels": labels.record(),
         "groups": [[labels.classes[k] for k in group] for group in network.groups],
         "rule": rule,
         "network": network.settings,

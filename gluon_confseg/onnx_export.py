@@ -165,12 +165,17 @@ def check(fused: FusedNetwork, content: bytes, pictures: bool = False, sizes=CHE
     return None if pictures else worst, equal / pixels
 
 
-def session(content, threads: int | None = None):
-    """onnxruntime's session of a file, or of its content, on the CPU; threads: None takes as many as MXNet does."""
+def session(content, threads: int | None = None, *, keeps_memory: bool = True):
+    """onnxruntime's session of a file, or of its content, on the CPU.
+
+    threads        None takes as many as MXNet does
+    keeps_memory   hold what a run took for the next one, and plan it by the pictures' size; False: give it back
+    """
     _, onnxruntime = libraries()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads or runtime.threads() or 0, 1
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

@@ -2,7 +2,7 @@
 
 Run by bootstrap.sh with a Python from 3.8 to 3.11; standard library only. `--check` says by its exit status
 whether the environment is ready, and is quick. An environment whose set-up was interrupted is made anew; one
-that only lacks a group of packages (test, tensorboard, notebook, docs, crf, onnx, distributed, torch) gets it.
+that only lacks a group of packages (test, tensorboard, notebook, docs, crf, onnx, serve, distributed, torch) gets it.
 The groups of APART make an environment without MXNet and the package: what the benchmarks compare with.
 """
 
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STATE = "confseg-setup.json"  # in the environment: what is installed in it
 LOG = "confseg-setup.log"
-GROUPS = ("test", "tensorboard", "notebook", "docs", "crf", "onnx", "distributed", "torch", "bench")
+GROUPS = ("test", "tensorboard", "notebook", "docs", "crf", "onnx", "serve", "distributed", "torch", "bench")
 OWN = ("package", "compiled")  # of this project
 HOROVOD = "horovod==0.28.1"  # built here, against the MXNet that is installed
 NO_FILES = (*OWN, "horovod")  # all else in an environment is a requirement file

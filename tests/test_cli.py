@@ -477,8 +477,9 @@ def test_pictures_that_are_not_there_or_would_get_one_name_are_said_before_the_w
             "predict", place / "without.npz", *(tmp_path / n for n in names), "--out", tmp_path / "out"
         )
 
-    missing = said("nothing.png", "twin")
-    assert "nothing.png: is not there" in missing and "twin: is a folder" in missing
+    (tmp_path / "empty").mkdir()
+    assert "nothing.png: is not there" in said("nothing.png")
+    assert "empty: is a folder that holds no PNG or JPEG picture" in said("nothing.png", "empty")
     assert "would get the same file" in said("whole.png", "twin/whole.png")
     assert whole.exists() and not (tmp_path / "out").exists()
 

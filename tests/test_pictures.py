@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from layouts import chunk, make_custom, picture, write_png, write_turned
+from layouts import chunk, make_custom, picture, write_jpeg, write_png, write_turned
 from PIL import Image
 from test_bad_input import sentence
 
@@ -369,3 +369,19 @@ def test_damaged_pictures_are_pictures_or_one_sentence(tmp_path, seed):
                 assert read.pixels.shape == (header.height, header.width, 3)
             except DatasetError as error:
                 assert str(error).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("name, kind", [("a.png", "PNG"), ("a.jpg", "JPEG")])
+def test_a_content_is_read_as_its_file_whatever_it_is_called(tmp_path, name, kind):
+    image = picture(0, 9, 13)
+    write = write_png if kind == "PNG" else write_jpeg
+    data = write(tmp_path / name, image).read_bytes()
+    assert pictures.kind_of(data) == kind and pictures.size_of("the picture", data) == (13, 9)
+    assert np.array_equal(pictures.decode("the picture", data).pixels, pictures.read_image(tmp_path / name))
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
+def test_a_content_that_is_no_picture_is_named_by_what_it_is_called(data):
+    for look in (pictures.size_of, pictures.decode):
+        with pytest.raises(DatasetError, match="^the picture: "):
+            look("the picture", data)

@@ -323,7 +323,8 @@ def test_the_user_s_python_is_refused_rather_than_replaced(tmp_path, interpreter
 
 
 @pytest.mark.parametrize(
-    "name", ["base", "cpu", "cuda", "test", "tensorboard", "notebook", "docs", "onnx", "torch", "bench"]
+    "name",
+    ["base", "cpu", "cuda", "test", "tensorboard", "notebook", "docs", "onnx", "serve", "torch", "bench"],
 )
 def test_every_requirement_is_exact_and_listed_once(name):
     names = [line.split("==")[0] for line in lines(name)]
@@ -336,7 +337,7 @@ def test_every_requirement_is_exact_and_listed_once(name):
 
 def test_one_version_of_a_package_in_all_lists_of_an_environment():
     seen: dict[str, set] = {}
-    for name in ("base", "cpu", "test", "tensorboard", "notebook", "docs", "onnx", "torch"):
+    for name in ("base", "cpu", "test", "tensorboard", "notebook", "docs", "onnx", "serve", "torch"):
         for line in lines(name):
             package, _, version = line.partition(";")[0].partition("==")
             seen.setdefault(package, set()).add(version.strip())

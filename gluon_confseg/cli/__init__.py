@@ -32,6 +32,7 @@ VERBS = (
     "confusion",
     "groups",
     "predict",
+    "serve",
     "submit",
     "export",
     "report",

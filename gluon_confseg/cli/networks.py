@@ -79,15 +79,25 @@ def load(path: Path, rule: str | None) -> TrainedNetwork:
 
 def describe(loaded: TrainedNetwork) -> str:
     """One sentence on the network and its rule."""
-    settings, further = loaded.network.settings, len(loaded.network.groups)
+    return in_words(loaded.network.settings, loaded.rule)
+
+
+def in_words(settings: dict, rule: str) -> str:
+    """The same of a network's settings, which exported files hold too."""
+    further = len(settings["groups"])
     subnets = f"subnets 0-{further} ({settings['subnets']})" if further else "subnet 0"
-    if loaded.rule == "subnet0" and further:
+    if rule == "subnet0" and further:
         subnets = f"subnet 0 of 0-{further}"
-    rule = "" if loaded.rule == "subnet0" else f", fused by rule {loaded.rule}"
-    return f"{settings['encoder']}, output stride {settings['output_stride']}, {subnets}{rule}"
+    fused = "" if rule == "subnet0" else f", fused by rule {rule}"
+    return f"{settings['encoder']}, output stride {settings['output_stride']}, {subnets}{fused}"
 
 
 def record(loaded: TrainedNetwork) -> dict:
     """The same for programs."""
+    return recorded(loaded.network.settings, loaded.rule)
+
+
+def recorded(settings: dict, rule: str) -> dict:
+    """The same of a network's settings."""
     kept = ("encoder", "output_stride", "subnets", "groups")
-    return {**{name: loaded.network.settings[name] for name in kept}, "rule": loaded.rule}
+    return {**{name: settings[name] for name in kept}, "rule": rule}

@@ -80,11 +80,16 @@ def opened(path: Path, data: bytes, kind: str) -> ImageFile.ImageFile:
 
     Raises DatasetError where it has more pixels than are read.
     """
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # as GluonCV is imported, it sets this for the whole program
-    # not Image.open, which has a limit of its own, for the whole program
-    picture = _READERS[kind](io.BytesIO(data))
+    picture = header_of(data, kind)
     photograph.check_pixels(path, *picture.size)
     return picture
+
+
+def header_of(data: bytes, kind: str) -> ImageFile.ImageFile:
+    """The same of any size; only its header may be looked at."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # as GluonCV is imported, it sets this for the whole program
+    # not Image.open, which has a limit of its own, for the whole program
+    return _READERS[kind](io.BytesIO(data))
 
 
 def text(path: Path, most: int = 1 << 24) -> str:

@@ -41,14 +41,14 @@ class Header(NamedTuple):
     orientation: int = 1
 
 
-def read(path: Path) -> Photograph:
+def read(path: Path, data: bytes | None = None) -> Photograph:
     """A JPEG file, gray ones too; not turned by its EXIF orientation.
 
     Of a file that was cut and closed by an end marker, decoders fill up the rest with gray, and tell nobody. So a
     picture that ends in a flat block, or comes in several scans, is decoded again with noise after each scan: what is
     complete stays as it is, else the noise shows. A cut inside the last 16 x 16 pixels is not told.
     """
-    data = contents.read(path)
+    data = contents.read(path) if data is None else data
     with _opened(path, data) as picture:
         header, scans = _header(picture), _scans(path, data)
         if len(scans) * header.width * header.height > _MOST_WORK:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg.datasets import jpeg, png
+from gluon_confseg.datasets import contents, jpeg, png
 from gluon_confseg.datasets.photograph import UPRIGHT, Photograph
 from gluon_confseg.errors import DatasetError
 
 FORMATS = {".png": png, ".jpg": jpeg, ".jpeg": jpeg}
+_SIGNATURES = {b"\x89PNG\r\n\x1a\n": ("PNG", png), b"\xff\xd8\xff": ("JPEG", jpeg)}
 
 
 def read(path: Path) -> Photograph:
@@ -22,6 +23,36 @@ def read(path: Path) -> Photograph:
 def read_image(path: Path) -> np.ndarray:
     """A file as (H, W, 3) uint8 RGB."""
     return read(path).pixels
+
+
+def kind_of(data: bytes) -> str | None:
+    """ "PNG" or "JPEG", as a file's first bytes say; None for any other."""
+    return next((kind for start, (kind, _) in _SIGNATURES.items() if data.startswith(start)), None)
+
+
+def size_of(name: str, data: bytes) -> tuple[int, int]:
+    """(width, height) as the header of a file's content declares them: nothing is decoded.
+
+    name    for messages
+    Raises DatasetError for content that is neither PNG nor JPEG, or whose header is damaged.
+    """
+    kind = kind_of(data)
+    if kind is None:
+        raise DatasetError(f"{name}: is neither PNG nor JPEG; convert the picture to one of them.")
+    try:
+        with contents.header_of(data, kind) as picture:
+            width, height = picture.size
+    except contents.PILLOW_ERRORS as error:
+        raise DatasetError(f"{name}: is truncated or damaged ({error}); {contents.AGAIN}.") from error
+    return width, height
+
+
+def decode(name: str, data: bytes) -> Photograph:
+    """As `read`, of a file's content, PNG or JPEG as its first bytes say; `name` is for messages."""
+    for start, (_, form) in _SIGNATURES.items():
+        if data.startswith(start):
+            return form.read(name, data)
+    raise DatasetError(f"{name}: is neither PNG nor JPEG; convert the picture to one of them.")
 
 
 def peek(path: Path) -> jpeg.Header | png.Header:

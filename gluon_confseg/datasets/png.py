@@ -45,9 +45,9 @@ class Header(NamedTuple):
     orientation: int = 1
 
 
-def read(path: Path) -> Photograph:
+def read(path: Path, data: bytes | None = None) -> Photograph:
     """A PNG file of any depth and colour type: 16 bits are divided by 256, alpha is dropped."""
-    data = contents.read(path)
+    data = contents.read(path) if data is None else data
     header, values = verify(path, data), None
     if header.depth == 16:
         image = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
