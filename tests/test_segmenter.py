@@ -196,10 +196,10 @@ def test_too_little_memory_for_any_window_is_said(place):
 def test_a_large_picture_stays_within_its_memory(place, tmp_path):
     """The peak of a process whose network would take more for the picture as a whole than is allowed in all."""
     draws = np.random.RandomState(0)
-    small_picture = draws.randint(0, 256, (100, 100, 3)).astype(np.uint8)
-    cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(small_picture, (1400, 1400)))
+    small_picture = draws.randint(0, 256, (250, 250, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(small_picture, (4000, 4000)))
     words = ["predict", str(place / "net.npz"), str(tmp_path / "large.png"), "--out", str(tmp_path / "out")]
-    words += ["--memory", "400M", "--write", "ids", "overlay", "confusion"]
+    words += ["--memory", "800M", "--write", "ids", "overlay", "confusion"]
     code = (
         "import re, sys; from gluon_confseg import cli; status = cli.main(sys.argv[1:]); "
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]); sys.exit(status)"
@@ -207,6 +207,6 @@ def test_a_large_picture_stays_within_its_memory(place, tmp_path):
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "were cut into overlapping windows" in done.stdout
-    assert int(done.stdout.split()[-1]) * 1024 <= 400 << 20
+    assert int(done.stdout.split()[-1]) * 1024 <= 800 << 20
     for kind in ("ids", "overlay", "confusion"):
-        assert cv2.imread(str(tmp_path / "out" / kind / "large.png")).shape == (1400, 1400, 3)
+        assert cv2.imread(str(tmp_path / "out" / kind / "large.png")).shape == (4000, 4000, 3)

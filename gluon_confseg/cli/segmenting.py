@@ -78,7 +78,9 @@ def write(
             channels,
             lambda rows, draw=draw: draw(photograph.pixels, planes, labels, rows),
         )
-    counts = np.bincount(planes.classes.ravel(), minlength=labels.num_classes)
+    counts = sum(
+        np.bincount(planes.classes[rows].ravel(), minlength=labels.num_classes) for rows in _bands(height)
+    )
     about = {"image": source, "name": name, "width": width, "height": height}
     for kind, target in targets.items():
         about[kind] = str(target) if kind != "probabilities" else {k: str(file) for k, file in target.items()}
@@ -92,10 +94,12 @@ def write(
 
 def confused(planes: Planes, labels: LabelSpace) -> dict:
     """{"share": of the pixels, "pairs": [{"classes", "share"}, ...]}, those of most pixels first."""
-    count, (rows, columns) = labels.num_classes, np.nonzero(planes.rivals != IGNORE)
-    one, other = planes.classes[rows, columns], planes.rivals[rows, columns]
-    joined = np.minimum(one, other).astype(np.intp) * count + np.maximum(one, other)
-    found = np.bincount(joined, minlength=count * count)
+    count, found = labels.num_classes, 0
+    for rows in _bands(len(planes.classes)):
+        close = planes.rivals[rows] != IGNORE
+        one, other = planes.classes[rows][close], planes.rivals[rows][close]
+        joined = np.minimum(one, other).astype(np.intp) * count + np.maximum(one, other)
+        found = found + np.bincount(joined, minlength=count * count)
     pairs = [
         {
             "classes": [labels.classes[k] for k in divmod(int(pair), count)],
@@ -104,12 +108,18 @@ def confused(planes: Planes, labels: LabelSpace) -> dict:
         for pair in np.argsort(-found, kind="stable")
         if found[pair]
     ]
-    return {"share": len(rows) / planes.classes.size, "pairs": pairs}
+    return {"share": int(found.sum()) / planes.classes.size, "pairs": pairs}
+
+
+def _bands(height: int) -> Iterator[slice]:
+    """Rows that are worked on at once: NumPy's sums take eight times as much memory as the bytes that they count."""
+    for first in range(0, height, _BAND):
+        yield slice(first, min(first + _BAND, height))
 
 
 def _write_png(file: Path, size: tuple, channels: int, draw: Callable) -> None:
     def bands() -> Iterator[np.ndarray]:
-        for first in range(0, size[0], _BAND):
-            yield draw(slice(first, min(first + _BAND, size[0])))
+        for rows in _bands(size[0]):
+            yield draw(rows)
 
     files.write_parts(file, png_writer.parts(*size, channels, bands()))
