@@ -117,8 +117,12 @@ def compare(prefixes: dict) -> dict:
     return found
 
 
-def check(fused: FusedNetwork, prefix: str, tolerance: float = TOLERANCE) -> float:
-    """Largest difference between the exported graph and the network over `SIZES`; RunError above `tolerance`."""
+def check(fused: FusedNetwork, prefix: str, tolerance: float | None = None) -> float:
+    """Largest difference between the exported graph and the network over `SIZES`.
+
+    Raises RunError where it is above `tolerance`; None: TOLERANCE.
+    """
+    tolerance = TOLERANCE if tolerance is None else tolerance
     context = _context(fused.network)
     graph = mx.gluon.SymbolBlock.imports(
         f"{prefix}-symbol.json", ["data"], f"{prefix}-0000.params", ctx=context

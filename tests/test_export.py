@@ -188,7 +188,7 @@ def test_the_fused_variant_gives_the_live_scores_by_mxnet_alone(kind, rule, tmp_
     monkeypatch.setattr(export, "compare", lambda prefixes: dict.fromkeys(prefixes, (1.0, 1.0, 1.0)))
     built = small.shaken(kind, stride=8)
     written = export.write(built, rule, SPACE, tmp_path / "net", variant="fused")
-    assert written.difference < 1e-5
+    assert written.difference < 1e-4
     symbol = json.loads((tmp_path / "net-symbol.json").read_text())
     operators = [node["op"] for node in symbol["nodes"]]
     assert "_sg_mkldnn_conv" in operators and not any(name.startswith("confseg") for name in operators)
@@ -204,7 +204,7 @@ def test_the_fused_variant_gives_the_live_scores_by_mxnet_alone(kind, rule, tmp_
     live = network.FusedNetwork(built, rule)
     with np.load(tmp_path / "out.npz") as scores:
         for name, array in images.items():
-            assert np.abs(scores[name] - live(mx.nd.array(array)).asnumpy()).max() < 1e-5
+            assert np.abs(scores[name] - live(mx.nd.array(array)).asnumpy()).max() < 1e-4
 
 
 def test_variants_are_timed_in_turn_beside_the_plain_graph(trained, tmp_path, monkeypatch):

@@ -219,7 +219,7 @@ def test_a_picture_comes_by_standard_input(place, tmp_path, ask, capsys, monkeyp
     assert np.array_equal(read(about["ids"]), read(file["ids"]))
     for content, wanted in (
         (b"", "is empty"),
-        (b"text", "is no PNG file"),
+        (b"text", "is neither PNG nor JPEG"),
         (photo.read_bytes()[:-30], "truncated"),
     ):
         give(content)

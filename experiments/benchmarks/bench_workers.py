@@ -205,7 +205,7 @@ def measure(kind: str | None, images: int, steps: int, folder: str) -> dict | No
             began = time.perf_counter()
             trainee.step(batch, lambda number, step=step: step + number)
             engine.check_gradients(trainee.trainer, batch.names)
-            trainee.update(1e-6, len(batch.names))
+            trainee.update(1e-6, batch.names)
             mx.nd.waitall()
             seconds.append(time.perf_counter() - began)
         communicator.allreduce = allreduce
