@@ -27,6 +27,8 @@ def check_command(words: list) -> None:
     if words[0] in STARTERS:
         starts = words.index("confseg") if "confseg" in words else len(words)
         words = words[starts:] or ["."]
+    if words[-2:-1] == [">"]:  # the shell's
+        words = words[:-2]
     if words[:2] == ["confseg", "launch"]:
         check_command(words[words.index("--") + 1 :])
         words = words[: words.index("--")]

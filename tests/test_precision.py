@@ -157,6 +157,7 @@ def test_a_loss_that_is_not_scaled_stays_so():
         assert scale.value == 1
 
 
+@pytest.mark.slow
 @wide
 def test_a_training_in_bfloat16_goes_on_with_the_same_bits(tmp_path, monkeypatch):
     data = Data(small.Images(count=4), small.Images("val", 2))
