@@ -130,12 +130,17 @@ def _instead(word: str, names) -> str:
     return did_you_mean(word, names) or f"; choose one of {', '.join(names)}"
 
 
-def add_checkpoint(verb: Parser, **kwargs) -> None:
-    """CHECKPOINT, and --rule."""
+def add_checkpoint(verb: Parser, *, exported: bool = False, **kwargs) -> None:
+    """CHECKPOINT, and --rule; exported: an exported network will do as well."""
+    more = (
+        ", the folder of a finished run, an exported network (its prefix, or an .onnx file)"
+        if exported
+        else ""
+    )
     verb.add_argument(
         "checkpoint",
         type=checkpoint,
-        help=f"a trained network, RUN/checkpoints/PHASE.npz, or the word {demo.WORD} for the one that ships with the "
+        help=f"a trained network, RUN/checkpoints/PHASE.npz{more}, or the word {demo.WORD} for the one that ships with the "
         "package",
         **kwargs,
     )

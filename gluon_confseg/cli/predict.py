@@ -44,7 +44,7 @@ class Job(NamedTuple):
 
 def add_arguments(parser) -> None:
     """A network, pictures, what is written, how much memory, and how pictures are looked at."""
-    options.add_checkpoint(parser)
+    options.add_checkpoint(parser, exported=True)
     parser.add_argument(
         "images",
         nargs="*",

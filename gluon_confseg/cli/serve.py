@@ -22,7 +22,7 @@ _MIB = 2**20
 
 def add_arguments(parser) -> None:
     """A network, an address, and limits."""
-    options.add_checkpoint(parser)
+    options.add_checkpoint(parser, exported=True)
     parser.add_argument(
         "--host",
         default="127.0.0.1",
