@@ -140,8 +140,8 @@ def add_checkpoint(verb: Parser, *, exported: bool = False, **kwargs) -> None:
     verb.add_argument(
         "checkpoint",
         type=checkpoint,
-        help=f"a trained network, RUN/checkpoints/PHASE.npz{more}, or the word {demo.WORD} for the one that ships with the "
-        "package",
+        help=f"a trained network, RUN/checkpoints/PHASE.npz{more}, or the word {demo.WORD} for the one that "
+        "ships with the package",
         **kwargs,
     )
     verb.add_argument(
