@@ -10,6 +10,7 @@ import numpy as np
 
 from . import checkpoint, engine, groups, losses, metrics, network, precision, runtime, weights
 from .datasets import Augment, Batches, Jitter, SegmentationDataset, contents
+from .encoders import norms
 from .errors import RunError, did_you_mean
 from .groups import SubnetSpace
 from .parallel import SINGLE, Parallel
@@ -74,14 +75,20 @@ def build(
     Raises RunError where no groups can be found, and for a file of weights without values for parameters that the
     phase does not train: these would stay random.
     """
-    num_classes, replicas = data.labels.num_classes, []
+    num_classes, networks = data.labels.num_classes, []
     parallel.check(phase, len(data.train))
     for device in parallel.devices:
         precision.check(phase, device or runtime.default_context())
-        network = construct(phase, data.labels, matrix, seed=seed, device=device)
-        seen = network.groups if phase.part.trains_subnets else [range(num_classes)]
+        networks.append(construct(phase, data.labels, matrix, seed=seed, device=device))
+    if phase.norm == "sync":  # before a step traces its graph, which would hold the norms of a single device
+        norms.synchronise([built.encoder for built in networks], list(parallel.devices))
+        for built in networks:
+            engine.hybridize_parts(built)
+    replicas = []
+    for each in networks:
+        seen = each.groups if phase.part.trains_subnets else [range(num_classes)]
         criteria = [criterion(phase, group, num_classes, matrix, statistics) for group in seen]
-        replicas.append((network, engine.STEPS[phase.trains](network, criteria, phase.precision)))
+        replicas.append((each, engine.STEPS[phase.trains](each, criteria, phase.precision)))
     network, step = replicas[0]
     if not parallel.is_root:
         pass  # rank 0 has the files

@@ -147,7 +147,7 @@ def _in_training(block, precision: str, inputs: int = 1, *, fixed: bool = False)
 
 
 def _in_inference(function, network, precision: str):
-    """A function of images, in inference mode and without gradients, with the values of the first call."""
+    """A function of images, in inference mode and without gradients, of parameters that don't change."""
     if precision == "float32":
         return Frozen(function, network)
     graph = lowered(function, network, precision)

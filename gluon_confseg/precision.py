@@ -51,8 +51,10 @@ def check(phase, device) -> None:
     if phase.precision == "bfloat16" and (on_gpu or not compiled.has_avx512()):
         lacks = "MXNet has no such operators for GPUs" if on_gpu else "this CPU has no AVX-512"
         raise RunError(f"{where} can't be used: {lacks}; set precision={'float16' if on_gpu else 'float32'}")
-    if phase.norm == "inplace":
-        raise RunError(f"{where} can't be used with norm=inplace, whose memory it saves too; set norm=batch")
+    if phase.norm in ("inplace", "sync"):
+        raise RunError(
+            f"{where} can't be used with norm={phase.norm}, which was not written for it; set norm=batch or norm=frozen"
+        )
 
 
 def lowered(function, block, precision: str, inputs: int = 1):

@@ -13,7 +13,6 @@ import numpy as np
 from . import checkpoint, engine, out_of_memory
 from .datasets.batches import Batch
 from .distributed import same_parameters
-from .encoders import norms
 from .parallel import Parallel, cut
 from .precision import LossScale, all_finite
 
@@ -41,10 +40,6 @@ class Trainee:
         self._sums = [None] * len(self._steps)
         self.loss_scale = LossScale(precision)
         self._threads = ThreadPoolExecutor(len(self._steps)) if len(self._steps) > 1 else None
-        if self.network.settings["norm"] == "sync":
-            norms.synchronise([network.encoder for network in self.networks], list(parallel.devices))
-            for network in self.networks:
-                engine.hybridize_parts(network)
 
     def spread(self) -> None:
         """Give all devices of all processes the parameters and the momentum of the first, and compare them."""

@@ -273,6 +273,7 @@ class Counted(Communicator):
         self.bytes = sum(array.size * 4 for array in arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", (0, 1))
 def test_the_bytes_of_a_plan_are_those_that_a_step_sums(number, tmp_path):
     """But for the losses and signals, which are a few numbers."""

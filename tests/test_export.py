@@ -183,7 +183,9 @@ def test_the_script_says_which_files_are_damaged(monkeypatch, prefix, picture, t
 # ---- the fused variant
 
 
-@pytest.mark.parametrize(("kind", "rule"), [("plain", "sum"), ("residual", "residual_product")])
+@pytest.mark.parametrize(
+    ("kind", "rule"), [pytest.param("plain", "sum", marks=pytest.mark.slow), ("residual", "residual_product")]
+)
 def test_the_fused_variant_gives_the_live_scores_by_mxnet_alone(kind, rule, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "compare", lambda prefixes: dict.fromkeys(prefixes, (1.0, 1.0, 1.0)))
     built = small.shaken(kind, stride=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import checkpoint, cli, train
+from gluon_confseg import checkpoint, cli, tracing, train
 from gluon_confseg.build import Data, build
 from gluon_confseg.cli import options
 from gluon_confseg.datasets import Augment, Batches
 from gluon_confseg.distributed import Communicator
+from gluon_confseg.encoders.norms import sync
 from gluon_confseg.errors import RunError, Stopped
 from gluon_confseg.parallel import Parallel, cut
 from gluon_confseg.recipe import Cell, phase
@@ -127,6 +129,24 @@ def test_running_statistics_are_means_over_the_devices(tmp_path):
     assert small.same_bits(one, other)
     moved = [name for name in one if name.endswith("running_mean") and not (one[name] == first[name]).all()]
     assert moved
+
+
+def test_synchronised_norms_are_in_the_graphs_that_steps_run(monkeypatch):
+    """A graph that is traced before the norms are joined would hold those of one device."""
+    made = small.recipe(
+        (phase("base", epochs=1, norm="sync"),), (Cell("one", "0", "ce", "base"),), batch_size=BATCH
+    )
+    monkeypatch.setattr(sync, "_check_engine", lambda *_: None)  # nothing is computed here
+    data = Data(small.Images(count=4), small.Images("val", 2))
+    trainee, batches = build(made.phases[0], data, seed=0, parallel=Parallel(TWO))
+    with batches:
+        pass
+    for network, step in zip(trainee.networks, trainee._steps):
+        form = step._encoder
+        symbol = form.symbol if isinstance(form, tracing.OnParameters) else form(mx.sym.var("data"))
+        symbol = mx.sym.Group(list(symbol)) if isinstance(symbol, (list, tuple)) else symbol
+        operators = [node["op"] for node in json.loads(symbol.tojson())["nodes"]]
+        assert "_contrib_SyncBatchNorm" in operators and "BatchNorm" not in operators, network
 
 
 @pytest.mark.slow

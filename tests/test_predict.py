@@ -394,3 +394,13 @@ def test_a_signal_stops_it_and_leaves_whole_files(place, tmp_path):
     written = sorted((tmp_path / "out").rglob("*.png"))
     assert len(written) >= 3 and all(read(file).shape[:2] == (240, 320) for file in written)
     assert not list((tmp_path / "out").rglob("*.part*")) and not (tmp_path / "out/overlay/film.mp4").exists()
+
+
+def test_a_frame_of_a_video_does_not_replace_a_picture(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("a.mp4", "a/000001.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DatasetError, match=r"000001\.jpg: may get the same file as a frame of .*a\.mp4"):
+        sources.find([str(tmp_path)])
+    (tmp_path / "a.mp4").rename(tmp_path / "c.mp4")
+    assert len(sources.find([str(tmp_path)])[0]) == 3

@@ -143,7 +143,20 @@ def find(words: list, lists: list | None = None) -> tuple:
                 raise DatasetError(
                     f"{source.path}: would get the same file as {first[name].path}; segment them into two folders"
                 )
+    for (
+        name,
+        source,
+    ) in first.items():  # frames are numbered, and a picture may have such a number for its name
+        video = next((first[f"{above}/"] for above in _folders_above(name) if f"{above}/" in first), None)
+        if video not in (None, source):
+            raise DatasetError(
+                f"{source.path}: may get the same file as a frame of {video.path}; segment them into two folders"
+            )
     return found, notes
+
+
+def _folders_above(name: str) -> list:
+    return [str(folder) for folder in Path(name).parents][:-1]
 
 
 def _of_word(word: str, notes: list) -> list:

@@ -172,12 +172,12 @@ def _mxnet() -> Path:
     return folder
 
 
-@lru_cache(maxsize=None)
 def has_avx512() -> bool:
     """Whether this CPU has the instructions that oneDNN's 16-bit convolutions need."""
     return {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= set(_features())
 
 
+@lru_cache(maxsize=None)
 def _options() -> tuple:
     wide = (
         tuple(f"-m{feature}" for feature in WIDE) if all(feature in _features() for feature in WIDE) else ()

@@ -74,7 +74,8 @@ def launch(
     """Run `command` in every worker process of this machine; returns 0, or the status of the first that failed.
 
     When one fails, the others, which notice it, have PATIENCE seconds to end. Signals are passed on to the workers. On
-    Linux all of them end with this process, however it ends: without the parameter server they would wait for ever.
+    Linux the processes that it starts itself end with this one, however it ends: without the parameter server they
+    would wait for ever. (A worker that a shell starts is the shell's: `exec` makes it this one's.)
     """
     servers, own = environments(workers, machines, machine, address)
     helpers, running = [], []

@@ -19,6 +19,7 @@ def guarded(limits: Limits, metrics) -> type:
 
     class Guarded(H11Protocol):
         _timer = None
+        _unread_timer = None  # of its own: what the client sends meanwhile must not stop it
 
         def connection_made(self, transport) -> None:
             super().connection_made(transport)
@@ -26,6 +27,7 @@ def guarded(limits: Limits, metrics) -> type:
 
         def connection_lost(self, exc) -> None:
             self._stop()
+            self._read_again()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -67,10 +69,11 @@ def guarded(limits: Limits, metrics) -> type:
         def pause_writing(self) -> None:
             """The client does not read what it asked for."""
             super().pause_writing()
-            self._start(limits.body_seconds, self.transport.abort)
+            self._read_again()
+            self._unread_timer = self.loop.call_later(limits.body_seconds, self.transport.abort)
 
         def resume_writing(self) -> None:
-            self._stop()
+            self._read_again()
             super().resume_writing()
 
         def timeout_keep_alive_handler(self) -> None:
@@ -104,6 +107,11 @@ def guarded(limits: Limits, metrics) -> type:
             ]
             self.transport.write(b"\r\n".join([*lines, b"", body]))
             self.transport.close()
+
+        def _read_again(self) -> None:
+            if self._unread_timer is not None:
+                self._unread_timer.cancel()
+                self._unread_timer = None
 
         def _start(self, seconds: float, call) -> None:
             self._stop()
