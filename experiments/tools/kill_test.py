@@ -113,7 +113,8 @@ def kill(arguments, out: Path, after: float, in_a_write: bool, rank: int | None)
     try:
         status = process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
-        raise RunError(f"{out}: {PATIENCE} s after worker {rank} was killed, the others still run") from None
+        what = "all processes were" if rank is None else f"worker {rank} was"
+        raise RunError(f"{out}: {PATIENCE} s after {what} killed, the command still runs") from None
     took = time.monotonic() - killed
     if status == 0 and there and rank is not None and not (out / "report.html").exists():
         raise RunError(f"{out}: worker {rank} was killed, and the command ended with exit status 0")

@@ -91,7 +91,9 @@ def add_arguments(parser) -> None:
         "what is free)",
     )
     parser.add_argument(
-        "--skip-existing", action="store_true", help="leave out pictures all of whose files are there already"
+        "--skip-existing",
+        action="store_true",
+        help="leave out pictures all of whose files are there already; videos are made again",
     )
     views.add_arguments(parser)
 
