@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_confseg import demo, runtime, windows
+from gluon_confseg import demo, runtime, trained, windows
 from gluon_confseg.dry_run import memory as process_memory
 from gluon_confseg.errors import ConfSegError, DatasetError, RunError, plain
 from gluon_confseg.inference import PLAIN, Inference
@@ -51,10 +51,8 @@ def open_network(
         kind = _Symbol
     else:
         # it has the sentences for all that is no checkpoint
-        from gluon_confseg.cli import networks
-
         inference.check()
-        return Segmenter(_Trained(*networks.chosen(path, rule), inference), memory, inference)
+        return Segmenter(_Trained(*trained.chosen(path, rule), inference), memory, inference)
     if rule is not None:
         raise RunError(f"{path}: its fusion rule was fixed when it was exported; leave out --rule")
     if not inference.is_plain:
@@ -307,13 +305,12 @@ class _Trained:
     gives_probabilities = True
 
     def __init__(self, path: Path, rule: str | None, inference: Inference):
-        from gluon_confseg.cli import networks
         from gluon_confseg.frozen import FrozenNetwork
         from gluon_confseg.fusion import Fusion
 
-        loaded = networks.load(path, rule)
-        self.labels, self.groups, self.title = loaded.labels, loaded.network.groups, networks.describe(loaded)
-        self.record = {**networks.record(loaded), "file": str(path), "format": "checkpoint"}
+        loaded = trained.load(path, rule)
+        self.labels, self.groups, self.title = loaded.labels, loaded.network.groups, trained.describe(loaded)
+        self.record = {**trained.record(loaded), "file": str(path), "format": "checkpoint"}
         self._rule, self._inference, self._device = loaded.rule, inference, runtime.default_context()
         fuse = Fusion.of(loaded.network, loaded.rule)
         fuse.hybridize()
@@ -357,7 +354,6 @@ class _Exported:
     on_gpu, gives_probabilities = False, True
 
     def _describe(self, path: Path, about: dict, form: str) -> None:
-        from gluon_confseg.cli import networks
 
         try:
             self.labels = _labels(about, path)
@@ -366,8 +362,8 @@ class _Exported:
             self.normalisation = {name: tuple(map(float, about[name])) for name in ("mean", "std")}
             if {len(values) for values in self.normalisation.values()} != {3}:
                 raise ValueError("mean and std of three colours are wanted")
-            self.title = f"{networks.in_words(settings, rule)}, exported for {form}"
-            self.record = {**networks.recorded(settings, rule), "file": str(path), "format": form}
+            self.title = f"{trained.in_words(settings, rule)}, exported for {form}"
+            self.record = {**trained.recorded(settings, rule), "file": str(path), "format": form}
         except (KeyError, TypeError, ValueError, IndexError, DatasetError) as error:
             raise RunError(
                 f"{path}: its description can't be used ({plain(error)}); {EXPORT_AGAIN}"

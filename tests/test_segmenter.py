@@ -210,3 +210,16 @@ def test_a_large_picture_stays_within_its_memory(place, tmp_path):
     assert int(done.stdout.split()[-1]) * 1024 <= 800 << 20
     for kind in ("ids", "overlay", "confusion"):
         assert cv2.imread(str(tmp_path / "out" / kind / "large.png")).shape == (4000, 4000, 3)
+
+
+def test_a_fused_export_gives_the_classes_of_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "compare", lambda prefixes: dict.fromkeys(prefixes, (1.0, 1.0, 1.0)))
+    built = small.shaken("residual", stride=8)
+    space = LabelSpace("five", "Five", tuple("abcde"), np.arange(15, dtype=np.uint8).reshape(5, 3))
+    for variant in ("plain", "fused"):
+        export.write(built, "residual_product", space, tmp_path / variant, variant=variant)
+    picture = np.random.RandomState(0).randint(0, 256, (45, 77, 3)).astype(np.uint8)
+    plain, fused = (
+        segmenter.open_network(tmp_path / variant).classes(picture) for variant in ("plain", "fused")
+    )
+    assert len(np.unique(plain)) > 1 and (plain == fused).mean() > 0.999

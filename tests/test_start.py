@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import small
 
+import gluon_confseg
 from gluon_confseg import checkpoint, network
 from gluon_confseg.gluoncv import network_file, without_torch
 from gluon_confseg.scenes import draw
@@ -114,3 +118,17 @@ def test_missing_gluoncv_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="gluoncv"):
         network_file.__wrapped__("resnetv1b")
+
+
+def test_only_the_command_line_imports_the_command_line():
+    """Or a library module would bring parsers along, and nobody could use it without them."""
+    package = Path(gluon_confseg.__file__).parent
+    for file in package.rglob("*.py"):
+        inside = file.relative_to(package)
+        if inside.parts[0] in ("cli", "__main__.py"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                module = node.module or ""
+                named = [f"{module}.{each.name}" for each in node.names]
+                assert not any(re.search(r"(^|\.)cli(\.|$)", name) for name in named), f"{inside}: {named}"

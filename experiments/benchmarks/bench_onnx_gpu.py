@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import onnx
 
-from gluon_confseg import files, groups, network, onnx_export
-from gluon_confseg.cli import frame, networks
+from gluon_confseg import files, groups, network, onnx_export, trained
+from gluon_confseg.cli import frame
 from gluon_confseg.datasets.colour import normalize
 from gluon_confseg.network import FusedNetwork
 
@@ -84,10 +84,10 @@ def prepare_made_up(folder: Path, name: str, title: str, built) -> None:
 
 def prepare_trained(folder: Path, checkpoint: str, *pictures) -> None:
     """Write the files of a trained network, with its weights."""
-    loaded = networks.load(Path(checkpoint), None)
+    loaded = trained.load(Path(checkpoint), None)
     images = [cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in pictures]
     _write(folder, "trained", FusedNetwork(loaded.network, loaded.rule), images, set())
-    title = f"{networks.describe(loaded)}, trained"
+    title = f"{trained.describe(loaded)}, trained"
     files.write_json(folder / "trained.json", {"name": "trained", "title": title, "weights": []})
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_confseg import checkpoint, demo, files, recipe_files, scenes
-from gluon_confseg.cli import frame, networks
+from gluon_confseg import checkpoint, demo, files, recipe_files, scenes, trained
+from gluon_confseg.cli import frame
 from gluon_confseg.cli.evaluation import measure
 from gluon_confseg.cli.train import drawn_root
 from gluon_confseg.datasets import open_dataset
@@ -157,7 +157,7 @@ def score(file: Path, draw: dict) -> float:
     root, total = drawn_root(draw), draw["train"] + draw["val"]
     with Progress("drawing street scenes", total, "image") as bar:
         scenes.draw(root, progress=lambda done, _: bar.update(done - bar.done), **draw)
-    matrix = measure(networks.load(file, None), open_dataset("cityscapes", root, "val"), PLAIN)
+    matrix = measure(trained.load(file, None), open_dataset("cityscapes", root, "val"), PLAIN)
     return float(matrix.mean_iou())
 
 

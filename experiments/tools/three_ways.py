@@ -15,8 +15,8 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from gluon_confseg import export, onnx_export
-from gluon_confseg.cli import data, frame, networks, options
+from gluon_confseg import export, onnx_export, trained
+from gluon_confseg.cli import data, frame, options
 from gluon_confseg.datasets import whole_images
 from gluon_confseg.metrics import ConfusionMatrix
 from gluon_confseg.network import FusedNetwork
@@ -34,7 +34,7 @@ def main(argv: list | None = None) -> int:
 
 
 def _run(arguments) -> int:
-    loaded = networks.load(arguments.checkpoint, arguments.rule)
+    loaded = trained.load(arguments.checkpoint, arguments.rule)
     dataset = data.of_network(arguments, loaded.labels, labelled=True)
     with tempfile.TemporaryDirectory() as folder:
         ways = _ways(loaded, Path(folder))
@@ -48,7 +48,7 @@ def _run(arguments) -> int:
             matrices[name].update(labels, found.argmax(1))
             worst[name] = float(np.maximum(worst[name], np.abs(found - live).max()))
             equal[name] += int((found.argmax(1) == live.argmax(1)).sum())
-    print(f"Data: {dataset.description}\nNetwork: {networks.describe(loaded)}.\n")
+    print(f"Data: {dataset.description}\nNetwork: {trained.describe(loaded)}.\n")
     print("| way | mIoU | largest difference of scores | pixels with the same class |\n|---|---|---|---|")
     for name in ways:
         share = 100 * equal[name] / pixels

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gluon_confseg import demo
-from gluon_confseg.cli import networks, options, writable
+from gluon_confseg import demo, trained
+from gluon_confseg.cli import options, writable
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
@@ -38,7 +38,7 @@ def run(arguments) -> Output:
     """Draw, segment, and show."""
     out = arguments.out
     writable.folder(out)
-    loaded = networks.load(arguments.checkpoint, arguments.rule)
+    loaded = trained.load(arguments.checkpoint, arguments.rule)
 
     from gluon_confseg import scenes
     from gluon_confseg.cli import matrices, scores
@@ -63,7 +63,7 @@ def run(arguments) -> Output:
     matrices.write(out / "confusion.npz", loaded.rule, named)
     pairs = scores.worst_pairs(named, LISTED)
     record = {
-        "network": networks.record(loaded),
+        "network": trained.record(loaded),
         "scenes": str(root),
         "mean_iou": {rule: float(counted.mean_iou()) for rule, counted in found.items()},
         "worst": pairs,
@@ -120,7 +120,7 @@ def _text(loaded, dataset, record: dict, table: str, arguments) -> str:
     }
     widest = max(map(len, steps))
     lines = [
-        f"Network: {networks.describe(loaded)}{'; it ships with the package' if shipped else ''}.",
+        f"Network: {trained.describe(loaded)}{'; it ships with the package' if shipped else ''}.",
         f"Data: {dataset.description} They are drawn with seed {demo.SEED}, with which no network is trained unless "
         "--seed says so.",
         *([f"Groups that have a subnet: {'; '.join(groups)}."] if groups else []),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from gluon_confseg.cli import data, networks, options, views, writable
+from gluon_confseg import trained
+from gluon_confseg.cli import data, options, views, writable
 from gluon_confseg.cli.output import Output
 
 SUMMARY = "Score a trained network on a data set, as the official Cityscapes scorer counts."
@@ -35,7 +36,7 @@ def run(arguments) -> Output:
     """Evaluate images at their own size."""
     out = arguments.out and writable.file(arguments.out)
     inference = views.inference(arguments)
-    loaded = networks.load(arguments.checkpoint, arguments.rule)
+    loaded = trained.load(arguments.checkpoint, arguments.rule)
     dataset = data.of_network(arguments, loaded.labels, labelled=True)
 
     from gluon_confseg.cli import evaluation, matrices, scores
@@ -47,7 +48,7 @@ def run(arguments) -> Output:
         matrices.write(out, loaded.rule, named)
     text = [
         f"Data: {dataset.description}",
-        f"Network: {networks.describe(loaded)}; {inference.describe()}.",
+        f"Network: {trained.describe(loaded)}; {inference.describe()}.",
         "",
         scores.table(matrix, dataset.classes, instances),
         "",
@@ -66,7 +67,7 @@ def run(arguments) -> Output:
             "description": dataset.description,
         },
         "checkpoint": str(arguments.checkpoint),
-        "network": networks.record(loaded),
+        "network": trained.record(loaded),
         "inference": dataclasses.asdict(inference),
         **scores.record(matrix, dataset.classes),
         **scores.benchmark_record(matrix, dataset.labels, instances),

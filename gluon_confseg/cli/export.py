@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gluon_confseg.cli import networks, options, writable
+from gluon_confseg import trained
+from gluon_confseg.cli import options, writable
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
@@ -80,8 +81,8 @@ def run(arguments) -> Output:
         from gluon_confseg import onnx_export
 
         onnx_export.libraries()  # before a large network is read
-    checkpoint, rule = networks.chosen(arguments.checkpoint, arguments.rule)
-    loaded = networks.load(checkpoint, rule)
+    checkpoint, rule = trained.chosen(arguments.checkpoint, arguments.rule)
+    loaded = trained.load(checkpoint, rule)
 
     from gluon_confseg import export
 
@@ -165,10 +166,10 @@ def _output(loaded, origin: dict, files: tuple, text: list, record: dict) -> Out
     widest, score = max(map(len, sizes)), origin["mean_iou"]
     measured = "" if score is None else f" (mIoU {100 * score:.2f} on the run's validation images)"
     before = [
-        f"Network: {networks.describe(loaded)}, from {origin['checkpoint']['name']}{measured}.",
+        f"Network: {trained.describe(loaded)}, from {origin['checkpoint']['name']}{measured}.",
         *(f"  {name:<{widest}}  {_size(size):>8}" for name, size in sizes.items()),
     ]
-    about = {"network": networks.record(loaded), "files": sizes, "origin": origin}
+    about = {"network": trained.record(loaded), "files": sizes, "origin": origin}
     return Output("\n".join([*before, *text]), {**about, **record})
 
 

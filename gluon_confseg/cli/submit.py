@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gluon_confseg.cli import data, networks, options, views, writable
+from gluon_confseg import trained
+from gluon_confseg.cli import data, options, views, writable
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import DatasetError
 
@@ -70,7 +71,7 @@ def run(arguments) -> Output:
 def _write(arguments) -> Output:
     writable.file(arguments.out)
     inference = views.inference(arguments)
-    loaded = networks.load(arguments.checkpoint, arguments.rule)
+    loaded = trained.load(arguments.checkpoint, arguments.rule)
 
     from gluon_confseg import submission
     from gluon_confseg.cli import evaluation
@@ -98,12 +99,12 @@ def _write(arguments) -> Output:
     record = _record(server, arguments.out, dataset.split, expected, dataset.drawn)
     lines = [
         f"Data: {dataset.description}",
-        f"Network: {networks.describe(loaded)}; {inference.describe()}.",
+        f"Network: {trained.describe(loaded)}; {inference.describe()}.",
         f"Archive: {arguments.out}, {len(expected)} files, checked: each image once, its size, its values.",
         f"Predictions: {folder}{f' ({kept} were there before)' if kept else ''}; no longer needed.",
         *(record["notes"] or [f"Upload it at {server.url}"]),
     ]
-    about = {"network": networks.record(loaded), "inference": made_with["inference"], "kept": kept}
+    about = {"network": trained.record(loaded), "inference": made_with["inference"], "kept": kept}
     return Output("\n".join(lines), {**record, **about})
 
 

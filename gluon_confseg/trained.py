@@ -1,4 +1,4 @@
-"""Trained networks for the verbs that run one."""
+"""A trained network by its file or run folder, with a sentence for all that is none, and in words."""
 
 from __future__ import annotations
 
@@ -45,14 +45,12 @@ def load(path: Path, rule: str | None) -> TrainedNetwork:
         raise CheckpointError(f"{path}: is a folder; give {hint}")
 
     from gluon_confseg import engine, network
-    from gluon_confseg.cli import matrices
     from gluon_confseg.fusion import LEARNED
 
     try:
         loaded = network.load(path, runtime.default_context())
     except CheckpointError:
-        with contextlib.suppress(RunError):
-            matrices.load(path, None, None)
+        if _holds_matrices(path):
             raise CheckpointError(
                 f"{path}: holds confusion matrices, no network; see them with `confseg confusion {path}`, or give "
                 "the checkpoint of a finished phase, RUN/checkpoints/PHASE.npz"
@@ -75,6 +73,21 @@ def load(path: Path, rule: str | None) -> TrainedNetwork:
     loaded.rule = rule or loaded.rule
     engine.hybridize_parts(loaded.network)
     return loaded
+
+
+def _holds_matrices(path: Path) -> bool:
+    """Whether a file holds squares of counts, as confusion matrices are."""
+    from gluon_confseg.run_folder import read_matrices
+
+    with contextlib.suppress(RunError):
+        squares = read_matrices(path, only=_is_square).values()
+        return any((array >= 0).all() and (array == array.round()).all() for array in squares)
+    return False
+
+
+def _is_square(name: str, entry) -> bool:
+    square = len(entry.shape) == 2 and entry.shape[0] == entry.shape[1] > 0
+    return square and entry.dtype.kind in "iuf"
 
 
 def describe(loaded: TrainedNetwork) -> str:
