@@ -58,17 +58,23 @@ class Position:
     loss_scale: float | None = None
     clean_steps: int = 0
 
-    def add(self, batch_losses: dict, names) -> float:
-        """Count a batch's (N,) losses by name and return their mean. RunError names the images if it is not finite."""
+    def add(self, batch_losses: dict, names, precision: str = "float32") -> float:
+        """Count a batch's (N,) losses by name and return their mean.
+
+        precision    what the network was computed in, for the advice
+        DivergedError names the images if it is not finite.
+        """
         total, batch_sums = 0.0, {}
         for name, loss in batch_losses.items():
             values = (loss if isinstance(loss, np.ndarray) else loss.asnumpy()).astype(np.float64)
             batch_sums[name] = float(values.sum())
             total += float(values.mean())
         if not np.isfinite(total):
+            # float16 ends at 65504, which activations alone may exceed
+            advice = ", or set precision=float32," if precision == "float16" else ""
             raise DivergedError(
                 f"the loss is not finite on {', '.join(names)}: the last checkpoint is as it was; "
-                "look at these images, or lower the learning rate and start a new run"
+                f"look at these images, or lower the learning rate{advice} and start a new run"
             )
         for name, value in batch_sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value

@@ -175,7 +175,7 @@ def train_phase(job: Job, phase, folder, whole: WholeRun) -> None:
                         draws = functools.partial(_draws, batches.seed, phase, number_of_step)
                         with trainee.memory_told(phase.name, batch):
                             terms = trainee.step(batch, draws, signals.caught)
-                            mean = at.add(terms, batch.names)
+                            mean = at.add(terms, batch.names, phase.precision)
                             trainee.update(rate, batch.names)
                         at.loss_scale, at.clean_steps = trainee.loss_scale.value, trainee.loss_scale.clean
                         signals.agree(trainee.stop)

@@ -320,8 +320,8 @@ def test_what_a_network_can_not_be_names_its_phase():
 
 @pytest.mark.slow
 def test_a_frozen_part_that_changes_is_found(monkeypatch):
-    def thaws(network, criteria):
-        return engine.Subnet0Step(network, [lambda logits, labels: logits.mean(axis=(1, 2, 3))])
+    def thaws(network, criteria, precision):
+        return engine.Subnet0Step(network, [lambda logits, labels: logits.mean(axis=(1, 2, 3))], precision)
 
     monkeypatch.setitem(engine.STEPS, "subnets", thaws)
     monkeypatch.setattr(dry_run, "RATE", 1.0)

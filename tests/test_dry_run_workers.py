@@ -359,6 +359,14 @@ def test_a_network_of_the_other_kind_is_not_taken(tmp_path, capsys):
     assert "was measured with --kvstore dist_sync, and the plan is for horovod" in capsys.readouterr().err
 
 
+def test_a_plan_of_nothing_says_no_proportions():
+    found = record(steps=0, hours=0.0)
+    found["evaluations"], found["matrices"], found["whole"]["hours"]["all"] = [], [], 0.0
+    found["workers"] = plan(found, Workers(4, network=NETWORK))
+    (whole, *_) = workers.sums(found)
+    assert whole.startswith("All of it with these workers: 0 ") and "times as long" not in whole
+
+
 def test_cautions_and_extrapolated_shares_are_said():
     found = record()
     found["workers"] = {**plan(found, Workers(4, network=NETWORK)), "cautions": {"ce": "batch norms differ"}}

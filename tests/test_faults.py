@@ -403,7 +403,9 @@ def test_a_gradient_that_is_not_finite_names_its_own_images_and_changes_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(engine.Subnet0Step, "__call__", step)
         patched.setattr(
-            Position, "add", lambda at, terms, names: (named.append(names), add(at, terms, names))[1]
+            Position,
+            "add",
+            lambda at, terms, names, *more: (named.append(names), add(at, terms, names, *more))[1],
         )
         with pytest.raises(DivergedError) as raised:
             test_resume.run(tmp_path / "run", "subnet0")

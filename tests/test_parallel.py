@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import checkpoint, cli, tracing, train
+from gluon_confseg import checkpoint, cli, scenes, tracing, train
 from gluon_confseg.build import Data, build
 from gluon_confseg.cli import options
 from gluon_confseg.datasets import Augment, Batches
@@ -284,6 +284,13 @@ def test_a_dry_run_refuses_what_it_does_not_measure(words, capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "drawn", "--dry-run", *words])
     assert "do nothing in a dry run" in capsys.readouterr().err
+
+
+def test_batches_that_can_not_be_cut_leave_no_run_folder(tmp_path, capsys):
+    root, out = scenes.draw(tmp_path / "scenes", train=3, val=1, size=(64, 32), seed=2), tmp_path / "run"
+    command = ["train", "drawn", "--profile", "smoke", "--root", str(root), "--out", str(out)]
+    assert cli.main([*command, "--accumulate", "1000"]) == 1
+    assert "can't be cut into 1000 shares" in capsys.readouterr().err and not out.exists()
 
 
 def test_phases_at_once_and_shares_are_refused_together(capsys):

@@ -15,7 +15,7 @@ from gluon_confseg.errors import DivergedError, RunError, Stopped
 from gluon_confseg.parallel import SINGLE
 from gluon_confseg.phases import Cell
 from gluon_confseg.recipe import phase
-from gluon_confseg.run_folder import RunFolder
+from gluon_confseg.run_folder import Position, RunFolder
 from gluon_confseg.shared_folder import open_folder
 from gluon_confseg.train import run
 from gluon_confseg.trainee import Trainee
@@ -119,6 +119,13 @@ def test_a_scaled_loss_trains_the_same_bits():
     assert trainee.loss_scale.value == precision.FIRST_SCALE
     assert trainee.loss_scale.clean == 2
     assert small.same_bits(*after)
+
+
+@pytest.mark.parametrize("precision, named", [("float16", True), ("float32", False), ("bfloat16", False)])
+def test_a_loss_that_float16_can_not_hold_names_float32_beside_the_rate(precision, named):
+    with pytest.raises(DivergedError, match=r"not finite on a\.png: .*lower the learning rate") as raised:
+        Position().add({"subnet0": np.array([np.inf], np.float32)}, ["a.png"], precision)
+    assert ("set precision=float32" in str(raised.value)) == named
 
 
 def test_an_overflow_leaves_the_step_out_and_halves_the_scale():

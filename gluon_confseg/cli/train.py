@@ -217,6 +217,8 @@ def run(arguments) -> Output:
                 recipe, root, packs=arguments.packs, look=not any(out.glob("checkpoints/*.npz"))
             ),
         )
+        for phase in recipe.needed(recipe.choose(arguments.cell)):
+            sharing.check(phase, len(splits.train))  # before there is a run folder
         config = {**recipe.config(), "images": splits.fingerprint()}
         folder = shared_folder.open_folder(
             communicator, out, config, arguments.save_every, tensorboard=arguments.tensorboard

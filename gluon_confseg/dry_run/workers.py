@@ -182,6 +182,15 @@ def head(found: dict) -> list:
     return [f"{said}."]
 
 
+def _beside_one_device(planned: dict) -> str:
+    if planned["speed_up"] is None:  # there is nothing to train or to evaluate
+        return ""
+    return (
+        f" One device would take {as_time(planned['hours_of_one_device'])}, {planned['speed_up']:.1f} times as long; "
+        f"{100 * planned['efficiency']:.0f} % of the time computes."
+    )
+
+
 def table(found: dict) -> Grid:
     """A row for each phase: its step with these workers, and what it needs."""
     names = ["phase", "images of a share", "measured with", "s computing", "s exchanging", "computes"]
@@ -204,9 +213,7 @@ def sums(found: dict) -> list:
     said = [
         f"All of it with these workers: {as_time(hours['all'])}{days}: computing steps {as_time(hours['computing'])}, "
         f"exchanging gradients {as_time(hours['exchange'])}, training matrices {as_time(hours['matrices'])}, "
-        f"validation and test {as_time(hours['evaluation'])}. One device would take "
-        f"{as_time(planned['hours_of_one_device'])}, {planned['speed_up']:.1f} times as long; "
-        f"{100 * planned['efficiency']:.0f} % of the time computes.",
+        f"validation and test {as_time(hours['evaluation'])}.{_beside_one_device(planned)}",
         f"Memory of a device: {as_size(planned['memory_of_device'])} at most. Disk: rank 0 alone writes the run "
         f"folder, {as_size(planned['run_folder_at_most'])} at most; every machine needs the data, "
         f"{as_size(planned['data'])}.",
