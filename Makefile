@@ -20,7 +20,7 @@ options = $(if $(PROFILE),--profile $(PROFILE)) $(if $(OUT),--out "$(OUT)") $(AR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-tensorboard setup-crf setup-onnx setup-serve setup-distributed setup-notebook setup-docs setup-torch setup-bench reproduce-cityscapes reproduce-camvid reproduce-voc reproduce-own study study-camvid study-drawn dry-run \
-	test test-slow test-distributed test-gpu test-torch lint format bench bench-loss bench-data bench-memory bench-workers planning encoder-table onnx-table check-data notebooks docs export doctor clean clean-venv
+	test test-slow test-distributed test-gpu test-torch lint format bench bench-loss bench-data bench-memory bench-workers bench-deploy planning encoder-table onnx-table check-data notebooks docs export doctor clean clean-venv
 
 help:  ## this list
 	@echo "make TARGET, each with its own set-up:"
@@ -123,6 +123,9 @@ bench-memory: setup  ## what recomputation and in-place batch norm save in train
 
 bench-workers: setup  ## two worker processes against one with two threads, and what more would take; some minutes
 	$(RUN) -m experiments.benchmarks.bench_workers $(ARGS)
+
+bench-deploy: setup-onnx  ## one network in every form that is deployed: live, exported, fused, INT8, onnxruntime; some minutes
+	$(RUN) -m experiments.benchmarks.bench_deploy $(ARGS)
 
 planning: setup  ## what Tables 2 to 5 would cost on GPUs, for docs/planning.md; ARGS="--keep FILE" takes a dry run's figures
 	$(RUN) -m experiments.tools.planning $(ARGS)

@@ -20,7 +20,6 @@ from .results import SCHEMA
 
 SIZES = ((64, 96), (101, 77), (128, 256))  # one is odd: the graph must not depend on a size
 TOLERANCE = 1e-5
-VARIANTS = ("plain", "fused")
 FUSED_TOLERANCE = 1e-4  # folded batch norms round their weights anew
 TIMED, ROUNDS = (256, 512), 7  # (height, width) of the image that variants are timed on
 
@@ -53,42 +52,68 @@ def write(
     prefix = Path(prefix)
     fused = FusedNetwork(network, rule)
     fused.hybridize()
+    about = {**describe(network, rule, labels), "variant": variant, "origin": origin}
     with tempfile.TemporaryDirectory() as folder:
-        fused(mx.nd.zeros((1, 3, *SIZES[0]), ctx=_context(network)))
-        mx.nd.waitall()  # see checkpoint.network_arrays
-        fused.export(f"{folder}/graph")
-        difference = check(fused, f"{folder}/graph")
         chosen, seconds = f"{folder}/graph", None
+        difference = save_plain(fused, chosen)
         if variant == "fused":
             chosen = f"{folder}/fused"
-            _save_fused(fused, chosen)
-            difference = check(fused, chosen, FUSED_TOLERANCE)
+            difference = save_fused(fused, chosen)
             seconds = compare({"plain": f"{folder}/graph", "fused": chosen})
-        content = {end: Path(f"{chosen}{end}").read_bytes() for end in ("-symbol.json", "-0000.params")}
-    written = {end: prefix.with_name(prefix.name + end) for end in ("-symbol.json", "-0000.params", ".json")}
-    for end, data in content.items():
-        files.write_bytes(written[end], data)
-    sums = {written[end].name: checksum(data) for end, data in content.items()}
-    about = {**describe(network, rule, labels), "variant": variant, "origin": origin, "files": sums}
-    files.write_json(written[".json"], about)
-    return Exported(*written.values(), difference, seconds)
+        return Exported(*keep(chosen, prefix, about), difference, seconds)
 
 
-def _save_fused(fused: FusedNetwork, prefix: str) -> None:
-    """The graph in the form that evaluation runs, without the compiled operators, which MXNet alone does not have."""
-    if not frozen.usable(fused.network):
-        raise RunError(
-            "--variant fused needs MXNet for CPUs with oneDNN, and a network on the CPU: leave the variant out"
-        )
-    symbol, values = frozen.fold(tracing.trace(fused, tracing.FROZEN), frozen.values_of(fused))
-    names = {"arg": symbol.list_arguments(), "aux": symbol.list_auxiliary_states()}
-    args, aux = ({n: values[n] for n in names[kind] if n in values} for kind in ("arg", "aux"))
+def save_plain(fused: FusedNetwork, prefix: str) -> float:
+    """Write PREFIX-symbol.json and PREFIX-0000.params, not atomically; returns what `check` finds."""
+    fused(mx.nd.zeros((1, 3, *SIZES[0]), ctx=_context(fused.network)))
+    mx.nd.waitall()  # see checkpoint.network_arrays
+    fused.export(prefix)
+    return check(fused, prefix)
+
+
+def save_fused(fused: FusedNetwork, prefix: str) -> float:
+    """The same of the graph in the form that evaluation runs, without the compiled operators, which MXNet alone does
+    not have."""
+    symbol, args, aux = folded(fused, "fused")
     shapes = {"data": (1, 3, *SIZES[0])}
     symbol = symbol.optimize_for(frozen.BACKEND, args, aux, ctx=mx.cpu(), shape_dict=shapes)
+    save(symbol, args, aux, prefix)
+    return check(fused, prefix, FUSED_TOLERANCE)
+
+
+def folded(fused: FusedNetwork, variant: str) -> tuple:
+    """(symbol, arguments, auxiliary states) with batch norms inside the convolutions; RunError where not on a CPU."""
+    if not frozen.usable(fused.network):
+        raise RunError(
+            f"--variant {variant} needs MXNet for CPUs with oneDNN, and a network on the CPU: leave the variant out"
+        )
+    symbol, values = frozen.fold(tracing.trace(fused, tracing.FROZEN), frozen.values_of(fused))
+    names = symbol.list_arguments(), symbol.list_auxiliary_states()
+    args, aux = ({name: values[name] for name in kind if name in values} for kind in names)
+    return symbol, args, aux
+
+
+def save(symbol, args: dict, aux: dict, prefix: str) -> None:
+    """Write PREFIX-symbol.json and PREFIX-0000.params with what the symbol reads of these arrays, not atomically."""
     symbol.save(f"{prefix}-symbol.json")
-    stored = {f"arg:{n}": values[n] for n in symbol.list_arguments() if n in values}
-    stored.update({f"aux:{n}": values[n] for n in symbol.list_auxiliary_states() if n in values})
+    stored = {f"arg:{name}": args[name] for name in symbol.list_arguments() if name in args}
+    stored.update({f"aux:{name}": aux[name] for name in symbol.list_auxiliary_states() if name in aux})
     mx.nd.save(f"{prefix}-0000.params", stored)
+
+
+def keep(saved: str, prefix: Path, about: dict) -> tuple:
+    """Copy a graph's two files from one prefix to another, each atomically, and write the description beside them.
+
+    about    the description, which gets the files' sizes and checksums
+    returns  the paths of the three
+    """
+    paths = [prefix.with_name(prefix.name + end) for end in ("-symbol.json", "-0000.params", ".json")]
+    content = [Path(f"{saved}{end}").read_bytes() for end in ("-symbol.json", "-0000.params")]
+    for path, data in zip(paths, content):
+        files.write_bytes(path, data)
+    sums = {path.name: checksum(data) for path, data in zip(paths, content)}
+    files.write_json(paths[2], {**about, "files": sums})
+    return tuple(paths)
 
 
 def compare(prefixes: dict) -> dict:

@@ -67,7 +67,7 @@ def write(
             f"{network.num_classes} classes don't fit in uint8 pictures: leave normalisation and arg-max out"
         )
     fused = FusedNetwork(network, rule)
-    about = {**export.describe(network, rule, labels), **_ends(pictures), "origin": origin}
+    about = {**description(network, rule, labels, pictures), "origin": origin}
     content = model(fused, pictures=pictures, fold_norms=fold_norms, metadata={CARD: json.dumps(about)})
     difference, equal = check(fused, content, pictures)
     beside = path.with_name(f"{path.name}.json")
@@ -76,6 +76,23 @@ def write(
     files.write_bytes(path, content)
     files.write_json(beside, {**about, "checked": checked, "files": sums})
     return ExportedOnnx(path, beside, difference, equal)
+
+
+def description(network, rule: str, labels, pictures: bool) -> dict:
+    """What a program needs to know to use the file: see `export.describe`."""
+    ends = {
+        "input": "pictures: (N, H, W, 3) uint8, RGB, any N, H and W",
+        "output": "classes: (N, H, W) uint8, ids of the classes",
+    }
+    return {**export.describe(network, rule, labels), **(ends if pictures else {})}
+
+
+def with_card(content: bytes, about: dict) -> bytes:
+    """The content of an ONNX file with a description in its metadata, in place of any other."""
+    onnx, _ = libraries()
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, {CARD: json.dumps(about)})
+    return model.SerializeToString()
 
 
 def libraries() -> tuple:
@@ -184,12 +201,3 @@ def live_scores(fused: FusedNetwork, images: np.ndarray) -> np.ndarray:
     device = next(iter(fused.collect_params().values())).list_ctx()[0]
     with mx.autograd.pause(train_mode=False):
         return fused(mx.nd.array(images, ctx=device)).asnumpy()
-
-
-def _ends(pictures: bool) -> dict:
-    if not pictures:
-        return {}
-    return {
-        "input": "pictures: (N, H, W, 3) uint8, RGB, any N, H and W",
-        "output": "classes: (N, H, W) uint8, ids of the classes",
-    }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from gluon_confseg import trained
-from gluon_confseg.cli import options, writable
+from gluon_confseg.cli import data, options, writable
 from gluon_confseg.cli.output import Output
 from gluon_confseg.errors import RunError
 
@@ -18,9 +19,15 @@ EXAMPLES = (
         "export RUN --pictures --out mynet.onnx",
         "the run's best network for onnxruntime: pictures in, classes out",
     ),
+    (
+        "export RUN --variant int8 --root MYDATA --out mynet.onnx",
+        "convolutions in 8 bits, calibrated and compared on your data",
+    ),
 )
 FORMATS = ("mxnet", "onnx")
+VARIANTS = ("plain", "fused", "int8")
 ONNX_OPTIONS = ("pictures", "keep_norms")
+INT8_OPTIONS = ("data", "root")
 
 
 def add_arguments(parser) -> None:
@@ -41,10 +48,20 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--variant",
-        type=options.one_of(("plain", "fused")),
+        type=options.one_of(VARIANTS),
         default="plain",
         metavar="VARIANT",
-        help="mxnet: plain (default); fused: several times as fast on CPUs, by oneDNN, and for CPUs alone",
+        help="plain (default); fused (mxnet): several times as fast on CPUs, by oneDNN, and for CPUs alone; int8: "
+        "convolutions in 8 bits, calibrated on the training images of --root and compared on its validation images",
+    )
+    parser.add_argument(
+        "--data",
+        type=options.data_set,
+        metavar="NAME",
+        help=f"int8: {', '.join(options.DATASETS)} (default: the one whose classes the network has)",
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="int8: its folder (default: $CITYSCAPES_ROOT, ...)"
     )
     parser.add_argument(
         "--pictures",
@@ -72,9 +89,15 @@ def run(arguments) -> Output:
     given = [f"--{name.replace('_', '-')}" for name in ONNX_OPTIONS if getattr(arguments, name)]
     if given and not as_onnx:
         arguments.usage(f"{given[0]} is of ONNX files: give --format onnx as well")
-    if as_onnx and arguments.variant != "plain":
+    if as_onnx and arguments.variant == "fused":
+        arguments.usage("--variant fused is of --format mxnet: onnxruntime fuses a graph when it loads it")
+    as_int8 = arguments.variant == "int8"
+    given = [f"--{name}" for name in INT8_OPTIONS if getattr(arguments, name) is not None]
+    if given and not as_int8:
+        arguments.usage(f"{given[0]} gives the images for --variant int8: give that as well")
+    if as_int8 and arguments.keep_norms:
         arguments.usage(
-            f"--variant {arguments.variant} is of --format mxnet: onnxruntime fuses a graph when it loads it"
+            "--keep-norms can't be used with --variant int8, whose batch norms are in the convolutions"
         )
     writable.folder(prefix.parent)
     if as_onnx:
@@ -86,10 +109,14 @@ def run(arguments) -> Output:
 
     from gluon_confseg import export
 
+    splits = [_split(arguments, loaded.labels, name) for name in ("train", "val")] if as_int8 else None
     origin = export.origin(checkpoint, loaded.rule)
     if as_onnx:
-        path = prefix if names_onnx else prefix.with_name(f"{prefix.name}.onnx")
-        return _onnx(arguments, loaded, origin, path)
+        prefix = prefix if names_onnx else prefix.with_name(f"{prefix.name}.onnx")
+    if as_int8:
+        return _int8(arguments, loaded, origin, prefix, splits, as_onnx)
+    if as_onnx:
+        return _onnx(arguments, loaded, origin, prefix)
     return _mxnet(loaded, origin, prefix, arguments.variant)
 
 
@@ -114,6 +141,40 @@ def _mxnet(loaded, origin: dict, prefix: Path, variant: str) -> Output:
         "checked_sizes": [list(size) for size in export.SIZES],
     }
     return _output(loaded, origin, (written.symbol, written.parameters, written.description), text, record)
+
+
+def _split(arguments, labels, name: str):
+    """A split of the data that --variant int8 is calibrated and compared on."""
+    given = argparse.Namespace(**{**vars(arguments), "split": name})
+    return data.of_network(given, labels, labelled=name == "val")
+
+
+def _int8(arguments, loaded, origin: dict, out: Path, splits: list, as_onnx: bool) -> Output:
+    from gluon_confseg import int8
+
+    given = (loaded.network, loaded.rule, loaded.labels, out, *splits)
+    if as_onnx:
+        written = int8.write_onnx(*given, pictures=arguments.pictures, origin=origin)
+        alone, program = "onnxruntime, numpy and opencv", f"symbols/run_onnx.py {out}"
+    else:
+        written = int8.write_graph(*given, origin)
+        alone, program = "mxnet, numpy and opencv", f"symbols/run.py {out}"
+    train, val = splits
+    calibrated = min(int8.CALIBRATED, len(train))
+    text = [
+        f"Calibrated on {calibrated} images of split {train.split}.",
+        f"In turn, on {written.images} images of split {val.split}:",
+        *(f"  {line}" for line in int8.lines(written.variants)),
+        f"Run it at any size, with only {alone} (from a checkout of this project):",
+        f"  python {program} picture.png --out labels.png",
+    ]
+    record = {
+        "format": "onnx" if as_onnx else "mxnet",
+        "variant": "int8",
+        "calibrated": calibrated,
+        "measured": int8.record(written.variants, val),
+    }
+    return _output(loaded, origin, written.files, text, record)
 
 
 def _times(seconds: dict | None, size: tuple) -> list:

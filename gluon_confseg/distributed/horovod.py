@@ -11,6 +11,9 @@ from ..errors import RunError
 from .communicator import Together
 
 INSTALL = "`make setup-distributed` in a checkout of gluon-confseg installs it"
+# Where a worker is more than 30 s late, Gloo aborts the others (exit status 134); on a busy machine the import of MXNet
+# alone can take that long
+TIMEOUT, PATIENCE = "HOROVOD_GLOO_TIMEOUT_SECONDS", 600
 START = "start it by `horovodrun -np 2 -H first:1,second:1 confseg train ... --kvstore horovod`"
 
 
@@ -45,6 +48,7 @@ class Horovod(Together):
             raise RunError(
                 f"--kvstore horovod wants to be started once for each worker by Horovod's launcher; {START}"
             )
+        os.environ.setdefault(TIMEOUT, str(PATIENCE))
         self._hvd.init()
         self._count = 0
         root = os.environ.get("HOROVOD_GLOO_RENDEZVOUS_ADDR", "127.0.0.1")
