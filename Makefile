@@ -42,7 +42,7 @@ setup-serve:
 setup-distributed:
 	@$(SETUP) distributed
 setup-notebook:
-	@$(SETUP) notebook
+	@$(SETUP) notebook onnx
 setup-docs:
 	@$(SETUP) docs
 setup-torch:
