@@ -30,7 +30,7 @@ from .progress import Progress
 
 CALIBRATED = 16  # training images that ranges are taken from
 MOST = (512, 1024)  # (height, width): more is cut from none of them
-SCORED = 100  # validation images, spread over all, on which the variants are compared
+SCORED = 120  # validation images, spread over all, on which the variants are compared
 RUN_AT = ((1, 1), (33, 47), (64, 96), (101, 77))  # (height, width): the graph must not depend on a size
 
 
