@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import platform
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -118,6 +119,15 @@ def gpu_memory() -> dict[str, tuple[int, int]]:
             library.nvmlShutdown()
         return found
     return {}
+
+
+def cpu_name() -> str:
+    """The CPU's name, as the system gives it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.split(":", 1)[1].split())
+    return platform.processor() or platform.machine()
 
 
 def physical_cores() -> int:

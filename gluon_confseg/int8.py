@@ -2,7 +2,8 @@
 
 MXNet quantizes a graph for oneDNN, onnxruntime by its static quantization. The range of each feature is what it is on
 some training images. Neither gives the float network's scores, so an INT8 variant is compared with it on validation
-images, of which both runs, the time and the mIoU are told.
+images: the time, the mIoU, and where the classes are the same. The figures are those of this CPU. Another kind may be
+slower in 8 bits, and one without instructions for them (VNNI) may give other classes by onnxruntime.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from . import engine, export, files, onnx_export
+from . import engine, export, files, hardware, onnx_export
 from .datasets.base import spread_indices
 from .datasets.colour import normalize
 from .errors import DatasetError, RunError
@@ -31,6 +32,9 @@ from .progress import Progress
 CALIBRATED = 16  # training images that ranges are taken from
 MOST = (512, 1024)  # (height, width): more is cut from none of them
 SCORED = 120  # validation images, spread over all, on which the variants are compared
+SEEN = (1024, 2048)  # (height, width): more is cut from none of them, since they are segmented whole
+TIMED = 20  # times that each variant is timed at least
+LEAST_EQUAL = 0.5  # share of the pixels with the float network's class; below, a variant is another network
 RUN_AT = ((1, 1), (33, 47), (64, 96), (101, 77))  # (height, width): the graph must not depend on a size
 
 
@@ -67,12 +71,12 @@ def write_graph(network, rule: str, labels, prefix, train, val, origin: dict | N
     fused.hybridize()
     with tempfile.TemporaryDirectory() as folder:
         saved = {name: f"{folder}/{name}" for name in ("plain", "fused", "int8")}
+        quantize_graph(fused, saved["int8"], examples(train, network.normalisation))
         export.save_plain(fused, saved["plain"])
         export.save_fused(fused, saved["fused"])
-        quantize_graph(fused, saved["int8"], examples(train, network.normalisation))
         runs = {name: run_of_graph(saved[name], network.normalisation) for name in saved}
         found = compared(runs, val)
-        check_fastest(found)
+        check(found)
         about = {**export.describe(network, rule, labels), "variant": "int8", "origin": origin}
         kept = export.keep(saved["int8"], prefix, {**about, "measured": record(found, val)})
     return ExportedInt8(kept, found, _scored(val))
@@ -95,27 +99,31 @@ def write_onnx(
     normalisation = None if pictures else network.normalisation
     runs = {"float": run_of_onnx(content, normalisation), "int8": run_of_onnx(quantized, normalisation)}
     found = compared(runs, val)
-    check_fastest(found)
+    check(found)
     files.write_bytes(path, quantized)
     beside, sums = path.with_name(f"{path.name}.json"), {path.name: export.checksum(quantized)}
     files.write_json(beside, {**about, "measured": record(found, val), "files": sums})
     return ExportedInt8((path, beside), found, _scored(val))
 
 
-def examples(dataset, normalisation: dict | None, count: int = CALIBRATED) -> np.ndarray:
+def examples(dataset, normalisation: dict | None) -> np.ndarray:
     """What a network sees of some images, cut from their middles to one size: (N, 3, H, W) float32.
 
+    Images less than half as high or as wide as the median one are left out, since they would make all others small.
     normalisation   None: pictures (N, H, W, 3) uint8 instead
     """
-    pictures = [dataset.read_image(index) for index in spread_indices(len(dataset), count)]
+    pictures = [dataset.read_image(index) for index in spread_indices(len(dataset), CALIBRATED)]
     if not pictures:
         raise DatasetError(f"{dataset.root}: split {dataset.split} has no image to calibrate on")
-    height, width = (min(MOST[axis], *(p.shape[axis] for p in pictures)) for axis in (0, 1))
-    cut = np.stack([_middle(picture, height, width) for picture in pictures])
+    half = [statistics.median(picture.shape[axis] for picture in pictures) / 2 for axis in (0, 1)]
+    large = [p for p in pictures if p.shape[0] >= half[0] and p.shape[1] >= half[1]] or pictures
+    height, width = (min(MOST[axis], *(p.shape[axis] for p in large)) for axis in (0, 1))
+    cut = np.stack([_middle(picture, height, width) for picture in large])
     return cut if normalisation is None else np.stack([normalize(p, **normalisation) for p in cut])
 
 
 def _middle(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    height, width = min(height, picture.shape[0]), min(width, picture.shape[1])
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return picture[top : top + height, left : left + width]
 
@@ -202,31 +210,41 @@ def _scored(val) -> int:
 def compared(runs: dict, val) -> dict:
     """{variant: `Variant`} of functions that map a picture (H, W, 3) to its classes (1, H, W), all on the same images.
 
-    They take turns on each image; the first run at a size is not counted.
+    They take turns on each image, several times where there are few images; the first run at a size is not counted.
+    Raises RunError where one of them can't segment pictures of any size, DatasetError where no pixel is labelled.
     """
     for height, width in RUN_AT:
-        for run in runs.values():
-            run(np.full((height, width, 3), 128, np.uint8))
+        noise = np.random.RandomState(height).randint(0, 256, (height, width, 3)).astype(np.uint8)
+        for name, run in runs.items():
+            if run(noise).shape != (1, height, width):
+                raise RunError(f"--variant {name}: gives no classes of a picture of {width} x {height}")
+    times = -(-TIMED // max(1, _scored(val)))
     spent, equal, sizes = {name: [] for name in runs}, dict.fromkeys(runs, 0), set()
     matrices = {name: ConfusionMatrix(val.labels.num_classes) for name in runs}
     order, pixels = list(runs), 0
     with Progress(f"{', '.join(runs)} in turn", _scored(val), "image") as bar:
         for index in spread_indices(len(val), SCORED):
-            picture, labels = val[index]
+            picture, labels = (_middle(array, *SEEN) for array in val[index])
             for name in [] if picture.shape in sizes else order:
                 runs[name](picture)
             sizes.add(picture.shape)
             classes = {}
-            for name in order:
-                began = time.perf_counter()
-                classes[name] = runs[name](picture)
-                spent[name].append(time.perf_counter() - began)
+            for _ in range(times):
+                for name in order:
+                    began = time.perf_counter()
+                    classes[name] = runs[name](picture)
+                    spent[name].append(time.perf_counter() - began)
+                order = [*order[1:], order[0]]
+            for name in runs:
                 matrices[name].update(labels[None], classes[name])
-            order = [*order[1:], order[0]]
             pixels += labels.size
             for name in runs:
                 equal[name] += int((classes[name] == classes[next(iter(runs))]).sum())
             bar.update(1)
+    if not next(iter(matrices.values())).counts.any():
+        raise DatasetError(
+            f"{val.root}: the labels of split {val.split} have no pixel of any class, so nothing can be compared"
+        )
     return {
         name: Variant(
             (statistics.median(spent[name]), min(spent[name]), max(spent[name])),
@@ -237,13 +255,18 @@ def compared(runs: dict, val) -> dict:
     }
 
 
-def check_fastest(found: dict) -> None:
-    """RunError, with all figures, where the last variant is not the fastest."""
-    *others, last = found
-    if found[last].seconds[0] >= min(found[name].seconds[0] for name in others):
+def check(found: dict) -> None:
+    """RunError, with all figures, where the last variant is not the fastest, or another network than the first."""
+    figures, (*_, last) = "; ".join(lines(found)), found
+    fastest = min(found, key=lambda name: found[name].seconds[0])
+    if fastest != last:
+        instead = "leave the variant out" if fastest in ("plain", "float") else f"take --variant {fastest}"
         raise RunError(
-            f"--variant {last}: is not the fastest here, so nothing was written: {'; '.join(lines(found))}; leave the "
-            "variant out"
+            f"--variant {last}: is not the fastest here, so nothing was written: {figures}; {instead}"
+        )
+    if found[last].equal < LEAST_EQUAL:
+        raise RunError(
+            f"--variant {last}: is too unlike the float network, so nothing was written: {figures}"
         )
 
 
@@ -264,5 +287,6 @@ def record(found: dict, val) -> dict:
     return {
         "data": val.description,
         "images": _scored(val),
+        "cpu": hardware.cpu_name(),
         "variants": {name: dataclasses.asdict(each) for name, each in found.items()},
     }

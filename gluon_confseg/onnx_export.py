@@ -61,12 +61,7 @@ def write(
     RunError where scores differ by more than 1e-4, where a class differs although the network's scores don't tie, for
     an operator that can't be written, and where the extra `onnx` is not installed; nothing is written then.
     """
-    path = Path(path)
-    if pictures and network.num_classes > MOST_CLASSES:
-        raise RunError(
-            f"{network.num_classes} classes don't fit in uint8 pictures: leave normalisation and arg-max out"
-        )
-    fused = FusedNetwork(network, rule)
+    path, fused = Path(path), FusedNetwork(network, rule)
     about = {**description(network, rule, labels, pictures), "origin": origin}
     content = model(fused, pictures=pictures, fold_norms=fold_norms, metadata={CARD: json.dumps(about)})
     difference, equal = check(fused, content, pictures)
@@ -116,6 +111,10 @@ def model(
 
     from . import onnx_graph
 
+    if pictures and fused.network.num_classes > MOST_CLASSES:
+        raise RunError(
+            f"{fused.network.num_classes} classes don't fit in uint8 pictures: leave normalisation and arg-max out"
+        )
     symbol, values = frozen.fold(tracing.trace(fused, tracing.FROZEN), frozen.values_of(fused), fold_norms)
     size = sum(value.size * 4 for value in values.values())
     if size > LARGEST:

@@ -57,7 +57,10 @@ def start(kind: str, task: str, folder: Path, size: int = 2) -> subprocess.Popen
 def horovodrun_says() -> str:
     """The last line of horovodrun where it can't start two processes here, for lack of a network, say; else ""."""
     command = [*(word.format(size=2) for word in LAUNCHERS["horovod"]), "true"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return "it still ran after 120 s"
     return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else ""
 
 

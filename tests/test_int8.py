@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import small
 
-from gluon_confseg import cli, export, int8, onnx_export, segmenter
-from gluon_confseg.errors import RunError
+from gluon_confseg import cli, export, frozen, int8, onnx_export, scenes, segmenter
+from gluon_confseg.errors import DatasetError, RunError
 
 
 class Images(small.Images):
@@ -32,7 +32,7 @@ def network():
 
 @pytest.fixture
 def any_speed(monkeypatch):
-    monkeypatch.setattr(int8, "check_fastest", lambda found: None)
+    monkeypatch.setattr(int8, "check", lambda found: None)
 
 
 def same(prefix, float_prefix) -> float:
@@ -102,6 +102,7 @@ def test_the_networks_take_turns_and_are_scored_on_the_same_images(monkeypatch):
         return classes
 
     monkeypatch.setattr(int8.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(int8, "TIMED", 3)
     found = int8.compared({"float": run("float", 3, 0), "int8": run("int8", 2, 8)}, VAL)
     assert order == [
         "float",
@@ -111,11 +112,57 @@ def test_the_networks_take_turns_and_are_scored_on_the_same_images(monkeypatch):
     assert found["float"] == int8.Variant((3, 3, 3), 1.0, 1.0)
     assert found["int8"].seconds == (2, 2, 2) and found["int8"].equal == 0.75
     assert 0.4 < found["int8"].mean_iou < 0.75
-    int8.check_fastest(found)
+    int8.check(found)
     with pytest.raises(
         RunError, match="float: is not the fastest here, so nothing was written: int8 2000.0 ms an"
     ):
-        int8.check_fastest({"int8": found["int8"], "float": found["float"]})
+        int8.check({"int8": found["int8"], "float": found["float"]})
+
+
+def refused(found):
+    raise RunError("refused")
+
+
+def test_what_is_refused_leaves_no_file(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(int8, "check", refused)
+    with pytest.raises(RunError, match="refused"):
+        int8.write_graph(network, "sum", VAL.labels, tmp_path / "net", TRAIN, VAL)
+    with pytest.raises(RunError, match="refused"):
+        int8.write_onnx(network, "sum", VAL.labels, tmp_path / "net.onnx", TRAIN, VAL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_of_no_class_and_classes_of_another_size_are_errors():
+    class Empty(Images):
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return image, np.full_like(label, 255)
+
+    def zeros(picture):
+        return np.zeros((1, *picture.shape[:2]), np.uint8)
+
+    with pytest.raises(
+        DatasetError, match="split val have no pixel of any class, so nothing can be compared"
+    ):
+        int8.compared({"float": zeros, "int8": zeros}, Empty("val", 2))
+    with pytest.raises(RunError, match="int8: gives no classes of a picture of 77 x 101"):
+        int8.compared({"float": zeros, "int8": lambda picture: zeros(picture[:100])}, VAL)
+
+
+def test_a_network_that_is_not_on_a_cpu_with_onednn_is_told_so(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(frozen, "usable", lambda block: False)
+    with pytest.raises(RunError, match="--variant int8 needs MXNet for CPUs with oneDNN"):
+        int8.write_graph(network, "sum", VAL.labels, tmp_path / "net", TRAIN, VAL)
+
+
+@pytest.mark.parametrize("name", ["net", "net.onnx"])
+def test_the_command_calibrates_on_a_data_set_and_says_what_it_measured(name, tmp_path, any_speed, call, ask):
+    root = scenes.draw(tmp_path / "scenes", train=2, val=1, size=(64, 32), seed=3)
+    command = ("export", "demo", "--variant", "int8", "--root", root, "--out", tmp_path / name)
+    printed = call(*command)
+    assert "Calibrated on 2 images of split train." in printed and "  int8 " in printed and "mIoU" in printed
+    (first, *_, last) = ask(*command)["measured"]["variants"].values()
+    assert first["equal"] == 1.0 and last["equal"] > 0.8 and len(last["seconds"]) == 3
 
 
 def test_images_of_several_sizes_are_cut_from_their_middles():
@@ -125,6 +172,12 @@ def test_images_of_several_sizes_are_cut_from_their_middles():
 
     found = int8.examples(Sizes(), None)
     assert found.shape == (6, 20, 30, 3) and found[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+    class Thumbnail(Sizes):
+        def read_image(self, index):
+            return super().read_image(index)[: 3 if index == 2 else None]
+
+    assert int8.examples(Thumbnail(), None).shape == (5, 20, 30, 3)  # it would have made all of them 3 high
     normalised = int8.examples(Sizes(), {"mean": (0, 0, 0), "std": (1, 1, 1)})
     assert normalised.shape == (6, 3, 20, 30) and normalised.dtype == np.float32
 

@@ -14,6 +14,7 @@ are measured in any case. "images a second" is of the median.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from gluon_confseg.cli import data, frame, options
 from gluon_confseg.cli.train import drawn_root
 from gluon_confseg.datasets import open_dataset
 from gluon_confseg.datasets.colour import normalize
+from gluon_confseg.errors import RunError
 from gluon_confseg.network import FusedNetwork
 from gluon_confseg.report.grid import Grid
 
@@ -70,6 +72,8 @@ def _run(arguments) -> None:
             print(table(found))
             return
         files.write_json(KEPT / f"{arguments.name}.json", found)
+    if not any(KEPT.glob("*.json")):
+        raise RunError(f"{KEPT}: holds no figures; leave --table out to measure them")
     text = "\n\n".join(
         table(json.loads(file.read_text(encoding="utf-8"))) for file in sorted(KEPT.glob("*.json"))
     )
@@ -78,13 +82,18 @@ def _run(arguments) -> None:
 
 
 def _splits(arguments) -> list:
-    if arguments.data is None and arguments.root is None:
+    if arguments.network == demo.NETWORK and arguments.data is None and arguments.root is None:
         from gluon_confseg import scenes
 
         root = scenes.draw(PROJECT / drawn_root(SCENES), **SCENES)
         return [open_dataset("cityscapes", root, split) for split in ("train", "val")]
-    name = arguments.data or "custom"
-    return [data.split_of(name, arguments.root, split, labelled=True) for split in ("train", "val")]
+    path, rule = trained.chosen(arguments.network, None)
+    labels = trained.load(path, rule).labels
+    asked = {"checkpoint": arguments.network, "data": arguments.data, "root": arguments.root}
+    return [
+        data.of_network(argparse.Namespace(**asked, split=split), labels, labelled=split == "val")
+        for split in ("train", "val")
+    ]
 
 
 def measure(path: Path, train, val) -> dict:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import platform
 import subprocess
 from pathlib import Path
 
+from gluon_confseg import hardware
 from gluon_confseg.errors import RunError
 
 from .. import PROJECT
@@ -61,7 +61,7 @@ def begin(versions: dict, rates: dict, load: float) -> dict:
     """A run of now, with no rows yet."""
     commit, dirty = _commit()
     machine = {
-        "cpu": _cpu(),
+        "cpu": hardware.cpu_name(),
         "cores": os.cpu_count(),
         "load": round(load, 2),
         "versions": versions,
@@ -84,13 +84,3 @@ def _git(*words: str) -> str:
     command = ["git", *words]
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "check": True}
     return subprocess.run(command, cwd=PROJECT, **settings).stdout
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.split(":", 1)[1].split())
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

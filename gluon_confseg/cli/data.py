@@ -56,7 +56,7 @@ def split_of(name: str, root: Path | None, split: str, *, labelled: bool, **opti
     dataset = open_dataset(name, root_of(name, root), split, **options)
     if labelled and None in dataset.label_paths:
         raise DatasetError(
-            f"{dataset.root}: split {split} has no labels to compare with; choose another --split"
+            f"{dataset.root}: split {split} has no labels to compare with; take a split that has them"
         )
     return dataset
 
