@@ -93,7 +93,7 @@ test-slow: setup-test  ## those that train, stop and go on for minutes
 	$(pytest) -m "slow and not torch and not distributed and not gpu" $(ARGS)
 
 test-distributed: setup-test setup-distributed  ## two and three worker processes, by Horovod (built first, some minutes) and dist_sync
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m distributed tests/test_distributed.py $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "distributed and not slow" tests/test_distributed.py $(ARGS)
 
 test-gpu: setup-test  ## what needs a GPU that MXNet 1.9.1 supports, in some minutes: nobody has run it yet
 	$(RUN) -m pytest -m gpu tests/test_gpu.py $(ARGS)

@@ -30,13 +30,13 @@ LAUNCHERS = {
 processes = pytest.mark.distributed
 
 
-def kinds():
+def kinds(*marks_of_horovod):
     """The kinds that can be started here; the others are skipped, with the reason."""
     try:
         from gluon_confseg.distributed.horovod import import_horovod
 
         import_horovod()
-        marks = []
+        marks = list(marks_of_horovod)
     except RunError as error:
         marks = [pytest.mark.skip(reason=str(error))]
     return ["dist_sync", pytest.param("horovod", marks=marks)]
@@ -118,8 +118,9 @@ def test_operations_give_the_same_bits_at_every_rank(kind, tmp_path):
     assert first["sums"] == second["sums"]
 
 
+# horovodrun takes most of a minute for two runs of three: with `-m distributed` alone
 @processes
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", kinds(pytest.mark.slow))
 def test_the_sum_of_three_has_the_same_bits_in_each_run(kind, tmp_path):
     runs = [operations(kind, tmp_path / name, 3) for name in ("first", "second")]
     assert len({found["sums"] for run in runs for found in run}) == 1
