@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Segment a picture with an exported network. Needs mxnet, numpy and opencv-python, and nothing else.
+"""Segment a picture, a folder of them or a camera with an exported network, by mxnet, numpy and opencv-python alone.
 
     python symbols/run.py PREFIX picture.png --out labels.png
+    python symbols/run.py PREFIX pictures/ --out labels/
+    python symbols/run.py PREFIX camera:0 --out labels/
 
 PREFIX-symbol.json, PREFIX-0000.params and PREFIX.json are what `confseg export` writes. labels.png gets each pixel's
 class id; labels-colour.png the classes' colours over the picture.
@@ -23,6 +25,9 @@ except (AttributeError, ImportError, OSError) as error:  # MXNet with NumPy 1.24
         "pip install mxnet==1.9.1 'numpy<1.24' 'opencv-python-headless<4.12'"
     )
 
+JPEG = (b"\xff\xd8", b"\xff\xd9")
+KINDS = {".png": (b"\x89PNG", b"IEND"), ".jpg": JPEG, ".jpeg": JPEG}
+
 
 def main(argv=None):
     """Parse, segment, write."""
@@ -30,14 +35,76 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("prefix", help="what stands before -symbol.json")
-    parser.add_argument("picture")
-    parser.add_argument("--out", default="labels.png", help="PNG of class ids (default: labels.png)")
+    parser.add_argument("pictures", help="a PNG or JPEG file, a folder of them, or camera:0")
+    parser.add_argument("--out", help="PNG of class ids; else a folder of them (default: labels.png, labels)")
+    parser.add_argument("--frames", type=int, metavar="N", help="of a camera (default: until Ctrl-C)")
     parser.add_argument("--gpu", action="store_true", help="run on the first GPU")
     arguments = parser.parse_args(argv)
     about, network = load(arguments.prefix, first_gpu() if arguments.gpu else mx.cpu())
-    picture = read(arguments.picture)
+    if arguments.pictures.startswith("camera:"):
+        name = arguments.pictures[len("camera:") :]
+        segment_camera(network, about, name, Path(arguments.out or "labels"), arguments.frames)
+    elif Path(arguments.pictures).is_dir():
+        segment_folder(network, about, Path(arguments.pictures), Path(arguments.out or "labels"))
+    else:
+        segment_file(network, about, arguments.pictures, arguments.out or "labels.png")
+
+
+def segment_folder(network, about, source, folder):
+    """Segment all pictures of a folder, and end with a sentence on those that can't be read."""
+    found = sorted(file for file in source.iterdir() if file.suffix.lower() in KINDS)
+    if not found:
+        sys.exit(f"{source}: holds no PNG or JPEG file; give a folder that does")
+    taken = {}
+    for file in found:
+        if file.stem in taken:
+            sys.exit(f"{file} and {taken[file.stem]} would give one file of labels; rename one")
+        taken[file.stem] = file
+    make(folder)
+    failed = []
+    for number, file in enumerate(found, 1):
+        print(f"{file} ({number} of {len(found)})", flush=True)
+        try:
+            segment_file(network, about, file, folder / f"{file.stem}.png")
+        except SystemExit as error:  # the others are segmented all the same
+            failed.append(str(error))
+    if failed:
+        sys.exit("\n".join([f"{len(failed)} of {len(found)} files were left out:", *failed]))
+
+
+def segment_camera(network, about, name, folder, most):
+    """Segment what a camera shows, by its number, or a video's file, until it ends, or Ctrl-C; a PNG for each frame."""
+    camera = cv2.VideoCapture(int(name) if name.isdigit() else name)
+    if not camera.isOpened():
+        sys.exit(f"camera:{name}: can't be opened; give a camera's number, as in camera:0, or a video's file")
+    make(folder)
+    number = 0
+    while most is None or number < most:
+        there, picture = camera.read()
+        if not there:
+            break
+        number += 1
+        classes = segment(network, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), about)
+        write(folder / f"{number:06d}.png", picture, classes, about)
+        print(f"frame {number}: {folder / f'{number:06d}.png'}", flush=True)
+    camera.release()
+    if number == 0:
+        sys.exit(f"camera:{name}: shows no picture; look at whether another program uses it")
+
+
+def make(folder):
+    """Make a folder for results."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"{folder}: can't be made ({error.strerror}); give another folder with --out")
+
+
+def segment_file(network, about, file, out):
+    """Segment one file and write its labels."""
+    picture = read(file)
     classes = segment(network, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), about)
-    write(arguments.out, picture, classes, about)
+    write(out, picture, classes, about)
     shares = np.bincount(classes.ravel(), minlength=len(about["classes"])) / classes.size
     for k in np.argsort(-shares):
         if shares[k] >= 0.001:
@@ -85,9 +152,7 @@ def load(prefix, context):
 
 def read(path):
     """A PNG or JPEG file -> (H, W, 3) uint8 BGR, as `confseg predict` reads it: as stored, 16 bits divided by 256."""
-    jpeg = (b"\xff\xd8", b"\xff\xd9")
-    kinds = {".png": (b"\x89PNG", b"IEND"), ".jpg": jpeg, ".jpeg": jpeg}
-    start, end = kinds.get(Path(path).suffix.lower(), (b"", b""))
+    start, end = KINDS.get(Path(path).suffix.lower(), (b"", b""))
     content = Path(path).read_bytes() if start and Path(path).is_file() else b""
     data, picture = np.frombuffer(content, np.uint8), None
     if content and content.startswith(start) and end in content:  # of a cut file, OpenCV makes the rest gray

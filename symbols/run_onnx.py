@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Segment a picture or a folder of pictures with an ONNX file. Needs onnxruntime, numpy and opencv-python alone.
+"""Segment a picture, a folder of them or a camera with an ONNX file, by onnxruntime, numpy and opencv-python alone.
 
     python symbols/run_onnx.py mynet.onnx picture.png --out labels.png
     python symbols/run_onnx.py mynet.onnx pictures/ --out labels/
+    python symbols/run_onnx.py mynet.onnx camera:0 --out labels/
 
 mynet.onnx is what `confseg export --format onnx` writes, with or without --pictures; it holds its classes and colours.
 labels.png gets each pixel's class id; labels-colour.png the classes' colours over the picture.
@@ -34,41 +35,22 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("network", help="the .onnx file")
-    parser.add_argument("pictures", help="a PNG or JPEG file, or a folder of them")
-    parser.add_argument(
-        "--out", help="PNG of class ids, or of a folder's pictures a folder (default: labels.png, labels)"
-    )
+    parser.add_argument("pictures", help="a PNG or JPEG file, a folder of them, or camera:0")
+    parser.add_argument("--out", help="PNG of class ids; else a folder of them (default: labels.png, labels)")
+    parser.add_argument("--frames", type=int, metavar="N", help="of a camera (default: until Ctrl-C)")
     parser.add_argument("--gpu", action="store_true", help="run on the first GPU, with onnxruntime-gpu")
     parser.add_argument(
         "--tf32", action="store_true", help="with --gpu: convolutions in TF32, faster and less exact"
     )
     arguments = parser.parse_args(argv)
     session, about = load(arguments.network, arguments.gpu, arguments.tf32)
-    source = Path(arguments.pictures)
-    if not source.is_dir():
-        segment_file(session, about, source, Path(arguments.out or "labels.png"))
-        return
-    found = sorted(file for file in source.iterdir() if file.suffix.lower() in KINDS)
-    if not found:
-        sys.exit(f"{source}: holds no PNG or JPEG file; give a folder that does")
-    folder, taken = Path(arguments.out or "labels"), {}
-    for file in found:
-        if file.stem in taken:
-            sys.exit(f"{file} and {taken[file.stem]} would give one file of labels; rename one")
-        taken[file.stem] = file
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.exit(f"{folder}: can't be made ({error.strerror}); give another folder with --out")
-    failed = []
-    for number, file in enumerate(found, 1):
-        print(f"{file} ({number} of {len(found)})", flush=True)
-        try:
-            segment_file(session, about, file, folder / f"{file.stem}.png")
-        except SystemExit as error:  # the others are segmented all the same
-            failed.append(str(error))
-    if failed:
-        sys.exit("\n".join([f"{len(failed)} of {len(found)} files were left out:", *failed]))
+    if arguments.pictures.startswith("camera:"):
+        name = arguments.pictures[len("camera:") :]
+        segment_camera(session, about, name, Path(arguments.out or "labels"), arguments.frames)
+    elif Path(arguments.pictures).is_dir():
+        segment_folder(session, about, Path(arguments.pictures), Path(arguments.out or "labels"))
+    else:
+        segment_file(session, about, Path(arguments.pictures), Path(arguments.out or "labels.png"))
 
 
 def load(path, gpu, tf32=False):
@@ -104,6 +86,56 @@ def no_gpu(reason):
         f"--gpu: onnxruntime can't compute on a GPU here ({reason}); leave --gpu out, or where there is one: "
         "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
     )
+
+
+def segment_folder(session, about, source, folder):
+    """Segment all pictures of a folder, and end with a sentence on those that can't be read."""
+    found = sorted(file for file in source.iterdir() if file.suffix.lower() in KINDS)
+    if not found:
+        sys.exit(f"{source}: holds no PNG or JPEG file; give a folder that does")
+    taken = {}
+    for file in found:
+        if file.stem in taken:
+            sys.exit(f"{file} and {taken[file.stem]} would give one file of labels; rename one")
+        taken[file.stem] = file
+    make(folder)
+    failed = []
+    for number, file in enumerate(found, 1):
+        print(f"{file} ({number} of {len(found)})", flush=True)
+        try:
+            segment_file(session, about, file, folder / f"{file.stem}.png")
+        except SystemExit as error:  # the others are segmented all the same
+            failed.append(str(error))
+    if failed:
+        sys.exit("\n".join([f"{len(failed)} of {len(found)} files were left out:", *failed]))
+
+
+def segment_camera(session, about, name, folder, most):
+    """Segment what a camera shows, by its number, or a video's file, until it ends, or Ctrl-C; a PNG for each frame."""
+    camera = cv2.VideoCapture(int(name) if name.isdigit() else name)
+    if not camera.isOpened():
+        sys.exit(f"camera:{name}: can't be opened; give a camera's number, as in camera:0, or a video's file")
+    make(folder)
+    number = 0
+    while most is None or number < most:
+        there, picture = camera.read()
+        if not there:
+            break
+        number += 1
+        classes = segment(session, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), about)
+        write(folder / f"{number:06d}.png", picture, classes, about)
+        print(f"frame {number}: {folder / f'{number:06d}.png'}", flush=True)
+    camera.release()
+    if number == 0:
+        sys.exit(f"camera:{name}: shows no picture; look at whether another program uses it")
+
+
+def make(folder):
+    """Make a folder for results."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"{folder}: can't be made ({error.strerror}); give another folder with --out")
 
 
 def segment_file(session, about, file, out):

@@ -73,6 +73,16 @@ def make_camvid(
     return root
 
 
+def write_film(path: Path, pictures: list) -> Path:
+    """A video of (H, W, 3) RGB pictures."""
+    height, width = pictures[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12, (width, height))
+    for picture in pictures:
+        writer.write(picture[:, :, ::-1])
+    writer.release()
+    return path
+
+
 def write_jpeg(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image[:, :, ::-1])

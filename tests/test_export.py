@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import layouts
 import mxnet as mx
 import numpy as np
 import pytest
@@ -146,6 +147,25 @@ def test_the_script_segments_a_picture_as_the_network_does(trained, prefix, pict
     assert np.abs(colours - wanted).max() <= 1
     shares = [float(line.split("%")[0]) for line in done.stdout.splitlines()]
     assert sum(shares) == pytest.approx(100, abs=0.5) and shares == sorted(shares, reverse=True)
+
+
+def test_the_script_segments_a_folder_and_what_a_camera_shows(monkeypatch, prefix, picture, tmp_path):
+    """A video's file stands for the camera."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(picture.read_bytes())
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture")
+    with pytest.raises(
+        SystemExit, match="1 of 2 files were left out:\n.*bad.jpg: can't be read as a picture"
+    ):
+        run_script(monkeypatch, prefix, tmp_path / "in", "--out", tmp_path / "out")
+    run_script(monkeypatch, prefix, picture, "--out", tmp_path / "one.png")
+    assert (tmp_path / "out" / "a.png").read_bytes() == (tmp_path / "one.png").read_bytes()
+    film = layouts.write_film(tmp_path / "film.avi", [layouts.picture(seed, 48, 64) for seed in range(3)])
+    run_script(monkeypatch, prefix, f"camera:{film}", "--out", tmp_path / "shown", "--frames", "2")
+    names = ["000001-colour.png", "000001.png", "000002-colour.png", "000002.png"]
+    assert sorted(file.name for file in (tmp_path / "shown").iterdir()) == names
+    with pytest.raises(SystemExit, match="camera:nothing.avi: can't be opened; give a camera's number"):
+        run_script(monkeypatch, prefix, "camera:nothing.avi")
 
 
 def test_the_script_imports_nothing_of_the_package():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import fake_run
+import layouts
 import mxnet as mx
 import numpy as np
 import pytest
@@ -529,6 +530,17 @@ def test_the_script_segments_a_folder_by_both_kinds_of_files(script, files, pict
         assert names == {"a.png", "a-colour.png", "b.png", "b-colour.png"}
     first, second = (cv2.imread(str(tmp_path / name / "a.png"), -1) for name in ("net", "pictures"))
     assert (first == second).mean() > 0.999
+
+
+def test_the_script_segments_what_a_camera_shows(script, files, tmp_path):
+    """A video's file stands for the camera."""
+    film = layouts.write_film(tmp_path / "film.avi", [layouts.picture(seed, 48, 64) for seed in range(3)])
+    script(files / "pictures.onnx", f"camera:{film}", "--out", tmp_path / "out")
+    shown = [tmp_path / "out" / f"{number:06d}.png" for number in (1, 2, 3)]
+    assert len(list((tmp_path / "out").iterdir())) == 6 and all(file.exists() for file in shown)
+    assert cv2.imread(str(shown[0]), -1).shape == (48, 64)
+    with pytest.raises(SystemExit, match="camera:nothing.avi: can't be opened; give a camera's number"):
+        script(files / "pictures.onnx", "camera:nothing.avi")
 
 
 def test_the_program_of_the_page_runs_without_mxnet_and_the_package(files, picture, tmp_path):
