@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments import PROJECT
 from experiments.tools import collect
+from experiments.tools.marked_text import between
 from gluon_confseg.run_folder import read_json
 
 
@@ -30,3 +31,9 @@ def test_every_run_is_told_with_its_caution():
     kept = [read_json(file) for file in sorted(collect.FOLDER.glob("*.json"))]
     _, told = collect.page(kept).split("\n\n")
     assert told.count("Caution: this is one seed") == len(kept) == len(told.splitlines())
+
+
+def test_a_part_of_a_page_ends_at_its_own_mark_though_others_end_alike():
+    page = "a\n<1>\nold\n<end>\nb\n<2>\nx\n<end>\nc\n"
+    assert between(page, ("<1>", "<end>"), "new") == page.replace("old", "new")
+    assert between(page, ("<2>", "<end>"), "new") == page.replace("x", "new")

@@ -15,5 +15,5 @@ def replace_between(path: Path, marks: tuple, text: str) -> None:
 def between(page: str, marks: tuple, text: str) -> str:
     """A page's text with another part between two marks."""
     before, rest = page.split(marks[0])
-    after = rest.split(marks[1])[1]
+    after = rest.split(marks[1], 1)[1]  # other parts of a page may end with the same mark
     return f"{before}{marks[0]}\n{text}\n{marks[1]}{after}"
