@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import statistics
 import tempfile
 import time
@@ -135,6 +136,7 @@ def quantize_graph(fused: FusedNetwork, prefix: str, images: np.ndarray) -> None
     """Write an INT8 graph as PREFIX-symbol.json and PREFIX-0000.params; images: what `examples` gives."""
     from mxnet.contrib import quantization
 
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else MXNet tells on stderr what it does here
     symbol, args, aux = export.folded(fused, "int8")
     shown = mx.io.NDArrayIter(images, batch_size=1)
     # ranges by entropy took most of a minute for a small network, and gave no better classes

@@ -28,6 +28,7 @@ FORMATS = ("mxnet", "onnx")
 VARIANTS = ("plain", "fused", "int8")
 ONNX_OPTIONS = ("pictures", "keep_norms")
 INT8_OPTIONS = ("data", "root")
+FEW_IMAGES = "Note: with so few images the mIoU says little, and times on a busy machine may say as little."
 
 
 def add_arguments(parser) -> None:
@@ -167,6 +168,7 @@ def _int8(arguments, loaded, origin: dict, out: Path, splits: list, as_onnx: boo
         f"In turn, on {written.images} images of split {val.split}:",
         *(f"  {line}" for line in int8.lines(written.variants)),
         *(["Note: its mIoU is more than a point lower."] if last.mean_iou < first.mean_iou - 0.01 else []),
+        *([FEW_IMAGES] if written.images < int8.TIMED else []),
         f"Run it at any size, with only {alone} (from a checkout of this project):",
         f"  python {program} picture.png --out labels.png",
     ]
