@@ -36,8 +36,8 @@ def arm(
     scores = {
         str(seed): {
             "mean_iou": mean_iou + 0.003 * (seed - (seeds - 1) / 2),
-            "pixel_accuracy": 0.9,
-            "mean_recall": 0.6,
+            "pixel_accuracy": 0.9 - 0.1 * mean_iou,
+            "mean_recall": 2 * mean_iou - 0.1 * seed,
             "inside": None if inside is None else inside + 0.001 * seed,
             "outside": None if inside is None else 0.031,
         }

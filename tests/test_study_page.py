@@ -221,14 +221,22 @@ def numbers(value) -> set:
 
 
 def of_pages(record: dict) -> set:
-    """What `numbers` finds, the gain that the paper reports, and the shares before and after.
+    """What `numbers` finds, the gain that the paper reports, and what is computed from the arms' scores.
 
-    These are means over the seeds of a difference.
+    These are the shares before and after, and by how much scores differ: of each seed, and means over the seeds.
     """
     known = numbers(record) | numbers(designs.WORTH)
     for claim in claims.CLAIMS:
         counted = claims._confused(record, claim)
         known |= numbers(counted[1:]) if counted else set()
+    for ours, theirs in itertools.product(record["arms"], repeat=2):
+        for name in ("mean_iou", "mean_recall", "pixel_accuracy"):
+            seeds = [seed for seed in ours["seeds"] if seed in theirs["seeds"]]
+            changes = [ours["seeds"][seed][name] - theirs["seeds"][seed][name] for seed in seeds]
+            known |= numbers(changes) | (numbers(float(np.mean(changes))) if changes else set())
+    for arm in record["arms"]:
+        for name in ("mean_recall", "pixel_accuracy"):
+            known |= numbers(float(np.mean([scores[name] for scores in arm["seeds"].values()])))
     return known
 
 
@@ -274,6 +282,22 @@ def test_what_is_a_gain_in_mean_iou_is_an_increase_of_confusion():
     record = fake_study.record({"loss": GAIN}, {"loss": GAIN})
     assert claims.table({"A": record}).rows[0][-1] == "settled gain"
     assert claims.table({"A": record}, claims.INSIDE).rows[0][-1] == "settled increase"
+
+
+def test_who_gains_is_told_by_classes_and_by_pixels():
+    """A loss that gains in classes may lose in pixels; seeds that one arm lacks are left out."""
+    arms = {"ce": {"mean_iou": 0.5, "seeds": 3}, "confusion_ce": {"mean_iou": 0.52, "seeds": 2}}
+    grid = claims.by_classes_and_pixels(
+        {"A": fake_study.record({"loss": GAIN}, arms=arms), "B": fake_study.full()}
+    )
+    assert grid.head[3:] == ["mIoU, points", "mean recall, points", "pixel accuracy, points"]
+    assert grid.rows[0] == [
+        "The paper's loss is better than cross-entropy",
+        "cross-entropy trained for as many updates",
+        "A",
+        *("+2.15 (+2.15 / +2.15)", "+4.00 (+4.00 / +4.00)", "−0.20 (−0.20 / −0.20)"),
+    ]
+    assert {row[2] for row in grid.rows[1:]} == {"B"}
 
 
 def test_claims_are_of_the_arms_that_their_words_name():

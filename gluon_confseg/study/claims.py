@@ -240,6 +240,35 @@ def numbers(difference: dict, measure: str) -> list:
     return [points(difference["mean"]), each_seed(difference), interval(difference), called]
 
 
+def by_classes_and_pixels(records: dict) -> Grid:
+    """Each claim's change of measures that count every class alike, and of those that count every pixel alike."""
+    measures = ((MEAN_IOU, "mIoU"), ("mean_recall", "mean recall"), ("pixel_accuracy", "pixel accuracy"))
+    rows = []
+    for claim in CLAIMS:
+        for label, record in records.items():
+            found = [_changes(record, claim, measure) for measure, _ in measures]
+            if all(found):
+                rows.append([claim.text, control(record, claim), label, *map(_mean_and_seeds, found)])
+    return Grid(["claim", "control", "data", *(f"{words}, points" for _, words in measures)], rows, words=3)
+
+
+def _changes(record: dict, claim: Claim, measure: str) -> list:
+    """A score's difference between a claim's arms, in each seed that has both."""
+    ours, theirs = (arm(record, key) for key in (claim.arm, claim.reference))
+    if ours is None or theirs is None:
+        return []
+    return [
+        scores[measure] - theirs["seeds"][seed][measure]
+        for seed, scores in ours["seeds"].items()
+        if seed in theirs["seeds"]
+    ]
+
+
+def _mean_and_seeds(changes: list) -> str:
+    mean = points(sum(changes) / len(changes))
+    return f"{mean} ({' / '.join(map(points, changes))})" if len(changes) > 1 else mean
+
+
 # ---- six sentences of one data set
 
 

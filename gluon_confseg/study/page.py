@@ -113,6 +113,13 @@ def summary(records: dict, stem: str = STEM) -> list:
             "group are taken for another class of the same group. Less is better."
         ),
         claims.table(records, claims.INSIDE),
+        Text(
+            "Which classes gain, and which pay: mIoU and mean recall count every class alike, pixel accuracy and the "
+            "confusion inside the groups count every pixel alike. Where the first two rise while pixel accuracy falls, "
+            "classes with few pixels gained and classes with many pixels paid for it; then the confusion, which is "
+            "counted by pixels, can rise as well. In brackets: each seed."
+        ),
+        claims.by_classes_and_pixels(records),
         *([Heading("When groups help"), *designs.blocks(records)] if designs.measured(records) else []),
     ]
 
@@ -215,6 +222,10 @@ def _arms(record: dict) -> list:
     for arm in record["arms"]:
         seeds = " / ".join(_percent(scores["mean_iou"]) for scores in arm["seeds"].values())
         shares = [_percent(arm[share]) for share in ("inside", "outside")]
+        each = arm["seeds"].values()
+        means = [
+            _percent(sum(s[name] for s in each) / len(each)) for name in ("mean_recall", "pixel_accuracy")
+        ]
         size = arm.get("parameters")
         counts = [str(arm["epochs"]), str(arm["updates"]), "-" if size is None else f"{size:,.0f}"]
         rows.append(
@@ -225,6 +236,7 @@ def _arms(record: dict) -> list:
                 _percent(arm["mean_iou"]),
                 seeds,
                 _percent(arm["spread"]),
+                *means,
                 *shares,
             ]
         )
@@ -232,10 +244,11 @@ def _arms(record: dict) -> list:
     note = (
         "Epochs and updates are those of the whole way from the first network on. Parameters are those of the heads "
         "beside subnet 0, the mean over the seeds, whose groups differ. Spread is the standard deviation "
-        "over the seeds. The last columns are shares of the pixels whose true class is in a group: those that are "
+        "over the seeds. The last two columns are shares of the pixels whose true class is in a group: those that are "
         "taken for another class of the same group, and those that are taken for a class outside it."
     )
-    return [Text(note), Grid([*head, "inside, %", "outside, %"], rows, words=2)]
+    head += ["mean recall, %", "pixel accuracy, %", "inside, %", "outside, %"]
+    return [Text(note), Grid(head, rows, words=2)]
 
 
 def _differences(record: dict) -> list:
