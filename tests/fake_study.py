@@ -105,7 +105,7 @@ def record(claims: dict, inside: dict | None = None, arms: dict | None = None, *
 
 def full() -> dict:
     """A record with every part."""
-    verdicts = (GAIN, LOSS, BOTH_SIGNS, HOLDS_ZERO, ONE_SEED, GAIN, BOTH_SIGNS)
+    verdicts = (GAIN, LOSS, HOLDS_ZERO, BOTH_SIGNS, HOLDS_ZERO, ONE_SEED, GAIN, BOTH_SIGNS)
     claims = {key: found for key, found in zip(BY_KEY, verdicts)}
     inside = {"loss": HOLDS_ZERO, "whole": ((-0.0161, -0.0072, -0.0118), (-0.0177, -0.0054))}
     tried = [

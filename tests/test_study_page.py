@@ -92,7 +92,8 @@ def test_a_second_control_is_told_with_its_seeds_and_verdict(kind, told):
 def test_what_was_not_trained_is_said_to_be_missing():
     said = claims.sentences(fake_study.record({"loss": GAIN}))
     assert said[0].endswith(
-        "the difference from the same loss with its weights shuffled among the classes was not measured."
+        "the difference from the same loss with its weights shuffled among the classes was not measured; "
+        "the difference from cross-entropy whose classes are weighted by median frequency was not measured."
     )
     assert "was not measured, because subnets_ce and ce_continued were not trained" in said[1]
     assert "because subnets_confusion_ce and one_confusion_ce were not trained" in said[2]
@@ -151,8 +152,8 @@ def test_without_groups_or_arms_no_confusion_is_told():
 def test_comparisons_are_counted_by_verdict():
     said = claims.sentences(fake_study.full())[5]
     assert said.startswith(
-        "Of the seven comparisons in the table, of one to three seeds each, two are settled gains, one is a settled "
-        "loss, three are open and one is of one seed alone and so can't be settled; the best arm is "
+        "Of the eight comparisons in the table, of one to three seeds each, two are settled gains, one is a settled "
+        "loss, four are open and one is of one seed alone and so can't be settled; the best arm is "
     )
     assert claims.sentences(fake_study.record({"loss": ONE_SEED}))[5].startswith(
         "With one seed alone the comparison in the table can not be settled; the best arm is "
@@ -305,6 +306,7 @@ def test_claims_are_of_the_arms_that_their_words_name():
     assert {claim.key: (claim.arm, claim.reference) for claim in claims.CLAIMS} == {
         "loss": ("confusion_ce", "ce"),
         "loss_by_confusions": ("confusion_ce", "confusion_ce_shuffled"),
+        "loss_by_class": ("confusion_ce", "median_frequency"),
         "heads": ("subnets_ce", "ce_continued"),
         "groups_one": ("subnets_confusion_ce", "one_confusion_ce"),
         "groups_random": ("subnets_confusion_ce", "random_confusion_ce"),

@@ -123,6 +123,7 @@ FAMILIES = {
         _heads("one_confusion_ce", ONE, "confusion_ce", groups="one"),
         _heads("random_confusion_ce", "subnets of groups drawn at random", "confusion_ce", groups="random"),
         _from_base("confusion_ce_shuffled", f"{NEW} with shuffled rows of C", "confusion_ce", scheme="shuffled"),
+        _from_base("median_frequency", losses.OTHER_LOSSES["median_frequency"], "median_frequency"),
     ),
     "structures": (
         *_in_each_structure("subnets_confusion_ce", SUBNETS),

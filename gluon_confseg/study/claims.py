@@ -54,6 +54,15 @@ CLAIMS = (
         in_picture="loss, over shuffled weights",
     ),
     Claim(
+        key="loss_by_class",
+        arm="confusion_ce",
+        reference="median_frequency",
+        text="The loss does more than give rare classes more weight",
+        subject="the paper's loss",
+        control="cross-entropy whose classes are weighted by median frequency",
+        in_picture="loss, over weights by class",
+    ),
+    Claim(
         key="heads",
         arm="subnets_ce",
         reference="ce_continued",
@@ -278,17 +287,19 @@ ABOUT = ("Loss", "Subnets", "Groups", "Both together", "Confusion", "How sure, a
 def sentences(record: dict) -> list:
     """What loss, heads and groups gained, what the whole did, what became of the confusions, and how sure it is."""
     return [
-        _both(record, "loss", "loss_by_confusions"),
+        _several(record, "loss", "loss_by_confusions", "loss_by_class"),
         _ended(_first(record, BY_KEY["heads"])),
-        _both(record, "groups_one", "groups_random"),
-        _both(record, "whole", "whole_over_loss"),
+        _several(record, "groups_one", "groups_random"),
+        _several(record, "whole", "whole_over_loss"),
         _confusions(record),
         _certainty(record),
     ]
 
 
-def _both(record: dict, first: str, second: str) -> str:
-    return _ended(f"{_first(record, BY_KEY[first])}; {_second(record, BY_KEY[second])}")
+def _several(record: dict, first: str, *further: str) -> str:
+    return _ended(
+        "; ".join([_first(record, BY_KEY[first]), *(_second(record, BY_KEY[key]) for key in further)])
+    )
 
 
 def _first(record: dict, claim: Claim) -> str:
@@ -439,15 +450,15 @@ def in_short(records: dict) -> list:
 
 
 def _five_across(records: dict, *, numbers: bool = True) -> list:
-    def both(first: str, second: str) -> str:
-        further = _across(records, second, subject="it", numbers=False)
-        return _ended(f"{_across(records, first, numbers=numbers)}; {further}")
+    def several(first: str, *further: str) -> str:
+        more = (_across(records, key, subject="it", numbers=False) for key in further)
+        return _ended("; ".join([_across(records, first, numbers=numbers), *more]))
 
     return [
-        both("loss", "loss_by_confusions"),
+        several("loss", "loss_by_confusions", "loss_by_class"),
         _ended(_across(records, "heads", numbers=numbers)),
-        both("groups_one", "groups_random"),
-        both("whole", "whole_over_loss"),
+        several("groups_one", "groups_random"),
+        several("whole", "whole_over_loss"),
         _confusions_across(records, numbers=numbers),
     ]
 
