@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from . import files, progress
+from . import files
 from .distributed import Communicator
 from .errors import RunError
 from .parallel import Parallel
@@ -32,8 +32,6 @@ def open_folder(
                 f"rank {communicator.rank}; give all processes the same command and the same data"
             )
     opened = None
-    if communicator.rank:
-        progress.relay(lambda *_: None)  # rank 0 shows what is done
 
     def at_root() -> None:
         nonlocal opened

@@ -32,7 +32,7 @@ def draw() -> None:
     from gluon_confseg import scenes
     from gluon_confseg.progress import Progress
 
-    with Progress("drawing street scenes", SCENES["train"] + SCENES["val"], "image") as bar:
+    with Progress("drawing street scenes", SCENES["train"] + SCENES["val"], "image", brief=True) as bar:
         scenes.draw(drawn_root(SCENES), progress=lambda done, _: bar.update(done - bar.done), **SCENES)
 
 

@@ -199,7 +199,7 @@ def run(arguments) -> Output:
             images = 1 if given is None else given
             record = dry_run.run(recipe, root, arguments.out, arguments.cell, images, **listed)
         return Output(dry_run.text(record), record)
-    from gluon_confseg import distributed, event_files, parallel, report, shared_folder, train
+    from gluon_confseg import distributed, event_files, parallel, progress, report, shared_folder, train
     from gluon_confseg.report import tables
     from gluon_confseg.run_folder import read_json
 
@@ -210,6 +210,8 @@ def run(arguments) -> Output:
     recipe, root = _root(recipe, arguments.root)
     out = arguments.out or Path("runs") / name_of(recipe, root)
     with distributed.open_communicator(arguments.kvstore) as communicator:
+        if communicator.rank:
+            progress.relay(lambda *_: None)  # rank 0 shows what is done
         sharing = parallel.of_arguments(arguments.devices, arguments.accumulate, communicator)
         splits = parallel.in_turn(
             communicator,
@@ -318,7 +320,7 @@ def open_data(recipe, root: Path, *, packs: Path | None = None, look: bool = Tru
 
     if recipe.draw is not None:
         total = recipe.draw["train"] + recipe.draw["val"]
-        with Progress("drawing street scenes", total, "image") as bar:
+        with Progress("drawing street scenes", total, "image", brief=True) as bar:
             scenes.draw(root, progress=lambda done, _: bar.update(done - bar.done), **recipe.draw)
     found = [open_dataset(recipe.data, root, split) for split in (recipe.train_split, "val")]
     if recipe.train_split == "val":

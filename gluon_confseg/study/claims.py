@@ -112,6 +112,7 @@ CLAIMS = (
     ),
 )
 BY_KEY = {claim.key: claim for claim in CLAIMS}
+PARTS = ("loss", "heads", "whole")  # the claims about a part of the method, and about the whole
 SCHEMA = 3  # of a record
 
 MEAN_IOU, INSIDE = "mean_iou", "inside"
@@ -250,10 +251,10 @@ def numbers(difference: dict, measure: str) -> list:
 
 
 def by_classes_and_pixels(records: dict) -> Grid:
-    """Each claim's change of measures that count every class alike, and of those that count every pixel alike."""
+    """What loss, subnets and both change in measures that count classes alike, and in one that counts pixels alike."""
     measures = ((MEAN_IOU, "mIoU"), ("mean_recall", "mean recall"), ("pixel_accuracy", "pixel accuracy"))
     rows = []
-    for claim in CLAIMS:
+    for claim in map(BY_KEY.get, PARTS):
         for label, record in records.items():
             found = [_changes(record, claim, measure) for measure, _ in measures]
             if all(found):
@@ -362,7 +363,7 @@ def _confused(record: dict, claim: Claim) -> tuple | None:
 
 def _widest(records: dict) -> Claim | None:
     """The claim about most of the method whose confusion was counted on some data set."""
-    claims = [BY_KEY[key] for key in ("whole", "heads", "loss")]
+    claims = [BY_KEY[key] for key in reversed(PARTS)]
     return next((c for c in claims if any(find(record, c, INSIDE) for record in records.values())), None)
 
 
