@@ -238,6 +238,8 @@ def of_pages(record: dict) -> set:
     for arm in record["arms"]:
         for name in ("mean_recall", "pixel_accuracy"):
             known |= numbers(float(np.mean([scores[name] for scores in arm["seeds"].values()])))
+        rooms = [scores["room"] for scores in arm["seeds"].values() if "room" in scores]
+        known |= numbers(float(np.mean(rooms))) if rooms else set()
     return known
 
 
@@ -299,6 +301,17 @@ def test_who_gains_is_told_by_classes_and_by_pixels():
         *("+2.15 (+2.15 / +2.15)", "+4.00 (+4.00 / +4.00)", "−0.20 (−0.20 / −0.20)"),
     ]
     assert {row[2] for row in grid.rows[1:]} == {"B"}
+
+
+def test_what_groups_could_gain_is_told_of_the_data_sets_that_it_was_counted_on():
+    record, without = fake_study.full(), fake_study.full()
+    for seed, scores in claims.arm(record, "ce_continued")["seeds"].items():
+        scores["room"] = 0.1 + 0.01 * int(seed)
+    assert claims.room({"B": without}) is None
+    told = claims.room({"A": record, "B": without})
+    assert told.endswith(
+        "takes for another class of its group were right, mIoU would rise by 11.00 points on A."
+    )
 
 
 def test_claims_are_of_the_arms_that_their_words_name():

@@ -83,6 +83,13 @@ def test_the_largest_pairs_are_those_of_a_plain_sort():
     assert statistics.largest_pairs(np.eye(3, dtype=int), 6) == []
 
 
+def test_without_confusion_inside_the_groups_those_pixels_are_right():
+    counts = np.array([[[6, 3, 1], [2, 4, 0], [1, 5, 7]]])
+    assert statistics.resolved(counts, [[0, 1]]).tolist() == [[[9, 0, 1], [0, 6, 0], [1, 5, 7]]]
+    assert statistics.resolved(counts[0], [[0, 1], [1, 2]]).tolist() == [[9, 0, 1], [0, 6, 0], [1, 0, 12]]
+    assert (statistics.resolved(counts, []) == counts).all()
+
+
 # ---- the bootstrap
 
 

@@ -262,6 +262,20 @@ def by_classes_and_pixels(records: dict) -> Grid:
     return Grid(["claim", "control", "data", *(f"{words}, points" for _, words in measures)], rows, words=3)
 
 
+def room(records: dict) -> str | None:
+    """What the groups could gain at most over cross-entropy trained on; None where it was not counted."""
+    told = []
+    for label, record in records.items():
+        found = arm(record, BY_KEY["whole"].reference)
+        rooms = [scores["room"] for scores in found["seeds"].values() if "room" in scores] if found else []
+        if rooms:
+            told.append(f"{points(sum(rooms) / len(rooms), sign=False)} points on {label}")
+    if not told:
+        return None
+    taken = f"every pixel that {_control(BY_KEY['whole'], records)} takes for another class of its group"
+    return f"What groups could gain at most: if {taken} were right, mIoU would rise by {listed(told)}."
+
+
 def _changes(record: dict, claim: Claim, measure: str) -> list:
     """A score's difference between a claim's arms, in each seed that has both."""
     ours, theirs = (arm(record, key) for key in (claim.arm, claim.reference))

@@ -120,6 +120,7 @@ def summary(records: dict, stem: str = STEM) -> list:
             "counted by pixels, can rise as well. In brackets: each seed."
         ),
         claims.by_classes_and_pixels(records),
+        *([Text(claims.room(records))] if claims.room(records) else []),
         *([Heading("When groups help"), *designs.blocks(records)] if designs.measured(records) else []),
     ]
 

@@ -114,6 +114,8 @@ class Seed:
             for name in ("inside", "outside"):
                 value = statistics.share(getattr(statistics, name)(counts, self.groups))
                 found[name] = None if np.isnan(value) else float(value)
+            without = statistics.mean_iou(statistics.resolved(counts, self.groups))
+            found["room"] = float(without) - found["mean_iou"]
         return found
 
 

@@ -55,6 +55,12 @@ def outside(counts: np.ndarray, groups) -> np.ndarray:
     return np.stack([(counts * apart).sum((-2, -1)), counts[..., together.any(1), :].sum((-2, -1))], axis=-1)
 
 
+def resolved(counts: np.ndarray, groups) -> np.ndarray:
+    """(..., K, K) counts -> the same if each pixel that is taken for another class of its group were right instead."""
+    moved = counts * in_one_group(groups, counts.shape[-1])
+    return counts - moved + moved.sum(-1)[..., None] * np.eye(counts.shape[-1], dtype=counts.dtype)
+
+
 def pair(counts: np.ndarray, truth: int, prediction: int) -> np.ndarray:
     """(..., K, K) counts -> (..., 2): pixels of class `truth` taken for `prediction`, and all of class `truth`."""
     return np.stack([counts[..., truth, prediction], counts[..., truth, :].sum(-1)], axis=-1)
