@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import os
@@ -251,6 +252,17 @@ def test_drawn_scenes_are_studied_as_what_they_are():
     assert words[:3] == ["study", "--data", "cityscapes"] and words[-2:] == ["--seeds", "0"]
     assert Path(words[words.index("--root") + 1]).name == "512x256-train240-val60-seed0"
     assert words[words.index("--name") + 1] == "drawn"
+
+
+def test_a_reader_types_the_program_that_knows_the_drawn_scenes(root, tmp_path):
+    """Not `confseg study` with the folder of the scenes, which is nowhere else."""
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    one = study(root, tmp_path)
+    given = parser.parse_args(drawn.command(["--families", "main"])[1:])
+    assert verb.typed(one, given) == "python -m experiments.study.drawn --seeds 0 1 --tries 3 --families main"
+    own = verb.typed(one, parser.parse_args(["--root", str(root)]))
+    assert own == f"confseg study --root {root.name} --seeds 0 1 --tries 3"
 
 
 def test_an_error_of_the_command_is_one_sentence(root, tmp_path, capsys):

@@ -24,7 +24,8 @@ def main(argv: list | None = None) -> int:
 
 def command(given: list) -> list:
     """The arguments of `confseg` for these options."""
-    return ["study", "--data", "cityscapes", "--root", str(drawn_root(SCENES)), "--name", "drawn", *given]
+    data = ["--data", "cityscapes", "--root", str(drawn_root(SCENES)), "--name", "drawn"]
+    return ["study", *data, "--program", "python -m experiments.study.drawn", *given]
 
 
 def draw() -> None:

@@ -90,6 +90,8 @@ def add_arguments(parser) -> None:
         "--dry-run", action="store_true", help="say how long the whole will take, and train nothing"
     )
     parser.add_argument("--worker", type=int, metavar="SEED", help=options.HIDDEN)
+    # a program that gives data, folder and name to this command, as a reader types it
+    parser.add_argument("--program", help=options.HIDDEN)
 
 
 def goes_on(arguments) -> bool:
@@ -152,9 +154,12 @@ def run(arguments) -> Output | int:
 
 def typed(study, arguments) -> str:
     """The command line for a reader elsewhere: the data's folder by its name, and no folders of this machine."""
-    found = ["confseg", "study", "--root", study.root.resolve().name]
-    found += ["--data", study.data] if study.data != "custom" else []
-    found += ["--name", arguments.name] if arguments.name else []
+    if arguments.program:
+        found = shlex.split(arguments.program)
+    else:
+        found = ["confseg", "study", "--root", study.root.resolve().name]
+        found += ["--data", study.data] if study.data != "custom" else []
+        found += ["--name", arguments.name] if arguments.name else []
     found += ["--profile", arguments.profile] if arguments.profile != "full" else []
     found += ["--seeds", *map(str, study.seeds), "--tries", str(study.tries)]
     for option in ("arms", "families"):
