@@ -303,6 +303,22 @@ def test_who_gains_is_told_by_classes_and_by_pixels():
     assert {row[2] for row in grid.rows[1:]} == {"B"}
 
 
+def test_mean_recall_is_told_by_what_every_seed_shows():
+    def known(mean_iou: float, seeds: int) -> dict:
+        arms = {"ce": {"mean_iou": 0.5, "seeds": 2}, "confusion_ce": {"mean_iou": mean_iou, "seeds": seeds}}
+        return fake_study.record({}, arms=arms)
+
+    mixed = known(0.5, 2)
+    for seed, change in {"0": -0.01, "1": 0.01}.items():
+        claims.arm(mixed, "confusion_ce")["seeds"][seed]["mean_recall"] += change
+    records = {"A": known(0.52, 2), "B": known(0.48, 2), "C": mixed, "D": fake_study.record({})}
+    assert claims.in_mean_recall(records) == (
+        "In mean recall, the paper's loss is above its control in every seed on A, below it in every seed on B, "
+        "and neither on C."
+    )
+    assert claims.in_mean_recall({"D": fake_study.record({})}) is None
+
+
 def test_what_groups_could_gain_is_told_of_the_data_sets_that_it_was_counted_on():
     record, without = fake_study.full(), fake_study.full()
     for seed, scores in claims.arm(record, "ce_continued")["seeds"].items():

@@ -276,6 +276,21 @@ def room(records: dict) -> str | None:
     return f"What groups could gain at most: if {taken} were right, mIoU would rise by {listed(told)}."
 
 
+def in_mean_recall(records: dict) -> str | None:
+    """On which data sets every seed agrees in mean recall, for each of `PARTS`; None where nothing was compared."""
+    told = []
+    for claim in map(BY_KEY.get, PARTS):
+        changes = {label: _changes(record, claim, "mean_recall") for label, record in records.items()}
+        signs = {
+            "above its control in every seed": [label for label, c in changes.items() if c and min(c) > 0],
+            "below it in every seed": [label for label, c in changes.items() if c and max(c) < 0],
+            "neither": [label for label, c in changes.items() if c and min(c) <= 0 <= max(c)],
+        }
+        parts = [f"{words} on {listed(labels)}" for words, labels in signs.items() if labels]
+        told += [f"{claim.subject} is {listed(parts, comma=True)}"] if parts else []
+    return _ended(f"in mean recall, {'; '.join(told)}") if told else None
+
+
 def _changes(record: dict, claim: Claim, measure: str) -> list:
     """A score's difference between a claim's arms, in each seed that has both."""
     ours, theirs = (arm(record, key) for key in (claim.arm, claim.reference))

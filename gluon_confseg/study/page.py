@@ -120,7 +120,7 @@ def summary(records: dict, stem: str = STEM) -> list:
             "counted by pixels, can rise as well. In brackets: each seed."
         ),
         claims.by_classes_and_pixels(records),
-        *([Text(claims.room(records))] if claims.room(records) else []),
+        *(Text(told) for told in (claims.in_mean_recall(records), claims.room(records)) if told),
         *([Heading("When groups help"), *designs.blocks(records)] if designs.measured(records) else []),
     ]
 
