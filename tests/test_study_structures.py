@@ -460,12 +460,16 @@ def test_there_is_one_whole_sentence_whatever_the_numbers_are(kinds):
 
 
 def test_the_table_has_every_design_that_was_measured_with_its_control_and_both_sizes():
-    grid = designs.table({"A": record_of({"": LESS, "random": ONE_SEED}), "B": record_of({"_fitted": MORE})})
-    assert [row[2:] for row in grid.rows] == [
-        ["A", "+0.62", "+0.83 / +0.41 / +0.62", "+0.12 to +1.11", "settled gain", "408 / 412"],
-        ["A", "+1.73", "+1.73", "+0.08 to +3.41, images alone", "one seed alone", "408 / 412"],
-        ["B", "+1.09", "+0.85 / +1.12 / +1.31", "+0.21 to +1.77", "settled gain", "408 / 412"],
+    records = {"A": record_of({"": LESS, "random": ONE_SEED}), "B": record_of({"_fitted": MORE})}
+    records["A"]["arms"].append(fake_study.arm("ce_continued", 0.4875))  # the others have 0.5
+    grid = designs.table(records)
+    assert [row[2:7] for row in grid.rows] == [
+        ["A", "+0.62", "+0.83 / +0.41 / +0.62", "+0.12 to +1.11", "settled gain"],
+        ["A", "+1.73", "+1.73", "+0.08 to +3.41, images alone", "one seed alone"],
+        ["B", "+1.09", "+0.85 / +1.12 / +1.31", "+0.21 to +1.77", "settled gain"],
     ]
+    assert [row[7] for row in grid.rows] == ["+1.25 / +1.25", "+1.25 / +1.25", "- / -"]
+    assert [row[8] for row in grid.rows] == ["408 / 412"] * 3
     assert grid.rows[1][:2] == ["The usual subnets", "Subnets of groups drawn at random"]
 
 

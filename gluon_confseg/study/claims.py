@@ -256,7 +256,7 @@ def by_classes_and_pixels(records: dict) -> Grid:
     rows = []
     for claim in map(BY_KEY.get, PARTS):
         for label, record in records.items():
-            found = [_changes(record, claim, measure) for measure, _ in measures]
+            found = [changes(record, claim.arm, claim.reference, measure) for measure, _ in measures]
             if all(found):
                 rows.append([claim.text, control(record, claim), label, *map(_mean_and_seeds, found)])
     return Grid(["claim", "control", "data", *(f"{words}, points" for _, words in measures)], rows, words=3)
@@ -280,20 +280,23 @@ def in_mean_recall(records: dict) -> str | None:
     """On which data sets every seed agrees in mean recall, for each of `PARTS`; None where nothing was compared."""
     told = []
     for claim in map(BY_KEY.get, PARTS):
-        changes = {label: _changes(record, claim, "mean_recall") for label, record in records.items()}
+        found = {
+            label: changes(record, claim.arm, claim.reference, "mean_recall")
+            for label, record in records.items()
+        }
         signs = {
-            "above its control in every seed": [label for label, c in changes.items() if c and min(c) > 0],
-            "below it in every seed": [label for label, c in changes.items() if c and max(c) < 0],
-            "neither": [label for label, c in changes.items() if c and min(c) <= 0 <= max(c)],
+            "above its control in every seed": [label for label, c in found.items() if c and min(c) > 0],
+            "below it in every seed": [label for label, c in found.items() if c and max(c) < 0],
+            "neither": [label for label, c in found.items() if c and min(c) <= 0 <= max(c)],
         }
         parts = [f"{words} on {listed(labels)}" for words, labels in signs.items() if labels]
         told += [f"{claim.subject} is {listed(parts, comma=True)}"] if parts else []
     return _ended(f"in mean recall, {'; '.join(told)}") if told else None
 
 
-def _changes(record: dict, claim: Claim, measure: str) -> list:
-    """A score's difference between a claim's arms, in each seed that has both."""
-    ours, theirs = (arm(record, key) for key in (claim.arm, claim.reference))
+def changes(record: dict, key: str, reference: str, measure: str = MEAN_IOU) -> list:
+    """A score's difference between two arms, in each seed that has both."""
+    ours, theirs = arm(record, key), arm(record, reference)
     if ours is None or theirs is None:
         return []
     return [
@@ -303,9 +306,9 @@ def _changes(record: dict, claim: Claim, measure: str) -> list:
     ]
 
 
-def _mean_and_seeds(changes: list) -> str:
-    mean = points(sum(changes) / len(changes))
-    return f"{mean} ({' / '.join(map(points, changes))})" if len(changes) > 1 else mean
+def _mean_and_seeds(values: list) -> str:
+    mean = points(sum(values) / len(values))
+    return f"{mean} ({' / '.join(map(points, values))})" if len(values) > 1 else mean
 
 
 # ---- six sentences of one data set
