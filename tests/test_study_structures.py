@@ -473,6 +473,13 @@ def test_the_table_has_every_design_that_was_measured_with_its_control_and_both_
     assert grid.rows[1][:2] == ["The usual subnets", "Subnets of groups drawn at random"]
 
 
+def test_designs_that_were_compared_on_some_data_sets_alone_are_counted():
+    both, one = record_of({"": LESS, "_fine": MORE, "_last": LESS}), record_of({"": LESS})
+    assert "Two of the designs were compared on A alone so far." in designs.notes({"A": both, "B": one})
+    assert not [note for note in designs.notes({"A": both, "B": both}) if "so far" in note]
+    assert not [note for note in designs.notes({"A": both}) if "so far" in note]
+
+
 def test_pages_show_designs_only_where_another_than_the_usual_one_was_measured(tmp_path):
     usual = record_of({"": LESS, "random": MORE})
     page.write(usual, tmp_path)

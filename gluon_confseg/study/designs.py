@@ -188,6 +188,7 @@ def notes(records: dict) -> list:
         "says what the design and its control each gain over cross-entropy trained on for as many updates: what both "
         "gain there is not due to groups."
     ]
+    said += _on_some(records)
     splits = {record["data"]["split"] for record in records.values() if record.get("choices")}
     if splits:
         said.append(
@@ -202,6 +203,17 @@ def notes(records: dict) -> list:
             "intervals take the choices as they are."
         )
     return said
+
+
+def _on_some(records: dict) -> list:
+    """How many designs were compared on some of several data sets alone."""
+    where = [tuple(_differences(records, design)) for design in DESIGNS if design.counts]
+    some = {labels: where.count(labels) for labels in where if 0 < len(labels) < len(records)}
+    return [
+        f"{_begun(claims.in_words(count))} of the designs {'was' if count == 1 else 'were'} compared on "
+        f"{claims.listed(labels)} alone so far."
+        for labels, count in some.items()
+    ]
 
 
 def _begun(clause: str) -> str:
