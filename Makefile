@@ -86,8 +86,9 @@ study-drawn: setup  ## the same on drawn street scenes: 19 classes with look-ali
 
 # two processes, a core for each
 pytest = OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2
+# by file: what a file's tests share is then made once, not by both processes
 test: setup-test  ## the tests, in some minutes
-	$(pytest) -m "not torch and not slow and not distributed and not gpu" $(ARGS)
+	$(pytest) --dist loadfile -m "not torch and not slow and not distributed and not gpu" $(ARGS)
 
 test-slow: setup-test  ## those that train, stop and go on for minutes
 	$(pytest) -m "slow and not torch and not distributed and not gpu" $(ARGS)
