@@ -452,6 +452,7 @@ def test_a_study_of_few_arms_has_a_page_too(tmp_path):
     text = (tmp_path / "study.md").read_text(encoding="utf-8")
     assert "not tuned" in text and "| 0 | none |" in text and "not measured" in text and "None of" in text
     assert "nan" not in text.lower().replace("finance", "")
+    assert "Which classes gain" not in text  # its table would be empty
 
 
 def test_block_tries_and_split_are_told_as_they_were():

@@ -113,16 +113,21 @@ def summary(records: dict, stem: str = STEM) -> list:
             "group are taken for another class of the same group. Less is better."
         ),
         claims.table(records, claims.INSIDE),
-        Text(
-            "Which classes gain, and which pay: mIoU and mean recall count every class alike, pixel accuracy and the "
-            "confusion inside the groups count every pixel alike. Where the first two rise while pixel accuracy falls, "
-            "classes with few pixels gained and classes with many pixels paid for it; then the confusion, which is "
-            "counted by pixels, can rise as well. In brackets: each seed."
-        ),
-        claims.by_classes_and_pixels(records),
+        *_gain_and_pay(records),
         *(Text(told) for told in (claims.in_mean_recall(records), claims.room(records)) if told),
         *([Heading("When groups help"), *designs.blocks(records)] if designs.measured(records) else []),
     ]
+
+
+def _gain_and_pay(records: dict) -> list:
+    grid = claims.by_classes_and_pixels(records)
+    note = (
+        "Which classes gain, and which pay: mIoU and mean recall count every class alike, pixel accuracy and the "
+        "confusion inside the groups count every pixel alike. Where the first two rise while pixel accuracy falls, "
+        "classes with few pixels gained and classes with many pixels paid for it; then the confusion, which is "
+        "counted by pixels, can rise as well. In brackets: each seed."
+    )
+    return [Text(note), grid] if grid.rows else []
 
 
 def command(record: dict) -> str:
