@@ -84,20 +84,26 @@ class FrozenNetwork:
     def _all_scores(self, images) -> tuple:
         network, features = self.network, self.network.encoder(images)
         logits, rules, found = (network.subnet0(*features),), set(self.fusions), {}
-        one_grid = max(network.finer, default=1) == 1
-        if tracing.is_for(tracing.FROZEN) and network.groups and network.kind == "residual" and one_grid:
+        if tracing.is_for(tracing.FROZEN) and _are_alike(network):
             hidden = [subnet.hidden(features) for subnet in network.subnets]
             if "residual_product" in rules:
                 changes = [subnet.class_corrections(h) for subnet, h in zip(network.subnets, hidden)]
                 fuse = self.fusions["residual_product"]
-                found["residual_product"] = fuse.of_class_corrections(logits[0], changes)
-            logits += tuple(s.corrected(logits[0], h) for s, h in zip(network.subnets, hidden))
+                found["residual_product"] = fuse.of_class_corrections(logits[0], *zip(*changes))
+            logits += tuple(s.corrected(mx.sym, logits[0], h) for s, h in zip(network.subnets, hidden))
         elif rules - {"subnet0"}:
             logits += tuple(network.subnet_logits(logits[0], features))
         return tuple(
             found[rule] if rule in found else fuse(*(logits[:1] if rule == "subnet0" else logits))
             for rule, fuse in self.fusions.items()
         )
+
+
+def _are_alike(network) -> bool:
+    """Whether all subnets are residual, with bodies on subnet 0's grid, and all or none have a branch for detail."""
+    if not network.groups or network.kind != "residual" or len(set(network.finer)) > 1:
+        return False
+    return all(subnet.times == finer for subnet, finer in zip(network.subnets, network.finer))
 
 
 class Graph:

@@ -254,12 +254,15 @@ def _pooling(
     layout="NCHW",
 ):
     _only(
-        pool_type=(pool_type, ("max",)),
+        pool_type=(pool_type, ("max", "avg")),
         global_pool=(global_pool, (False,)),
         pooling_convention=(pooling_convention, ("valid",)),
         layout=(layout, ("NCHW", None)),
     )
-    return graph.add("MaxPool", x, kernel_shape=kernel, strides=stride, pads=(*pad, *pad))
+    if pool_type == "avg":
+        _only(pad=(pad, ((0, 0),)))
+    kind = {"max": "MaxPool", "avg": "AveragePool"}[pool_type]
+    return graph.add(kind, x, kernel_shape=kernel, strides=stride, pads=(*pad, *pad))
 
 
 @_writes("Dropout", ignored=("p", "axes", "cudnn_off"))
@@ -282,6 +285,20 @@ def _resize(graph, x, *, scale_height, scale_width, align_corners=True, mode="si
     scales = graph.constant([1, 1, scale_height, scale_width], np.float32)
     geometry = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     return graph.add("Resize", x, None, scales, **geometry)
+
+
+@_writes("UpSampling", ignored=("num_args", "workspace"))
+def _repeat(graph, x, *, scale, sample_type):
+    _only(sample_type=(sample_type, ("nearest",)))
+    scales = graph.constant([1, 1, scale, scale], np.float32)
+    geometry = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return graph.add("Resize", x, None, scales, mode="nearest", **geometry)
+
+
+@_writes("Pad", ignored=("constant_value",))
+def _pad(graph, x, *, mode, pad_width):
+    _only(mode=(mode, ("edge",)))
+    return graph.add("Pad", x, graph.constant([*pad_width[::2], *pad_width[1::2]], np.int64), mode="edge")
 
 
 @_writes("slice_like")

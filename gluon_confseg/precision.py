@@ -23,6 +23,8 @@ FLOAT16 = {
     "relu": None,
     "clip": None,
     "Pooling": None,
+    "UpSampling": None,
+    "Pad": None,
     "elemwise_add": None,
     "Concat": None,
     "Dropout": None,

@@ -383,9 +383,11 @@ def _with_fields(head: HeadSettings, changes: list, base: str, group: int | None
     if not fields:
         return head
     if {"kind", "context"} & set(fields):
-        kept = {name: getattr(head, name) for name in ("kind", "context", "stages", "output_stride")}
-        if "kind" in fields and "context" not in fields:
-            kept["context"] = None
+        kept = {
+            name: getattr(head, name) for name in ("kind", "context", "stages", "output_stride", "detail")
+        }
+        if "kind" in fields:  # what stands before a plain head alone, and beside it
+            kept.update({"context": None, "detail": None})
     else:
         kept = dataclasses.asdict(head)
     try:
@@ -442,6 +444,23 @@ def _check_strides(found: Phase) -> None:
                 f"phase {found.name}: a subnet's output stride is that of a stage of its encoder, "
                 f"{' or '.join(map(str, dict.fromkeys(known)))}, not {head.output_stride}"
             )
+        _check_detail(found, head, known)
+
+
+def _check_detail(found: Phase, head: HeadSettings, known: tuple) -> None:
+    """Check that a head's branch for detail reads a finer stage, and is one of a residual subnet."""
+    if head.detail is None:
+        return
+    where = f"phase {found.name}: a subnet's detail"
+    if found.subnets != "residual":
+        raise RunError(f"{where} is a branch of residual subnets alone, and these are {found.subnets}")
+    own, grid = known[head.detail - 1 : head.detail], head.output_stride or found.output_stride
+    if not own or own[0] >= grid:
+        raise RunError(
+            f"{where} is a stage with a finer grid than the subnet's: those of stages 1 to {len(known)} have "
+            f"{', '.join(map(str, known))} pixels per feature, and the subnet's grid has {grid}; choose an earlier "
+            "stage, or set subnet_head.detail=none"
+        )
 
 
 def _check_effects(recipe: Recipe) -> None:
@@ -585,6 +604,6 @@ SMALL_EFFICIENTNET = {
     "subnets": "residual",
     "rule": "residual_product",
     "head": HeadSettings(channels=128, depth=2, dilation=4, stages=(3,)),
-    "subnet_head": HeadSettings(channels=64, depth=2, dilation=1, stages=(1, 2, 3)),
+    "subnet_head": HeadSettings(channels=64, depth=2, dilation=1, stages=(2, 3), detail=1),
     "batch_size": 4,
 }

@@ -18,7 +18,7 @@ from .errors import RunError, did_you_mean
 from .fusion import RULES
 from .network import SUBNETS
 from .precision import NAMES as PRECISIONS
-from .subnets import CONTEXTS, KINDS, STRIDES
+from .subnets import CONTEXTS, DETAILS, KINDS, STRIDES
 
 FROM_MATRIX = ("discover", "random", "whole", "one")  # groups that come from a training matrix
 GROUPS = ("paper", *FROM_MATRIX)
@@ -27,7 +27,7 @@ BIASES = ("same", "twice")
 AVERAGES = ("image", "batch")
 CROPS = ("random", "meeting")
 HEAD_FIELDS = ("channels", "depth", "dilation", "stages", "kind", "context", "rates", "kernel")
-SUBNET_HEAD_FIELDS = (*HEAD_FIELDS, "output_stride")
+SUBNET_HEAD_FIELDS = (*HEAD_FIELDS, "output_stride", "detail")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,6 +274,7 @@ def _head_settings() -> list:
             f"one of {', '.join(map(str, STRIDES))}, or none (the network's)",
             optional(one_of(*STRIDES)),
         ),
+        "detail": (f"one of the stages {', '.join(map(str, DETAILS))}, or none", optional(one_of(*DETAILS))),
     }
     return [
         Setting(f"{head}.{field}", *readers[field], f"of {what}", idle=idle)

@@ -374,4 +374,6 @@ def test_cautions_and_extrapolated_shares_are_said():
     assert (
         "Phase ce: batch norms differ." in said and "not measured with as many images as a share has" in said
     )
-    assert workers.head(found) == ["With 4 workers of one device, by horovod: given."]
+    assert workers.head(found) == [
+        "With 4 workers of one device, by horovod (--kvstore dist_sync plans with MXNet's parameter servers): given."
+    ]

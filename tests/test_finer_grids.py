@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import mxnet as mx
 import numpy as np
@@ -10,18 +12,26 @@ import small
 from grids import Encoder, features
 from mxnet import autograd
 
-from gluon_confseg import checkpoint, complexity, engine, export, frozen, fusion, losses, network
+from gluon_confseg import checkpoint, complexity, engine, export, frozen, fusion, grids, losses, network
 from gluon_confseg.errors import RunError
 from gluon_confseg.frozen import FrozenNetwork
 from gluon_confseg.inference import Inference, probabilities
 from gluon_confseg.recipe import phase
-from gluon_confseg.subnets import Gather, HeadSettings, build_head
+from gluon_confseg.subnets import Gather, HeadSettings, ResidualHead, build_head
 
 SIZES = ((32, 64), (33, 47), (61, 90))
 FINE = HeadSettings(channels=8, dilation=2, stages=(1, 2, 3), output_stride=4)
 MIDDLE = HeadSettings(channels=8, dilation=1, stages=(1, 3), output_stride=8)
-HEADS = {"first": [FINE, small.SUBNET_HEAD], "second": [small.SUBNET_HEAD, MIDDLE], "both": [MIDDLE, FINE]}
-FINEST = {"first": 4, "second": 8, "both": 4}
+DETAIL = HeadSettings(channels=8, dilation=2, stages=(2, 3), detail=1)  # a branch on the grid of stage 1
+HEADS = {
+    "first": [FINE, small.SUBNET_HEAD],
+    "second": [small.SUBNET_HEAD, MIDDLE],
+    "both": [MIDDLE, FINE],
+    "detail": [DETAIL, DETAIL],
+    "detail and others": [dataclasses.replace(DETAIL, output_stride=8), small.SUBNET_HEAD],
+}
+WITH_KIND = [(h, kind) for h in HEADS for kind in network.SUBNETS if kind == "residual" or "detail" not in h]
+FINEST = {"first": 4, "second": 8, "both": 4, "detail": 4, "detail and others": 4}
 
 
 def shaken(heads: str = "both", subnets: str = "residual", **settings):
@@ -72,6 +82,56 @@ def test_published_rates_see_as_far_on_a_finer_grid():
     assert rates(4) == [1, 24, 48, 72] and rates(None) == [1, 6, 12, 18]
 
 
+@pytest.mark.parametrize("height, width", SIZES)
+@pytest.mark.parametrize("times, stride", [(2, 8), (4, 16)])
+def test_enlarging_with_a_gradient_is_bilinear_and_so_is_its_gradient(times, stride, height, width):
+    rng = np.random.default_rng(0)
+    own, large = ((2, 3, -(-height // n), -(-width // n)) for n in (stride, stride // times))
+    logits, given = (mx.nd.array(rng.normal(size=shape)) for shape in (own, large))
+    logits.attach_grad()
+    gradients = []
+    for function in (grids.enlarge_with_gradient, grids.enlarge):
+        with autograd.record():
+            found = function(mx.nd, logits, times, given)
+        found.backward(given)
+        np.testing.assert_allclose(
+            found.asnumpy(), resized(logits.asnumpy(), times, large[2:]), rtol=0, atol=1e-5
+        )
+        gradients.append(logits.grad.asnumpy())
+    np.testing.assert_allclose(*gradients, rtol=0, atol=1e-4)
+
+
+def test_a_branch_for_detail_adds_to_the_enlarged_correction():
+    encoder = Encoder(16)
+    head = ResidualHead(encoder, (1, 2), 5, DETAIL)
+    head.initialize(mx.init.Normal(0.3))
+    each, logits = features(encoder, 33, 47), mx.nd.random.normal(shape=(2, 5, 3, 3))
+    size = (9, 12)
+    hidden, detail = head.hidden(each)
+    seen = fusion.view(mx.nd.array(resized(logits.asnumpy(), 4, size)), (1, 2), 5).asnumpy()
+    wanted = seen + resized(head.output(hidden).asnumpy(), 4, size) + head.detail.output(detail).asnumpy()
+    assert detail.shape[2:] == size and head.output_stride == 4
+    np.testing.assert_allclose(head(logits, *each).asnumpy(), wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "make, wanted",
+    [
+        (lambda: HeadSettings(detail=4), "one of the stages 1, 2, 3, or none, got 4"),
+        (lambda: HeadSettings(kind="gcn", detail=1), "a gcn head has no detail"),
+        (lambda: build_head(Encoder(16), 3, DETAIL), "only residual subnets have a branch for detail"),
+        (lambda: small.build(head=DETAIL), "only residual subnets have a branch for detail"),
+        (
+            lambda: small.build(subnet_heads=dataclasses.replace(DETAIL, detail=3)),
+            "stage 3 has the stride 16, no finer grid than the head's",
+        ),
+    ],
+)
+def test_detail_where_there_can_be_none_is_an_error(make, wanted):
+    with pytest.raises(ValueError, match=wanted):
+        make()
+
+
 @pytest.mark.parametrize("stride, encoder", [(32, Encoder(16)), (16, Encoder(8))])
 def test_a_stride_that_no_stage_has_is_an_error(stride, encoder):
     with pytest.raises(ValueError, match=rf"one of this encoder's strides, 4, .*got {stride}"):
@@ -83,11 +143,10 @@ def test_a_stride_that_no_stage_has_is_an_error(stride, encoder):
 # ---- networks
 
 
-@pytest.mark.parametrize("kind", network.SUBNETS)
-@pytest.mark.parametrize("heads", HEADS)
+@pytest.mark.parametrize("heads, kind", WITH_KIND)
 def test_each_subnet_has_its_own_grid(heads, kind):
     built = shaken(heads, kind)
-    strides = [16, *(settings.output_stride or 16 for settings in HEADS[heads])]
+    strides = [16, *(4 if head.detail else head.output_stride or 16 for head in HEADS[heads])]
     for height, width in SIZES:
         found = [x.shape[2:] for x in built(small.images(height=height, width=width))]
         assert found == [(-(-height // stride), -(-width // stride)) for stride in strides]
@@ -113,9 +172,8 @@ def test_subnet_0_alone_stays_on_its_grid():
     assert fuse.finer == 1 and fuse(*logits).shape == logits[0].shape
 
 
-@pytest.mark.parametrize("kind", network.SUBNETS)
+@pytest.mark.parametrize("heads, kind", [pair for pair in WITH_KIND if pair[0] != "second"])
 @pytest.mark.parametrize("rule", [*fusion.RULES, fusion.LEARNED])
-@pytest.mark.parametrize("heads", ["first", "both"])
 def test_a_frozen_network_gives_the_live_ones_scores(heads, rule, kind):
     built = shaken(heads, kind, learned_fusion=True)
     engine.hybridize_parts(built)
@@ -128,9 +186,10 @@ def test_a_frozen_network_gives_the_live_ones_scores(heads, rule, kind):
     assert isinstance(seen._scores._graph, frozen.Graph)
 
 
+@pytest.mark.parametrize("heads", ["both", "detail"])
 @pytest.mark.parametrize("rule", ["subnet0", "residual_product"])
-def test_predictions_are_the_largest_of_the_scores_at_the_images_size(rule):
-    built = shaken()
+def test_predictions_are_the_largest_of_the_scores_at_the_images_size(rule, heads):
+    built = shaken(heads)
     fused, fusions = network.FusedNetwork(built, rule), {rule: fusion.Fusion.of(built, rule)}
     for height, width in SIZES:
         images = small.images(height=height, width=width)
@@ -152,23 +211,25 @@ def test_views_have_the_images_size_and_sum_to_1(views):
     assert np.abs(found - plain).mean() < 0.1 * plain.std() or not views.bicubic
 
 
+@pytest.mark.parametrize("heads", ["both", "detail"])
 @pytest.mark.parametrize("rule", ["subnet0", "residual_product"])
-def test_the_exported_graph_gives_the_live_scores(tmp_path, rule):
+def test_the_exported_graph_gives_the_live_scores(tmp_path, rule, heads):
     space = small.Images().labels
-    assert export.write(shaken(), rule, space, tmp_path / "net").difference <= 1e-5
+    assert export.write(shaken(heads), rule, space, tmp_path / "net").difference <= 1e-5
 
 
-def test_a_checkpoint_builds_its_grids_again_and_an_older_one_has_none(tmp_path):
-    built = shaken()
+@pytest.mark.parametrize("heads, finer", [("both", (2, 4)), ("detail", (4, 4))])
+def test_a_checkpoint_builds_its_grids_again_and_an_older_one_has_none(tmp_path, heads, finer):
+    built = shaken(heads)
     about = {"network": built.settings, "rule": "sum", "labels": "cityscapes"}
     checkpoint.save(tmp_path / "net.npz", checkpoint.network_arrays(built), about)
     loaded = network.load(tmp_path / "net.npz").network
-    assert loaded.settings == built.settings and loaded.finer == (2, 4)
+    assert loaded.settings == built.settings and loaded.finer == finer
     assert small.same_bits(small.values(loaded), small.values(built))
     old = small.shaken()
     settings = {**old.settings, "subnet_heads": [dict(head) for head in old.settings["subnet_heads"]]}
     for head in settings["subnet_heads"]:
-        del head["output_stride"]
+        del head["output_stride"], head["detail"]
     checkpoint.save(tmp_path / "old.npz", checkpoint.network_arrays(old), {**about, "network": settings})
     assert network.load(tmp_path / "old.npz").network.finer == (1, 1)
 
@@ -195,24 +256,26 @@ def subnet_step(built):
     return engine.SubnetStep(built, [losses.CrossEntropyLoss(3)] * 2)
 
 
-def test_a_step_is_the_loss_of_logits_at_the_images_size():
-    built, images, labels = shaken(), small.images(), small.labels()
+@pytest.mark.parametrize("heads, strides", [("both", (8, 4)), ("detail", (4, 4))])
+def test_a_step_is_the_loss_of_logits_at_the_images_size(heads, strides):
+    built, images, labels = shaken(heads), small.images(), small.labels()
     found = subnet_step(built)(images, labels)
     with autograd.pause(train_mode=False):
         features = built.encoder(images)
         first = built.subnet0(*features)
     with autograd.train_mode():
         each = built.subnet_logits(first, features)
-    for m, (group, logits, stride) in enumerate(zip(built.groups, each, (8, 4)), 1):
+    for m, (group, logits, stride) in enumerate(zip(built.groups, each, strides), 1):
         large = network.enlarge(mx.nd, logits, stride, images)
         wanted = losses.CrossEntropyLoss(3)(large, engine.group_channels(group)[labels])
         np.testing.assert_allclose(found[f"subnet{m}"].asnumpy(), wanted.asnumpy(), rtol=1e-4)
 
 
-def test_training_changes_the_subnets_alone_and_gives_the_same_bits_again():
+@pytest.mark.parametrize("heads", ["both", "detail"])
+def test_training_changes_the_subnets_alone_and_gives_the_same_bits_again(heads):
     outcomes = []
     for _ in range(2):
-        built = small.build(subnet_heads=HEADS["both"])
+        built = small.build(subnet_heads=HEADS[heads])
         engine.hybridize_parts(built)
         before, step = small.values(built), subnet_step(built)
         trainer = engine.sgd(step.parameters())
@@ -251,6 +314,8 @@ def recipe(**settings):
 def test_one_groups_subnet_can_have_a_grid_of_its_own():
     found = recipe().override(["subnet_head.2.output_stride=4", "subnet_head.2.stages=1,2,3"]).phase("heads")
     assert dict(found.subnet_heads)[2].output_stride == 4 and found.subnet_head.output_stride is None
+    found = recipe().override(["subnet_head.1.detail=1"]).phase("heads")
+    assert dict(found.subnet_heads)[1].detail == 1 and found.subnet_head.detail is None
     back = recipe().override(["subnet_head.output_stride=4", "phases.heads.subnet_head.output_stride=none"])
     assert back.phase("heads").subnet_head.output_stride is None
 
@@ -262,6 +327,9 @@ def test_one_groups_subnet_can_have_a_grid_of_its_own():
         ("subnet_head.1.output_stride=32", "phase heads: a subnet's output stride is"),
         ("subnet_head.output_stride=5", "is one of 4, 8, 16, 32, or none"),
         ("head.output_stride=4", "there is no setting 'head.output_stride'"),
+        ("head.detail=1", "there is no setting 'head.detail'"),
+        ("subnet_head.detail=4", "is one of the stages 1, 2, 3, or none"),
+        ("subnet_head.detail=3", "a subnet's detail is a stage with a finer grid than the subnet's"),
     ],
 )
 def test_a_stride_that_can_not_be_meant_is_one_sentence(given, wanted):

@@ -89,12 +89,15 @@ CASES = {
     "Pooling": [
         lambda x, y: mx.sym.Pooling(x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max"),
         lambda x, y: mx.sym.Pooling(x, kernel=(2, 1), pool_type="max"),
+        lambda x, y: mx.sym.Pooling(x, kernel=(4, 4), stride=(1, 1), pool_type="avg"),
     ],
     "Dropout": [lambda x, y: mx.sym.Dropout(x, p=0.5)],
     "BlockGrad": [lambda x, y: mx.sym.BlockGrad(x)],
     "identity": [],  # MXNet writes it as _copy
     "_copy": [lambda x, y: mx.sym.identity(x)],
     "_contrib_BilinearResize2D": [resized],
+    "UpSampling": [lambda x, y: mx.sym.UpSampling(x, scale=4, sample_type="nearest")],
+    "Pad": [lambda x, y: mx.sym.pad(x, mode="edge", pad_width=(0, 0, 0, 0, 2, 1, 3, 2))],
     "slice_like": [lambda x, y: mx.sym.slice_like(x, y, axes=(2, 3))],
     "broadcast_like": [
         lambda x, y: mx.sym.broadcast_like(
@@ -200,7 +203,10 @@ def test_every_operator_that_can_be_written_is_tested():
             lambda x, y: mx.sym.contrib.BilinearResize2D(x, height=9, width=9, align_corners=False),
             "scale_height",
         ),
-        (lambda x, y: mx.sym.Pooling(x, kernel=(2, 2), pool_type="avg"), "pool_type=avg"),
+        (lambda x, y: mx.sym.Pooling(x, kernel=(2, 2), pool_type="sum"), "pool_type=sum"),
+        (lambda x, y: mx.sym.Pooling(x, kernel=(2, 2), pad=(1, 1), pool_type="avg"), "pad=(1, 1)"),
+        (lambda x, y: mx.sym.UpSampling(x, y, scale=2, sample_type="bilinear", num_filter=3), "UpSampling"),
+        (lambda x, y: mx.sym.pad(x, mode="reflect", pad_width=(0, 0, 0, 0, 1, 1, 1, 1)), "mode=reflect"),
         (
             lambda x, y: mx.sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pooling_convention="full"),
             "pooling_convention=full",
@@ -247,12 +253,13 @@ def test_every_rule_gives_the_live_scores(kind):
         {"head": HeadSettings(kind="gcn", kernel=5, stages=(2, 3))},
         *({"subnet_heads": HeadSettings(context=context, **NARROW)} for context in CONTEXTS),
         {"subnet_heads": HeadSettings(**{**NARROW, "stages": (1, 3)}, output_stride=4)},
+        {"subnets": "residual", "subnet_heads": HeadSettings(**{**NARROW, "stages": (2, 3)}, detail=1)},
         {"norm": "inplace"},
     ],
     ids=str,
 )
 def test_every_head_and_norm_gives_the_live_scores(settings):
-    fused = FusedNetwork(small.shaken("plain", **settings), "conditional")
+    fused = FusedNetwork(small.shaken(**{"subnets": "plain", **settings}), "conditional")
     difference, equal = onnx_export.check(fused, onnx_export.model(fused), sizes=((1, 1, 1), (1, 45, 61)))
     assert difference < 1e-4 and equal > 0.999
 

@@ -96,6 +96,7 @@ OTHER = {
     "subnet_head.rates": "1,2",
     "subnet_head.kernel": "5",
     "subnet_head.output_stride": "8",
+    "subnet_head.detail": "1",
     "subnet_head.2.channels": "16",
     "seed": "3",
     "train_split": "train_extra",

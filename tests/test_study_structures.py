@@ -401,21 +401,21 @@ def test_designs_are_compared_with_the_control_of_their_own_kind():
 
 
 def test_one_data_set_names_the_designs_that_gain_as_much_as_the_paper_reports():
-    said = designs.sentence({"A": record_of({"": LESS, "_fine": MORE, "random": MORE})})
+    said = designs.sentence({"A": record_of({"": LESS, "_coarse": MORE, "random": MORE})})
     assert said == (
         "Of the two designs of subnets that were compared with a control of the same freedom, one gains 0.85 points of "
-        "mIoU or more over its control: subnets on the finer grid of stage 1 (+1.09: settled gain)."
+        "mIoU or more over its control: subnets without a branch for detail (+1.09: settled gain)."
     )
     none = designs.sentence({"A": record_of({"": LESS, "_last": HOLDS_ZERO, "random": MORE})})
     assert none.endswith(
         "none gains 0.85 points of mIoU or more over its control; the largest difference is that of subnets that read "
-        "the last stage alone (+0.73: open)."
+        "the last stage and the detail alone (+0.73: open)."
     )
 
 
 def test_several_designs_that_gain_as_much_are_listed():
-    said = designs.sentence({"A": record_of({"_fine": MORE, "_last": LESS, "_fitted": MORE})})
-    begun = "two gain 0.85 points of mIoU or more over their controls: subnets on the finer grid of stage 1 (+1.09: "
+    said = designs.sentence({"A": record_of({"_coarse": MORE, "_last": LESS, "_fitted": MORE})})
+    begun = "two gain 0.85 points of mIoU or more over their controls: subnets without a branch for detail (+1.09: "
     assert (
         f", {begun}settled gain), and subnets of which each has the structure that does best for its group"
         in said
@@ -424,29 +424,32 @@ def test_several_designs_that_gain_as_much_are_listed():
 
 def test_a_gain_of_as_much_to_the_digit_counts():
     exact = ((designs.WORTH,) * 3, (0.001, 0.02))
-    assert "one gains 0.85 points" in designs.sentence({"A": record_of({"_fine": exact})})
+    assert "one gains 0.85 points" in designs.sentence({"A": record_of({"_coarse": exact})})
 
 
 def test_several_data_sets_have_to_agree_on_two():
-    fine = {"A": record_of({"_fine": MORE, "_last": LESS}), "B": record_of({"_fine": LESS, "_last": LESS})}
-    assert designs.sentence(fine).endswith(
-        ", none gains 0.85 points of mIoU or more over its control on two data sets, and on one this does: subnets on "
-        "the finer grid of stage 1 (+1.09 on A: settled gain)."
+    coarse = {
+        "A": record_of({"_coarse": MORE, "_last": LESS}),
+        "B": record_of({"_coarse": LESS, "_last": LESS}),
+    }
+    assert designs.sentence(coarse).endswith(
+        ", none gains 0.85 points of mIoU or more over its control on two data sets, and on one this does: subnets "
+        "without a branch for detail (+1.09 on A: settled gain)."
     )
-    both = {**fine, "C": record_of({"_fine": BOTH_SIGNS})}
+    both = {**coarse, "C": record_of({"_coarse": BOTH_SIGNS})}
     assert designs.sentence(both).endswith(
-        ", one gains 0.85 points of mIoU or more over its control on two data sets: subnets on the finer grid of stage "
-        "1 (+1.09 on A: settled gain; +1.04 on C: open)."
+        ", one gains 0.85 points of mIoU or more over its control on two data sets: subnets without a branch for "
+        "detail (+1.09 on A: settled gain; +1.04 on C: open)."
     )
 
 
 def test_differences_of_few_seeds_do_not_count_and_this_is_said():
     two = ((0.02, 0.03), (0.01, 0.04))
-    assert designs.sentence({"A": record_of({"_fine": two})}) == (
+    assert designs.sentence({"A": record_of({"_coarse": two})}) == (
         "One design of subnets was compared with a control of the same freedom, and none in three seeds or more, so "
         "nothing is said here of what groups add."
     )
-    said = designs.sentence({"A": record_of({"_fine": two, "": LESS})})
+    said = designs.sentence({"A": record_of({"_coarse": two, "": LESS})})
     assert "the same freedom (differences of fewer than three seeds do not count), none gains" in said
     assert said.endswith("the largest difference is that of the usual subnets (+0.62: settled gain).")
 
@@ -474,7 +477,7 @@ def test_the_table_has_every_design_that_was_measured_with_its_control_and_both_
 
 
 def test_designs_that_were_compared_on_some_data_sets_alone_are_counted():
-    both, one = record_of({"": LESS, "_fine": MORE, "_last": LESS}), record_of({"": LESS})
+    both, one = record_of({"": LESS, "_coarse": MORE, "_last": LESS}), record_of({"": LESS})
     assert "Two of the designs were compared on A alone so far." in designs.notes({"A": both, "B": one})
     assert not [note for note in designs.notes({"A": both, "B": both}) if "so far" in note]
     assert not [note for note in designs.notes({"A": both}) if "so far" in note]
@@ -523,7 +526,7 @@ def test_choices_are_shown_by_seed_and_group():
         *("chosen on: first half", "chosen on: second half", "chosen on: all"),
     ]
     assert grid.rows == [
-        [ARM.key, "0", "{wall & <fence>, pole}", "fine", "usual", "usual"],
+        [ARM.key, "0", "{wall & <fence>, pole}", "coarse", "usual", "usual"],
         [ARM.key, "0", "{bus, tram}", "usual", "usual", "usual"],
         [ARM.key, "1", "{wall & <fence>, pole, bus, tram}", "last", "usual", "usual"],
         [ONE.key, "0", "all classes", "dilated", "usual", "usual"],
@@ -597,7 +600,7 @@ def test_structures_of_a_killed_study_come_to_the_same_record(root, tmp_path):  
     for out in ("whole", "killed"):
         words = command(root, tmp_path / out, "structures")
         waits = (
-            ("subnets_confusion_ce_fine_rate_0_3.npz", f"{ARM.key}.choice.json") if out == "killed" else ()
+            ("subnets_confusion_ce_coarse_rate_0_3.npz", f"{ARM.key}.choice.json") if out == "killed" else ()
         )
         for wanted in waits:
             process = subprocess.Popen(

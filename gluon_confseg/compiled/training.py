@@ -36,7 +36,12 @@ def training_form(block, inputs: int = 1, *, fixed: bool = False):
         return block
     names = tuple(f"data{number}" for number in range(inputs))
     widths = {p.name: p.shape[1] for p in parameters if len(p.shape) == 4}
-    symbol = _with_convolutions(tracing.trace(block, tracing.COMPILED, names), widths, names if fixed else ())
+    if fixed:
+        # MXNet computes the gradients of a graph's inputs even where nobody asks for them
+        traced = tracing.trace(lambda *arrays: block(*map(mx.sym.BlockGrad, arrays)), tracing.COMPILED, names)
+    else:
+        traced = tracing.trace(block, tracing.COMPILED, names)
+    symbol = _with_convolutions(traced, widths)
     used = any(name in symbol.tojson() for name in OPERATORS)
     return tracing.OnParameters(symbol, block, names) if used else block
 
@@ -50,7 +55,7 @@ def _may_fit(block) -> bool:
     return settings.get("kernel") == (3, 3) and "num_filter" in settings
 
 
-def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
+def _with_convolutions(symbol, widths: dict):
     """The symbol with a compiled operator for each convolution of which one exists.
 
     `confseg_convolution` computes by Winograd's algorithm, which takes a quarter of the multiplications; it needs wide
@@ -58,7 +63,6 @@ def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
     thread, and keeps the memory as long as the process lives, for each size of a convolution: docs/memory.md.
 
     widths   the channels that each weight reads
-    fixed    names of inputs that need no gradient
     """
     graph = graphs.Nodes(symbol)
     nodes = graph.nodes
@@ -67,9 +71,9 @@ def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
             continue
         if max(len(graph.readers[tuple(entry[:2])]) for entry in node["inputs"]) > MOST_READERS:
             continue
-        data, weight = (nodes[entry[0]]["name"] for entry in node["inputs"][:2])
+        data, weight = (nodes[entry[0]] for entry in node["inputs"][:2])
         (dilation, _), filters = graphs.dilation(node), graphs.setting(node, "num_filter")
-        if is_wide() and min(widths.get(weight, 0), filters) >= LEAST_CHANNELS:
+        if is_wide() and min(widths.get(weight["name"], 0), filters) >= LEAST_CHANNELS:
             node["op"] = "confseg_convolution"
         elif dilation >= LEAST_DILATION and library().confseg_has_dilated():
             node["op"] = "confseg_dilated"
@@ -79,6 +83,6 @@ def _with_convolutions(symbol, widths: dict, fixed: tuple = ()):
             "dilation": str(dilation),
             "filters": str(filters),
             "bias": str(int(not graphs.setting(node, "no_bias", False))),
-            "of_x": str(int(data not in fixed)),
+            "of_x": str(int(data["op"] != "BlockGrad")),
         }
     return graph.symbol()

@@ -178,7 +178,12 @@ def head(found: dict) -> list:
     if planned["accumulate"] > 1:
         said += f", which compute their part of a batch in {planned['accumulate']} shares"
     if network:
-        said += f", by {planned['kvstore']}: {network['source']}"
+        other = (
+            " (--kvstore dist_sync plans with MXNet's parameter servers)"
+            if planned["kvstore"] == "horovod"
+            else ""
+        )
+        said += f", by {planned['kvstore']}{other}: {network['source']}"
     return [f"{said}."]
 
 

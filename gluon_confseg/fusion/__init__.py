@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mxnet import gluon
 
+from ..grids import enlarge
 from ..groups import SubnetSpace
 from . import rules
 from .grids import on_finest
@@ -81,12 +82,15 @@ class Fusion(gluon.HybridBlock):
             return self.learned(subnet0_logits, *subnet_logits)
         return _CLASSICAL[self.rule](F, subnet0_logits, subnet_logits, self._spaces)
 
-    def of_class_corrections(self, subnet0_logits, corrections):
+    def of_class_corrections(self, subnet0_logits, corrections, details=()):
         """The residual product of residual subnets, from what each adds to subnet 0's logits for every class.
 
         What normalises a subnet's scores is the same for all classes, so the last softmax takes it out.
-        (N, K, h, w) each -> (N, K, h, w)
+        (N, K, h, w) each -> (N, K, h, w); with `details` on a finer grid, the scores are on that one
         """
         F = operators(subnet0_logits)
         # not a chain of sums: MXNet (1.9.1) mixes up the arguments of a graph when it makes those part of convolutions
-        return F.log_softmax(F.add_n(subnet0_logits, *corrections), axis=1)
+        scores = F.add_n(subnet0_logits, *corrections)
+        if details:
+            scores = F.add_n(enlarge(F, scores, self.finer, details[0]), *details)
+        return F.log_softmax(scores, axis=1)

@@ -103,9 +103,9 @@ NEW = "the paper's loss"
 USUAL = SMALL_EFFICIENTNET["subnet_head"]
 # further structures of a head: in words, and its settings; each has as many parameters as the usual one, to a hundredth
 STRUCTURES = {
-    "fine": ("on the grid of stage 1 (stride 4)", dataclasses.replace(USUAL, output_stride=4)),
+    "coarse": ("without a branch for detail", dataclasses.replace(USUAL, stages=(1, 2, 3), detail=None)),
     "dilated": ("with dilation 4", dataclasses.replace(USUAL, dilation=4)),
-    "last": ("reading the last stage alone", dataclasses.replace(USUAL, stages=(3,), channels=100)),
+    "last": ("reading the last stage and detail", dataclasses.replace(USUAL, stages=(3,), channels=83)),
 }
 
 # in the order of the tables; an arm stands behind those that it needs

@@ -46,12 +46,12 @@ DESIGNS = (
         "subnets of groups drawn at random",
         counts=False,
     ),
-    _design("_fine", "subnets on the finer grid of stage 1", "one head for all classes on that grid"),
+    _design("_coarse", "subnets without a branch for detail", "one head for all classes without that branch"),
     _design("_dilated", "subnets of larger dilation", "one head for all classes of that dilation"),
     _design(
         "_last",
-        "subnets that read the last stage alone",
-        "one head for all classes that reads this stage alone",
+        "subnets that read the last stage and the detail alone",
+        "one head for all classes that reads the same",
     ),
     _design(
         "_fitted",

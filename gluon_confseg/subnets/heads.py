@@ -7,7 +7,7 @@ from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
 from ..fusion.mapping import gather, view
-from ..grids import enlarge
+from ..grids import enlarge, enlarge_with_gradient
 from ..groups import SubnetSpace
 from .aspp import AsppV2, AsppV3, ImagePooling, published_rates
 from .gcn import GCN, BoundaryRefinement
@@ -65,12 +65,39 @@ class PlainHead(Head):
         return self.output(self.body(self.context(self.gather(*features))))
 
 
+class Detail(gluon.HybridBlock):
+    """What one stage adds to a head's correction, on the stage's own grid: all stages' features -> (N, channels, h, w).
+
+    As in the head, these are what a last 1x1 convolution, `output`, reads.
+    """
+
+    def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
+        super().__init__(**kwargs)
+        stride = encoder.strides[settings.detail - 1]
+        with self.name_scope():
+            self.gather = Gather(encoder, (settings.detail,), stride)
+            self.standardise = nn.BatchNorm(scale=False, in_channels=self.gather.channels)
+            self.body = nn.HybridSequential()
+            self.body.add(*conv_norm_relu(self.gather.channels, settings.channels))
+            # without a bias, which that of the other branch would repeat
+            self.output = conv(
+                settings.channels, outputs, kernel=1, weight_initializer="zeros", use_bias=False
+            )
+
+    def hybrid_forward(self, F, *features):
+        """Hidden features on the stage's grid."""
+        return self.body(self.standardise(self.gather(*features)))
+
+
 class ResidualHead(Head):
     """A subnet that corrects subnet 0: subnet 0's logits, reduced to the group's channels, plus a correction.
 
     The correction is zero at the start, so that training starts from subnet 0 (docs/decisions.md).
     (N, K, h, w) logits of subnet 0, all stages' features -> (N, |g| + 1, h, w) logits, channel 0 is "others";
     (N, K, h, w) for a group of all classes. On a finer grid than the encoder's, subnet 0's logits are enlarged to it.
+    With a branch for detail, the correction is the sum of two: that of the body, enlarged, and that of the branch.
+
+    times   how many times finer the grid of its logits is than that of its body; 1 without a branch for detail
     """
 
     reads_subnet0 = True
@@ -83,42 +110,65 @@ class ResidualHead(Head):
                 "or plain subnets"
             )
         self._group, self._num_classes = tuple(group), num_classes
-        self._finer = encoder.output_stride // self.output_stride
+        outputs, stride = SubnetSpace(group, num_classes).channels, self.output_stride
+        if settings.detail is not None:
+            check_stages(encoder, (settings.detail,))
+            self.output_stride = encoder.strides[settings.detail - 1]
+            if self.output_stride >= stride:
+                raise ValueError(
+                    f"stage {settings.detail} has the stride {self.output_stride}, no finer grid than the head's, "
+                    f"whose stride is {stride}: leave `detail` out, or choose an earlier stage"
+                )
+        self._finer, self.times = encoder.output_stride // self.output_stride, stride // self.output_stride
         with self.name_scope():
             self.gather = Gather(encoder, settings.stages, settings.output_stride)
             # it needs beta: MXNet does not update the running statistics of a batch norm without a gradient
             self.standardise = nn.BatchNorm(scale=False, in_channels=self.gather.channels)
-            self.context, width = build_context(settings, self.gather.channels, self.output_stride)
+            self.context, width = build_context(settings, self.gather.channels, stride)
             self.body = nn.HybridSequential()
             for _ in range(settings.depth - 1):
                 self.body.add(*conv_norm_relu(width, settings.channels, dilation=settings.dilation))
                 width = settings.channels
-            outputs = SubnetSpace(group, num_classes).channels
             self.output = conv(width, outputs, kernel=1, weight_initializer="zeros")
+            self.detail = None if settings.detail is None else Detail(encoder, outputs, settings)
 
     def hybrid_forward(self, F, subnet0_logits, *features):
         """Logits on the head's grid."""
-        hidden = self.hidden(features)
-        if self._finer > 1:
-            subnet0_logits = enlarge(F, subnet0_logits, self._finer, hidden)
-        return self.corrected(subnet0_logits, hidden)
+        return self.corrected(F, subnet0_logits, self.hidden(features))
 
-    def hidden(self, features):
-        """All stages' features -> what the last convolution reads."""
-        return self.body(self.context(self.standardise(self.gather(*features))))
+    def hidden(self, features) -> tuple:
+        """All stages' features -> what the last convolution of each branch reads, that of the body first."""
+        hidden = self.body(self.context(self.standardise(self.gather(*features))))
+        return (hidden,) if self.detail is None else (hidden, self.detail(*features))
 
-    def corrected(self, subnet0_logits, hidden):
+    def corrected(self, F, subnet0_logits, hidden: tuple):
         """Logits, from `hidden`."""
-        return view(subnet0_logits, self._group, self._num_classes) + self.output(hidden)
+        if self._finer > 1:
+            # without BlockGrad, MXNet would go back through what has its size from here as well
+            like = F.BlockGrad(F.slice_axis(hidden[-1], axis=1, begin=0, end=1))
+            subnet0_logits = enlarge(F, subnet0_logits, self._finer, like)
+        correction = self._sum(F, *(branch.output(h) for branch, h in zip((self, self.detail), hidden)))
+        return view(subnet0_logits, self._group, self._num_classes) + correction
 
-    def class_corrections(self, hidden):
-        """A Symbol of the corrections, "others" copied to every class outside: (N, K, h, w), by one convolution."""
+    def class_corrections(self, hidden: tuple) -> list:
+        """Symbols of each branch's correction, "others" copied to every class outside: (N, K, h, w) each."""
         channels = SubnetSpace(self._group, self._num_classes).channel_of_class()
-        weight = mx.sym.swapaxes(gather(mx.sym.swapaxes(self.output.weight.var(), 0, 1), channels), 0, 1)
-        bias = mx.sym.reshape(
-            gather(mx.sym.reshape(self.output.bias.var(), shape=(1, -1)), channels), shape=-1
-        )
-        return mx.sym.Convolution(hidden, weight, bias, kernel=(1, 1), num_filter=self._num_classes)
+        return [_of_classes(branch.output, h, channels) for branch, h in zip((self, self.detail), hidden)]
+
+    def _sum(self, F, correction, detail=None):
+        if detail is None:
+            return correction
+        return enlarge_with_gradient(F, correction, self.times, detail) + detail
+
+
+def _of_classes(output, hidden, channels):
+    """A Symbol of what a 1x1 convolution gives, its `channels` alone, which may be there several times."""
+    weight = mx.sym.swapaxes(gather(mx.sym.swapaxes(output.weight.var(), 0, 1), channels), 0, 1)
+    settings = {"kernel": (1, 1), "num_filter": len(channels)}
+    if output.bias is None:
+        return mx.sym.Convolution(hidden, weight, no_bias=True, **settings)
+    bias = mx.sym.reshape(gather(mx.sym.reshape(output.bias.var(), shape=(1, -1)), channels), shape=-1)
+    return mx.sym.Convolution(hidden, weight, bias, **settings)
 
 
 def build_context(settings: HeadSettings, width: int, output_stride: int) -> tuple:

@@ -12,6 +12,7 @@ KINDS = {
     "gcn": {"kernel": 15},
 }
 STRIDES = (4, 8, 16, 32)  # that a stage of an encoder can have
+DETAILS = (1, 2, 3)  # stages before the last one, whose grid is finer
 CONTEXTS = {"aspp": {"rates": None}, "gcn": {"kernel": 15}}
 
 
@@ -29,6 +30,8 @@ class HeadSettings:
     kernel      size of GCN's large kernel, odd (15)
     output_stride  pixels per feature of the grid that it works on, 4 to 32; None: the network's output stride. Only
                 further subnets may have a smaller one, that of an earlier stage: coarser features are enlarged to it
+    detail      None, or a stage with a finer grid, 1 to 3: a second branch reads this stage alone, on its grid, and
+                adds to the enlarged logits there. For residual subnets alone
 
     Raises ValueError for an unknown kind or context, a setting that the kind does not have, and a number below 1 or
     beyond what any network has (`_MOST`).
@@ -43,6 +46,7 @@ class HeadSettings:
     rates: tuple | None = None
     kernel: int | None = None
     output_stride: int | None = None
+    detail: int | None = None
 
     def __post_init__(self):
         for name in ("stages", "rates"):  # JSON turns tuples into lists
@@ -69,6 +73,12 @@ class HeadSettings:
         if self.output_stride not in (None, *STRIDES):
             raise ValueError(
                 f"a head's output stride is one of {', '.join(map(str, STRIDES))}, got {self.output_stride!r}"
+            )
+        if self.detail is not None and self.kind != "plain":
+            raise ValueError(f"{what} has no detail: only plain heads of residual subnets have")
+        if self.detail not in (None, *DETAILS):
+            raise ValueError(
+                f"a head's detail is one of the stages {', '.join(map(str, DETAILS))}, or none, got {self.detail!r}"
             )
 
 
