@@ -612,6 +612,17 @@ def test_the_table_of_readme_has_a_row_for_each_data_set_and_for_what_was_not_ru
         assert rows[2] == ["C, nothing compared", *["not measured"] * 4]
 
 
+def test_data_sets_whose_subnets_had_no_branch_for_detail_are_named():
+    records = {"A": fake_study.record({"loss": GAIN}), "B": fake_study.full(), "C": fake_study.record({})}
+    for label, detail in (("A", {}), ("B", {"detail": 1}), ("C", {"detail": None})):
+        head = {"stages": [2, 3], **detail}
+        phases = [{"name": "subnets_confusion_ce_rate_0_3", "subnet_head": head}, {"name": "base"}]
+        records[label]["settings"] = {**records[label]["settings"], "phases": phases}
+    said = "On A and C subnets and wide heads had no branch for detail, which"
+    for make in (docs.summary, docs.in_short, docs.results_table):
+        assert said in make(records) and "no branch for detail" not in make({"B": records["B"]})
+
+
 def test_a_number_that_was_typed_into_a_generated_part_is_noticed(made_up):
     docs.main([])
     text = docs.PAGE.read_text(encoding="utf-8")
