@@ -4,11 +4,12 @@ from __future__ import annotations
 
 
 def enlarge_with_gradient(F, logits, times: int, like):
-    """As `enlarge`, up to rounding, by an even number, for what gets a gradient.
+    """As `enlarge`, up to rounding, by an even number, for what gets a gradient inside a graph.
 
-    The backward of the operator in `enlarge` adds the threads' results in varying order, and so rounds differently in
-    every run. That of these does not: each pixel is repeated, and pixels are averaged with their neighbours twice. The
-    two averages together weigh the pixels as bilinear enlarging does.
+    On a CPU the backward of the operator in `enlarge` adds the threads' results in varying order, and so rounds
+    differently in every run. That of these does not: each pixel is repeated, and pixels are averaged with their
+    neighbours twice. The two averages together weigh the pixels as bilinear enlarging does.
+    (`network.enlarge_in_training`, for many pixels, is faster, but holds a constant, which an exported graph can't.)
     """
     large = F.UpSampling(logits, scale=times, sample_type="nearest")
     large = F.pad(large, mode="edge", pad_width=(0, 0, 0, 0, *[times // 2] * 4))

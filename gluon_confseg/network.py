@@ -26,7 +26,8 @@ class SubnetNetwork(gluon.HybridBlock):
 
     (N, K, h, w), (N, |g_1| + 1, h, w), ...; h = ceil(H / output stride). Subnet 0 has all K classes. Channel 0 of a
     group's subnet is "others", all classes outside the group. A group of all classes has no "others": (N, K, h, w).
-    The grid of a subnet whose head has an output stride of its own is finer: ceil(H / that stride).
+    The grid of a subnet whose head has an output stride of its own, or a branch for detail, is finer: ceil(H / its
+    `output_stride`).
     """
 
     def __init__(

@@ -317,6 +317,8 @@ class Declared:
             else:
                 level_of[key] = GIVEN if of_phase is None else GIVEN + 1
                 values[key], source[key] = value, typed
+        if start is not None and values["last_stage"] != {**levels[0][1], **levels[1][1]}["last_stage"]:
+            level_of["last_stage"] = GIVEN  # the start's, where it was given
         _resolve_heads(values, level_of, source, of_heads)
         if start is not None and level_of["weights"] in (1, GIVEN):
             values["weights"] = None  # a file for all phases is for those without a start
@@ -386,7 +388,9 @@ def _with_fields(head: HeadSettings, changes: list, base: str, group: int | None
         kept = {
             name: getattr(head, name) for name in ("kind", "context", "stages", "output_stride", "detail")
         }
-        if "kind" in fields:  # what stands before a plain head alone, and beside it
+        if (
+            fields.get("kind", head.kind) != head.kind
+        ):  # a context and a branch for detail belong to plain heads
             kept.update({"context": None, "detail": None})
     else:
         kept = dataclasses.asdict(head)
@@ -438,28 +442,31 @@ def _check_strides(found: Phase) -> None:
             f"phase {found.name}: subnet 0 works at the network's output stride: set output_stride"
         )
     known = strides(found.output_stride, found.last_stage)
-    for head in (found.subnet_head, *dict(found.subnet_heads).values()) if found.part.has_groups else ():
+    heads = {"subnet_head": found.subnet_head, **{f"subnet_head.{m}": h for m, h in found.subnet_heads}}
+    for name, head in heads.items() if found.part.has_groups else ():
         if head.output_stride not in (None, *known):
             raise RunError(
                 f"phase {found.name}: a subnet's output stride is that of a stage of its encoder, "
                 f"{' or '.join(map(str, dict.fromkeys(known)))}, not {head.output_stride}"
             )
-        _check_detail(found, head, known)
+        _check_detail(found, name, head, known)
 
 
-def _check_detail(found: Phase, head: HeadSettings, known: tuple) -> None:
+def _check_detail(found: Phase, name: str, head: HeadSettings, known: tuple) -> None:
     """Check that a head's branch for detail reads a finer stage, and is one of a residual subnet."""
     if head.detail is None:
         return
     where = f"phase {found.name}: a subnet's detail"
     if found.subnets != "residual":
-        raise RunError(f"{where} is a branch of residual subnets alone, and these are {found.subnets}")
+        raise RunError(
+            f"{where} is a branch of residual subnets alone, and these are {found.subnets}: set {name}.detail=none"
+        )
     own, grid = known[head.detail - 1 : head.detail], head.output_stride or found.output_stride
     if not own or own[0] >= grid:
         raise RunError(
             f"{where} is a stage with a finer grid than the subnet's: those of stages 1 to {len(known)} have "
-            f"{', '.join(map(str, known))} pixels per feature, and the subnet's grid has {grid}; choose an earlier "
-            "stage, or set subnet_head.detail=none"
+            f"{', '.join(map(str, known))} pixels per feature, and the subnet's grid has {grid}; "
+            f"{'choose an earlier stage, or set' if known[0] < grid else 'set'} {name}.detail=none"
         )
 
 

@@ -12,7 +12,19 @@ import small
 from grids import Encoder, features
 from mxnet import autograd
 
-from gluon_confseg import checkpoint, complexity, engine, export, frozen, fusion, grids, losses, network
+from gluon_confseg import (
+    checkpoint,
+    compiled,
+    complexity,
+    engine,
+    export,
+    frozen,
+    fusion,
+    grids,
+    losses,
+    network,
+)
+from gluon_confseg.compiled import training
 from gluon_confseg.errors import RunError
 from gluon_confseg.frozen import FrozenNetwork
 from gluon_confseg.inference import Inference, probabilities
@@ -303,6 +315,30 @@ def test_the_learned_fusion_trains_on_mixed_grids():
     assert means[-1] < means[0]
 
 
+@pytest.mark.parametrize("detail", [None, 1])
+def test_the_compiled_form_of_a_head_has_its_gradients(detail):
+    """Those of MXNet's operators, up to rounding."""
+    encoder, groups = Encoder(8), (1, 2)
+    head = ResidualHead(
+        encoder, groups, 5, HeadSettings(channels=64, dilation=4, stages=(2, 3), detail=detail)
+    )
+    head.initialize(mx.init.Normal(0.05))
+    each, logits = features(encoder, 32, 48), mx.nd.random.normal(shape=(2, 5, 4, 6))
+    found = []
+    for function in (head, training.training_form(head, 1 + len(each), fixed=True)):
+        with autograd.record():
+            loss = (function(logits, *each) ** 2).mean()
+        loss.backward()
+        found.append(
+            {name: p.grad().asnumpy() for name, p in head.collect_params().items() if p.grad_req != "null"}
+        )
+    assert (function is not head) == (compiled.library() is not None)
+    for name, wanted in found[0].items():
+        np.testing.assert_allclose(
+            found[1][name], wanted, rtol=0, atol=1e-4 * max(np.abs(wanted).max(), 1e-3)
+        )
+
+
 # ---- recipes
 
 
@@ -316,6 +352,12 @@ def test_one_groups_subnet_can_have_a_grid_of_its_own():
     assert dict(found.subnet_heads)[2].output_stride == 4 and found.subnet_head.output_stride is None
     found = recipe().override(["subnet_head.1.detail=1"]).phase("heads")
     assert dict(found.subnet_heads)[1].detail == 1 and found.subnet_head.detail is None
+    heads = recipe().override(["subnet_head.detail=1", "subnet_head.kind=plain"]).phase("heads").subnet_head
+    assert heads.detail == 1 and heads.kind == "plain"
+    with pytest.raises(
+        RunError, match="a branch of residual subnets alone, and these are plain: set subnet_head.det"
+    ):
+        recipe().override(["subnet_head.detail=1", "subnets=plain"])
     back = recipe().override(["subnet_head.output_stride=4", "phases.heads.subnet_head.output_stride=none"])
     assert back.phase("heads").subnet_head.output_stride is None
 
@@ -330,6 +372,7 @@ def test_one_groups_subnet_can_have_a_grid_of_its_own():
         ("head.detail=1", "there is no setting 'head.detail'"),
         ("subnet_head.detail=4", "is one of the stages 1, 2, 3, or none"),
         ("subnet_head.detail=3", "a subnet's detail is a stage with a finer grid than the subnet's"),
+        ("subnet_head.2.detail=3", r"choose an earlier stage, or set subnet_head\.2\.detail=none"),
     ],
 )
 def test_a_stride_that_can_not_be_meant_is_one_sentence(given, wanted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import mxnet as mx
 import numpy as np
@@ -17,9 +18,11 @@ from gluon_confseg.phases import Cell
 from gluon_confseg.recipe import phase
 from gluon_confseg.run_folder import Position, RunFolder
 from gluon_confseg.shared_folder import open_folder
+from gluon_confseg.subnets import HeadSettings
 from gluon_confseg.train import run
 from gluon_confseg.trainee import Trainee
 
+DETAIL = {"subnet_heads": HeadSettings(channels=8, dilation=2, stages=(2, 3), detail=1)}
 wide = pytest.mark.skipif(not compiled.has_avx512(), reason="bfloat16 needs a CPU with AVX-512")
 CELLS = (Cell("one", "0", "ce", "base"), Cell("all", "0-2", "ce", "heads"))
 
@@ -77,12 +80,20 @@ def test_an_operator_that_is_not_known_to_keep_sixteen_bits_gets_float32():
     assert types(low)["s_output"] == np.float32
 
 
+def test_a_branch_for_detail_keeps_sixteen_bits():
+    low = precision._with_casts(tracing.trace(small.build(**DETAIL), tracing.PLAIN), "float16")
+    found = [
+        kind for name, kind in types(low).items() if re.search(r"(upsampling|pad|pooling)\d+_output$", name)
+    ]
+    assert len(found) == 8 and set(found) == {np.float16}
+
+
 @wide
-@pytest.mark.parametrize("step", ["Subnet0Step", "SubnetStep"])
-def test_gradients_in_bfloat16_are_near_those_in_float32(step):
+@pytest.mark.parametrize("step, settings", [("Subnet0Step", {}), ("SubnetStep", {}), ("SubnetStep", DETAIL)])
+def test_gradients_in_bfloat16_are_near_those_in_float32(step, settings):
     images, labels, found = small.images(), small.labels(), []
     for kind in ("float32", "bfloat16"):
-        built = small.shaken()
+        built = small.shaken(**settings)
         seen = [range(small.CLASSES)] if step == "Subnet0Step" else built.groups
         criteria = [losses.CrossEntropyLoss(len(g) + (len(g) < small.CLASSES)) for g in seen]
         one = getattr(engine, step)(built, criteria, kind)

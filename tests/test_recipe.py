@@ -163,3 +163,11 @@ def test_a_run_that_reads_packs_ends_with_the_same_bits(finished, tmp_path):
     packed = run(TINY, folder / "scenes", tmp_path / "run", packs=tmp_path / "packs")
     assert results(packed) == results(before)
     assert sorted(path.name for path in (tmp_path / "packs").iterdir()) == ["train", "val"]
+
+
+def test_another_last_stage_reaches_the_heads_of_phases_that_go_on():
+    """Subnets of later phases read the stage as well, and no branch for detail is left of the former structure."""
+    for name in ("drawn", "own"):
+        changed = recipe_files.find(name).profile("quick").override(["last_stage=4"])
+        heads = [phase.subnet_head for phase in changed.phases if phase.part.has_groups]
+        assert {(head.stages, head.detail) for head in heads} == {((2, 3, 4), None)}

@@ -7,6 +7,7 @@ import copy
 import inspect
 import itertools
 import re
+import shlex
 
 import fake_study
 import numpy as np
@@ -18,7 +19,7 @@ from experiments.study import page as docs
 from gluon_confseg.errors import RunError
 from gluon_confseg.files import write_json
 from gluon_confseg.report.grid import Grid
-from gluon_confseg.study import claims, designs, page, picture
+from gluon_confseg.study import arms, claims, designs, page, picture
 
 ALL_KINDS = {"gain": GAIN, "loss": LOSS, "signs": BOTH_SIGNS, "zero": HOLDS_ZERO, "one": ONE_SEED}
 DECIMALS = re.compile(r"\d+\.\d+")
@@ -610,6 +611,12 @@ def test_the_table_of_readme_has_a_row_for_each_data_set_and_for_what_was_not_ru
             "+0.73, open",
         ]
         assert rows[2] == ["C, nothing compared", *["not measured"] * 4]
+
+
+def test_the_commands_of_the_committed_pages_train_arms_of_this_version():
+    for record in docs.records().values():
+        words = shlex.split(page.command(record))
+        assert arms.chosen([words[words.index("--arms") + 1]])
 
 
 def test_data_sets_whose_subnets_had_no_branch_for_detail_are_named():

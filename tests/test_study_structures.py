@@ -44,7 +44,7 @@ from gluon_confseg.subnets import HeadSettings, ResidualHead
 
 PROJECT = Path(__file__).resolve().parents[1]
 RULE = "residual_product"
-FINE = HeadSettings(channels=6, depth=2, dilation=1, stages=(1, 2), output_stride=4)
+FINE = HeadSettings(channels=6, depth=2, dilation=1, stages=(2,), detail=1)
 WIDE = dataclasses.replace(small.SUBNET_HEAD, channels=12, stages=(3,))
 STRUCTURES = (small.SUBNET_HEAD, FINE, WIDE, small.SUBNET_HEAD)
 ARM, ONE = arms.ARMS["subnets_confusion_ce_fitted"], arms.ARMS["one_confusion_ce_fitted"]
@@ -406,7 +406,7 @@ def test_one_data_set_names_the_designs_that_gain_as_much_as_the_paper_reports()
         "Of the two designs of subnets that were compared with a control of the same freedom, one gains 0.85 points of "
         "mIoU or more over its control: subnets without a branch for detail (+1.09: settled gain)."
     )
-    none = designs.sentence({"A": record_of({"": LESS, "_last": HOLDS_ZERO, "random": MORE})})
+    none = designs.sentence({"A": record_of({"": LESS, "_deep": HOLDS_ZERO, "random": MORE})})
     assert none.endswith(
         "none gains 0.85 points of mIoU or more over its control; the largest difference is that of subnets that read "
         "the last stage and the detail alone (+0.73: open)."
@@ -414,7 +414,7 @@ def test_one_data_set_names_the_designs_that_gain_as_much_as_the_paper_reports()
 
 
 def test_several_designs_that_gain_as_much_are_listed():
-    said = designs.sentence({"A": record_of({"_coarse": MORE, "_last": LESS, "_fitted": MORE})})
+    said = designs.sentence({"A": record_of({"_coarse": MORE, "_deep": LESS, "_fitted": MORE})})
     begun = "two gain 0.85 points of mIoU or more over their controls: subnets without a branch for detail (+1.09: "
     assert (
         f", {begun}settled gain), and subnets of which each has the structure that does best for its group"
@@ -429,8 +429,8 @@ def test_a_gain_of_as_much_to_the_digit_counts():
 
 def test_several_data_sets_have_to_agree_on_two():
     coarse = {
-        "A": record_of({"_coarse": MORE, "_last": LESS}),
-        "B": record_of({"_coarse": LESS, "_last": LESS}),
+        "A": record_of({"_coarse": MORE, "_deep": LESS}),
+        "B": record_of({"_coarse": LESS, "_deep": LESS}),
     }
     assert designs.sentence(coarse).endswith(
         ", none gains 0.85 points of mIoU or more over its control on two data sets, and on one this does: subnets "
@@ -477,7 +477,7 @@ def test_the_table_has_every_design_that_was_measured_with_its_control_and_both_
 
 
 def test_designs_that_were_compared_on_some_data_sets_alone_are_counted():
-    both, one = record_of({"": LESS, "_coarse": MORE, "_last": LESS}), record_of({"": LESS})
+    both, one = record_of({"": LESS, "_coarse": MORE, "_deep": LESS}), record_of({"": LESS})
     assert "Two of the designs were compared on A alone so far." in designs.notes({"A": both, "B": one})
     assert not [note for note in designs.notes({"A": both, "B": both}) if "so far" in note]
     assert not [note for note in designs.notes({"A": both}) if "so far" in note]

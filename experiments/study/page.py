@@ -97,7 +97,8 @@ def _with_other_heads(found: dict) -> list:
     return [
         Text(
             f"On {claims.listed(labels)} subnets and wide heads had no branch for detail, which became part of the "
-            "usual structure afterwards (docs/decisions.md); these data sets were not run again yet."
+            "usual structure afterwards (docs/decisions.md); these data sets were not run again yet. Commands train "
+            "heads of the present structure."
         )
     ] * bool(labels)
 

@@ -374,7 +374,7 @@ class _Pair:
         if self.number and subnets and not any(map(self._helped, subnets)):
             said.append(
                 f"Subnet {self.number} did not mend it: try crops in which both classes meet (`--set crops=meeting`), "
-                "a larger dilation (`--set subnet_head.dilation=4`), or another fusion rule."
+                "or another fusion rule."
             )
         losses = [arm for arm in self.others if settings_of(arm).get("loss") == "confusion_ce"]
         if losses and not any(map(self._helped, losses)):

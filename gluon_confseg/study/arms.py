@@ -105,7 +105,7 @@ USUAL = SMALL_EFFICIENTNET["subnet_head"]
 STRUCTURES = {
     "coarse": ("without a branch for detail", dataclasses.replace(USUAL, stages=(1, 2, 3), detail=None)),
     "dilated": ("with dilation 4", dataclasses.replace(USUAL, dilation=4)),
-    "last": ("reading the last stage and detail", dataclasses.replace(USUAL, stages=(3,), channels=83)),
+    "deep": ("reading the last stage and detail", dataclasses.replace(USUAL, stages=(3,), channels=83)),
 }
 
 # in the order of the tables; an arm stands behind those that it needs

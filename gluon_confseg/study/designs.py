@@ -49,7 +49,7 @@ DESIGNS = (
     _design("_coarse", "subnets without a branch for detail", "one head for all classes without that branch"),
     _design("_dilated", "subnets of larger dilation", "one head for all classes of that dilation"),
     _design(
-        "_last",
+        "_deep",
         "subnets that read the last stage and the detail alone",
         "one head for all classes that reads the same",
     ),

@@ -39,7 +39,7 @@ def build_head(encoder, outputs: int, settings: HeadSettings = PLAIN, prefix=Non
     """
     if settings.detail is not None:
         raise ValueError(
-            "only residual subnets have a branch for detail: leave `detail` out, or choose these"
+            "only residual subnets have a branch for detail: leave `detail` out, or build a `ResidualHead`"
         )
     makers = {"plain": PlainHead, "aspp_v2": DeepLabV2Head, "aspp_v3": DeepLabV3Head, "gcn": GCNHead}
     return makers[settings.kind](encoder, outputs, settings, prefix=prefix)

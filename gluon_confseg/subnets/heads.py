@@ -18,7 +18,8 @@ from .settings import PLAIN, RESIDUAL, HeadSettings
 class Head(gluon.HybridBlock):
     """A subnet's head: all stages' features -> (N, outputs, h, w) logits, h = ceil(H / `output_stride`).
 
-    output_stride   pixels per feature of its grid: the encoder's, unless its settings say another
+    output_stride   pixels per feature of the grid of its logits: the encoder's, unless its settings say another, or
+                    have a branch for detail, whose grid it then is
     reads_subnet0   whether its first argument is subnet 0's logits, before the features
     """
 
@@ -66,9 +67,9 @@ class PlainHead(Head):
 
 
 class Detail(gluon.HybridBlock):
-    """What one stage adds to a head's correction, on the stage's own grid: all stages' features -> (N, channels, h, w).
+    """The hidden features of a branch for detail, on its stage's grid: all stages' features -> (N, channels, h, w).
 
-    As in the head, these are what a last 1x1 convolution, `output`, reads.
+    The head puts them through `output`, which makes the branch's correction of them.
     """
 
     def __init__(self, encoder, outputs: int, settings: HeadSettings, **kwargs):
@@ -79,7 +80,7 @@ class Detail(gluon.HybridBlock):
             self.standardise = nn.BatchNorm(scale=False, in_channels=self.gather.channels)
             self.body = nn.HybridSequential()
             self.body.add(*conv_norm_relu(self.gather.channels, settings.channels))
-            # without a bias, which that of the other branch would repeat
+            # the output of the head's body has a bias already
             self.output = conv(
                 settings.channels, outputs, kernel=1, weight_initializer="zeros", use_bias=False
             )
@@ -118,6 +119,11 @@ class ResidualHead(Head):
                 raise ValueError(
                     f"stage {settings.detail} has the stride {self.output_stride}, no finer grid than the head's, "
                     f"whose stride is {stride}: leave `detail` out, or choose an earlier stage"
+                )
+            if stride % (2 * self.output_stride):
+                raise ValueError(
+                    f"stage {settings.detail} has the stride {self.output_stride}, and the head {stride}, which is no "
+                    "even multiple of it: leave `detail` out"
                 )
         self._finer, self.times = encoder.output_stride // self.output_stride, stride // self.output_stride
         with self.name_scope():

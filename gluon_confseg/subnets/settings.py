@@ -12,7 +12,7 @@ KINDS = {
     "gcn": {"kernel": 15},
 }
 STRIDES = (4, 8, 16, 32)  # that a stage of an encoder can have
-DETAILS = (1, 2, 3)  # stages before the last one, whose grid is finer
+DETAILS = (1, 2, 3)  # stages that can have a finer grid than a head's
 CONTEXTS = {"aspp": {"rates": None}, "gcn": {"kernel": 15}}
 
 
@@ -28,8 +28,9 @@ class HeadSettings:
     context     None, or "aspp" or "gcn": a module between the features and a plain head
     rates       dilations of ASPP's 3x3 convolutions; None: those published (`aspp.published_rates`)
     kernel      size of GCN's large kernel, odd (15)
-    output_stride  pixels per feature of the grid that it works on, 4 to 32; None: the network's output stride. Only
-                further subnets may have a smaller one, that of an earlier stage: coarser features are enlarged to it
+    output_stride  pixels per feature of the grid that its body works on, 4 to 32; None: the network's output stride.
+                Only further subnets may have a smaller one, that of an earlier stage; coarser features are enlarged to
+                it
     detail      None, or a stage with a finer grid, 1 to 3: a second branch reads this stage alone, on its grid, and
                 adds to the enlarged logits there. For residual subnets alone
 
@@ -75,7 +76,7 @@ class HeadSettings:
                 f"a head's output stride is one of {', '.join(map(str, STRIDES))}, got {self.output_stride!r}"
             )
         if self.detail is not None and self.kind != "plain":
-            raise ValueError(f"{what} has no detail: only plain heads of residual subnets have")
+            raise ValueError(f"{what} has no detail: only plain heads of residual subnets have such a branch")
         if self.detail not in (None, *DETAILS):
             raise ValueError(
                 f"a head's detail is one of the stages {', '.join(map(str, DETAILS))}, or none, got {self.detail!r}"
