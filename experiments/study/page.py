@@ -97,8 +97,7 @@ def _with_other_heads(found: dict) -> list:
     return [
         Text(
             f"On {claims.listed(labels)} subnets and wide heads had no branch for detail, which became part of the "
-            "usual structure afterwards (docs/decisions.md); these data sets were not run again yet. Commands train "
-            "heads of the present structure."
+            "usual structure afterwards (docs/decisions.md); these data sets were not run again yet."
         )
     ] * bool(labels)
 
@@ -107,7 +106,9 @@ def summary(found: dict) -> str:
     """Six sentences, commands, the table of claims, the picture, and the confusion inside the groups."""
     if not found:
         return markdown.body([Text(NOTHING)], IMAGES)
-    return markdown.body([*page.summary(found), *_with_other_heads(found), *_not_yet(found)], IMAGES)
+    other = _with_other_heads(found)
+    other += [Text("The commands above train heads of the present structure there as well.")] * bool(other)
+    return markdown.body([*page.summary(found), *other, *_not_yet(found)], IMAGES)
 
 
 def details(found: dict) -> str:
