@@ -528,7 +528,7 @@ def test_choices_are_shown_by_seed_and_group():
     assert grid.rows == [
         [ARM.key, "0", "{wall & <fence>, pole}", "coarse", "usual", "usual"],
         [ARM.key, "0", "{bus, tram}", "usual", "usual", "usual"],
-        [ARM.key, "1", "{wall & <fence>, pole, bus, tram}", "last", "usual", "usual"],
+        [ARM.key, "1", "{wall & <fence>, pole, bus, tram}", "deep", "usual", "usual"],
         [ONE.key, "0", "all classes", "dilated", "usual", "usual"],
     ]
     assert designs.choices(fake_study.record({})) == []
